@@ -1,0 +1,87 @@
+"""The contract every backend keeps.
+
+A backend owns the two graphs of a bundle on one device. Template features are opaque to
+everybody else and stay on that device: they are made by :meth:`Backend.encode_templates`,
+packed by :meth:`Backend.pack`, and handed back to :meth:`Backend.detect` as they are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Optional, Sequence, Type, TypeVar
+
+import numpy as np
+
+from refdet_core.bundle import Bundle
+from refdet_core.imaging import Crop, extract, to_blob
+from refdet_core.types import RawMaps
+
+Features = TypeVar("Features")
+BackendType = TypeVar("BackendType", bound="Backend[Any]")
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What runs where, for diagnostics and ``refdet`` summaries."""
+
+    name: str
+    version: str
+    device: str
+    precision: str
+
+
+class Backend(ABC, Generic[Features]):
+    """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
+
+    One thread at a time may call it.
+    """
+
+    @classmethod
+    @abstractmethod
+    def open(cls: Type[BackendType], bundle: Bundle) -> BackendType:
+        """Load the bundle's graphs.
+
+        Raises:
+            BackendError: the backend is not installed, or refuses the bundle.
+        """
+
+    @property
+    @abstractmethod
+    def info(self) -> BackendInfo:
+        """Name, version, device and precision."""
+
+    @abstractmethod
+    def encode_templates(self, images: np.ndarray) -> Features:
+        """Encode ``(N, 3, Ht, Wt)`` float32 RGB 0-255 template crops into N views."""
+
+    @abstractmethod
+    def average(self, features: Features) -> Features:
+        """The prototype of N views: their mean kernel, one view."""
+
+    @abstractmethod
+    def pack(self, features: Sequence[Features]) -> Features:
+        """Join several features into one, views in the given order."""
+
+    @abstractmethod
+    def infer(self, frames: np.ndarray, features: Features) -> RawMaps:
+        """Run the detector graph on ``(B, 3, H, W)`` float32 RGB 0-255 crops and V views."""
+
+    def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
+        """Cut the crops out of a ``(H, W, 3)`` uint8 frame; a backend may do it on its device."""
+        return to_blob([extract(frame_bgr, crop) for crop in crops])
+
+    def close(self) -> None:
+        """Release the device. Closing twice is harmless."""
+
+    def __enter__(self: BackendType) -> BackendType:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()

@@ -1,0 +1,71 @@
+"""ONNX Runtime: the backend for machines without TensorRT."""
+
+from __future__ import annotations
+
+from typing import List, Sequence, Tuple
+
+import numpy as np
+
+from refdet_core.backends.base import Backend, BackendInfo
+from refdet_core.bundle import Bundle
+from refdet_core.errors import BackendError
+from refdet_core.types import RawMaps
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise BackendError(
+        "The onnxruntime backend needs the package onnxruntime: pip install onnxruntime"
+    ) from error
+
+Kernels = Tuple[np.ndarray, ...]
+
+
+class OnnxRuntimeBackend(Backend[Kernels]):
+    """Both graphs in ONNX Runtime sessions on the CPU. Features are plain arrays."""
+
+    def __init__(
+        self,
+        template_encoder: onnxruntime.InferenceSession,
+        detector: onnxruntime.InferenceSession,
+        bundle: Bundle,
+    ) -> None:
+        self._template_encoder = template_encoder
+        self._detector = detector
+        self._kernel_names = list(bundle.kernel_names)
+
+    @classmethod
+    def open(cls, bundle: Bundle) -> OnnxRuntimeBackend:
+        options = onnxruntime.SessionOptions()
+        # Spinning threads would burn the cores between two camera frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        sessions: List[onnxruntime.InferenceSession] = []
+        for graph in (bundle.template_graph, bundle.detector_graph):
+            try:
+                sessions.append(
+                    onnxruntime.InferenceSession(
+                        str(graph), options, providers=["CPUExecutionProvider"]
+                    )
+                )
+            except Exception as error:  # onnxruntime's own exceptions share no base class
+                raise BackendError("ONNX Runtime refuses {}: {}".format(graph, error)) from error
+        return cls(sessions[0], sessions[1], bundle)
+
+    @property
+    def info(self) -> BackendInfo:
+        return BackendInfo("onnxruntime", onnxruntime.__version__, "cpu", "float32")
+
+    def encode_templates(self, images: np.ndarray) -> Kernels:
+        return tuple(self._template_encoder.run(self._kernel_names, {"image": images}))
+
+    def average(self, features: Kernels) -> Kernels:
+        return tuple(kernel.mean(axis=0, keepdims=True) for kernel in features)
+
+    def pack(self, features: Sequence[Kernels]) -> Kernels:
+        return tuple(np.concatenate(kernels) for kernels in zip(*features))
+
+    def infer(self, frames: np.ndarray, features: Kernels) -> RawMaps:
+        inputs = dict(zip(self._kernel_names, features), frame=frames)
+        score, box, presence = self._detector.run(["score", "box", "presence"], inputs)
+        return RawMaps(score, box, presence)

@@ -1,0 +1,48 @@
+"""Boxes as ``(N, 4)`` float arrays of ``xyxy`` pixels: IoU, clipping, non-maximum suppression."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def as_boxes(boxes_xyxy: object) -> np.ndarray:
+    """Return ``(N, 4)`` float32 from anything box-like; an empty input gives ``(0, 4)``."""
+    return np.asarray(boxes_xyxy, dtype=np.float32).reshape(-1, 4)
+
+
+def area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Areas ``(N,)`` in square pixels; inverted boxes have area 0."""
+    sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def iou_matrix(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair, ``(N, M)`` in [0, 1]."""
+    top_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
+    bottom_right = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
+    sides = np.clip(bottom_right - top_left, 0, None)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - intersection
+    return np.where(union > 0, intersection / np.maximum(union, 1e-9), 0.0)
+
+
+def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Cut boxes at the image border ``[0, width] x [0, height]``."""
+    limits = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
+    return np.clip(boxes_xyxy, 0, limits)
+
+
+def nms(boxes_xyxy: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Greedy non-maximum suppression.
+
+    Returns the kept indices ``(K,)``, best score first; ties keep the earlier box.
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlaps = iou_matrix(boxes_xyxy, boxes_xyxy)
+    kept = []
+    alive = np.ones(len(order), dtype=bool)
+    for index in order:
+        if alive[index]:
+            kept.append(index)
+            alive &= overlaps[index] <= iou_threshold
+    return np.array(kept, dtype=np.int64)

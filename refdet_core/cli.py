@@ -1,0 +1,204 @@
+"""The ``refdet`` command.
+
+    refdet detect --frames VIDEO_OR_FOLDER --template PHOTO --roi X,Y,W,H --output DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from refdet_core.backends import BACKEND_NAMES
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.drawing import draw_detections
+from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.heatmap import overlay
+from refdet_core.search import SEARCH_NAMES
+from refdet_core.sources import FrameName, FrameSource, open_source, parse_roi, read_image
+from refdet_core.types import FrameResult, Reference
+
+DETECTIONS_FILE = "detections.jsonl"
+VIDEO_FILE = "annotated.mp4"
+HEATMAP_FOLDER = "heatmaps"
+_DEFAULT_FPS = 10.0
+
+
+class _Template(argparse.Action):
+    """``--template PHOTO`` starts a reference, a following ``--roi`` belongs to it."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Optional[str] = None
+    ) -> None:
+        namespace.templates = [*namespace.templates, (Path(values), None)]
+
+
+class _Roi(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Optional[str] = None
+    ) -> None:
+        if not namespace.templates or namespace.templates[-1][1] is not None:
+            parser.error("--roi belongs right after the --template it is for")
+        namespace.templates = [*namespace.templates[:-1], (namespace.templates[-1][0], values)]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(prog="refdet", description="Find the object in reference photos.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    detect = commands.add_parser(
+        "detect",
+        help="search a video or a folder of images",
+        description="Search every frame for the object in the reference photos and write "
+        "{} to the output folder.".format(DETECTIONS_FILE),
+    )
+    detect.set_defaults(templates=[])
+    detect.add_argument("--frames", type=Path, required=True, metavar="VIDEO_OR_FOLDER")
+    detect.add_argument(
+        "--template", action=_Template, required=True, metavar="PHOTO",
+        help="a reference photo of the object; give it up to 5 times",
+    )
+    detect.add_argument(
+        "--roi", action=_Roi, metavar="X,Y,W,H", help="where the object is in the --template before it (default: all of it)"
+    )
+    detect.add_argument("--output", type=Path, required=True, metavar="DIR")
+    detect.add_argument("--search", choices=SEARCH_NAMES, default=DetectorConfig.search)
+    detect.add_argument("--init", metavar="X,Y,W,H", help="the object's box in the first frame (search track)")
+    detect.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)")
+    detect.add_argument("--backend", choices=BACKEND_NAMES, default="auto")
+    detect.add_argument(
+        "--score-threshold", type=float, metavar="P", help="least probability (default: the bundle's published one)"
+    )
+    detect.add_argument("--video", action="store_true", help="also write {}".format(VIDEO_FILE))
+    detect.add_argument("--heatmaps", action="store_true", help="also write a heatmap picture per frame")
+    return parser
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command; returns the exit code (2: the input cannot be used)."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return detect(options)
+    except RefdetError as error:
+        print("refdet: {}".format(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("refdet: stopped; what was found so far is in {}".format(options.output), file=sys.stderr)
+        return 130
+
+
+def detect(options: argparse.Namespace) -> int:
+    """``refdet detect``: all arguments are checked before anything is written."""
+    if options.init is not None:
+        raise ConfigError("--init is not available yet; it comes with --search track.")
+    config = _config(options)
+    references = [_reference(path, roi) for path, roi in options.templates]
+    source = open_source(options.frames)
+    with Detector.open(options.bundle, options.backend, config) as detector:
+        detector.set_template(references)
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SourceError("'{}' cannot be made a folder: {}".format(options.output, error)) from error
+        statistics = _run(detector, source, options)
+        info = detector.backend.info
+        print(_summary(statistics, "{} {} on {}".format(info.name, info.version, info.device), options.output))
+    return 0
+
+
+def _config(options: argparse.Namespace) -> DetectorConfig:
+    if options.score_threshold is None:
+        return DetectorConfig(search=options.search)
+    if not 0 <= options.score_threshold <= 1:
+        raise ConfigError("--score-threshold must be within 0 and 1, got {}.".format(options.score_threshold))
+    return DetectorConfig(search=options.search, score_threshold=options.score_threshold)
+
+
+def _reference(path: Path, roi: Optional[str]) -> Reference:
+    return Reference(read_image(path), parse_roi(roi) if roi is not None else None)
+
+
+def _run(detector: Detector, source: FrameSource, options: argparse.Namespace) -> Dict[str, List[float]]:
+    """Search all frames; returns per-frame values by name (detections, milliseconds by stage)."""
+    statistics: Dict[str, List[float]] = {}
+    video: Optional[cv2.VideoWriter] = None
+    read_since = time.perf_counter()
+    try:
+        with (options.output / DETECTIONS_FILE).open("w", encoding="utf-8") as lines:
+            for name, frame_bgr in tqdm(source, total=len(source), unit="frame", desc="refdet"):
+                timings = {"read": (time.perf_counter() - read_since) * 1e3}
+                result = detector.detect(frame_bgr, heatmaps=options.heatmaps)
+                timings.update(result.timings_ms)
+                lines.write(json.dumps(as_line(name, result)) + "\n")
+                if options.heatmaps:
+                    _write_heatmap(options.output / HEATMAP_FOLDER, name, frame_bgr, result)
+                if options.video:
+                    video = video or _open_video(options.output / VIDEO_FILE, source)
+                    drawn = draw_detections(frame_bgr.copy(), result.detections)
+                    if drawn.shape[1::-1] != source.size:
+                        drawn = cv2.resize(drawn, source.size)
+                    video.write(drawn)
+                statistics.setdefault("detections", []).append(len(result.detections))
+                for stage, milliseconds in timings.items():
+                    statistics.setdefault(stage, []).append(milliseconds)
+                read_since = time.perf_counter()
+    finally:
+        if video is not None:
+            video.release()
+    return statistics
+
+
+def as_line(name: FrameName, result: FrameResult) -> Dict[str, Any]:
+    """One line of ``detections.jsonl``: best first, boxes in original pixels."""
+    return {
+        "frame": name,
+        "detections": [
+            {
+                "template_id": detection.template_id,
+                "score": round(detection.score, 6),
+                "bbox_xyxy": [round(value, 2) for value in detection.bbox_xyxy],
+                "track_id": detection.track_id,
+            }
+            for detection in result.detections
+        ],
+    }
+
+
+def _write_heatmap(folder: Path, name: FrameName, frame_bgr: np.ndarray, result: FrameResult) -> None:
+    folder.mkdir(exist_ok=True)
+    combined = np.maximum.reduce(list(result.heatmaps.values()))
+    stem = "{:06d}".format(name) if isinstance(name, int) else Path(name).stem
+    picture = draw_detections(overlay(frame_bgr, combined), result.detections)
+    cv2.imwrite(str(folder / "{}.png".format(stem)), picture)
+
+
+def _open_video(path: Path, source: FrameSource) -> cv2.VideoWriter:
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*"mp4v"), source.fps or _DEFAULT_FPS, source.size
+    )
+    if not writer.isOpened():
+        raise SourceError("This OpenCV cannot write '{}'; leave --video away.".format(path))
+    return writer
+
+
+def _summary(statistics: Dict[str, List[float]], backend: str, output: Path) -> str:
+    detections = statistics.pop("detections", [])
+    found = sum(1 for count in detections if count)
+    stages: List[Tuple[str, float]] = [(name, float(np.median(values))) for name, values in statistics.items()]
+    rows = ["frames       {}".format(len(detections))]
+    rows.append("detections   {} in {} frames".format(int(sum(detections)), found))
+    rows.append("backend      {}".format(backend))
+    rows.append("ms a frame   " + "  ".join("{} {:.1f}".format(name, value) for name, value in stages) + "  (medians)")
+    rows.append("written to   {}".format(output))
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Score and box maps to candidates: local peaks, one box each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+PEAKS_PER_MAP = 16
+_PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Possible objects in one map, best first.
+
+    Shapes: ``boxes_xyxy (N, 4)``, ``scores (N,)`` raw in [0, 1], ``presence (N,)`` in [0, 1].
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    presence: np.ndarray
+
+
+def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:
+    """Candidates of one crop for one template: at each cell the view with the highest score.
+
+    Args:
+        score: ``(V, h, w)``, the template's views.
+        box: ``(V, 4, h, w)`` xyxy in network pixels.
+        presence: ``(V,)``.
+
+    Returns:
+        Up to :data:`PEAKS_PER_MAP` local maxima, boxes in network pixels of the crop. The
+        global maximum is always among them.
+    """
+    view = score.argmax(axis=0)
+    merged = np.take_along_axis(score, view[None], axis=0)[0]
+    peaks = merged >= cv2.dilate(merged, _PEAK_WINDOW)
+    rows, columns = np.nonzero(peaks)
+    values = merged[rows, columns]
+    order = np.argsort(-values, kind="stable")[:PEAKS_PER_MAP]
+    rows, columns, values = rows[order], columns[order], values[order]
+    winners = view[rows, columns]
+    return Candidates(box[winners, :, rows, columns], values, presence[winners])

@@ -1,0 +1,160 @@
+"""Drawing on frames: detections, captions and contact sheets, legible at any frame size."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Iterable, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from refdet_core.types import BoxXYXY, Detection
+
+ColourBGR = Tuple[int, int, int]
+
+TRUTH_COLOUR: ColourBGR = (255, 255, 255)
+PALETTE_BGR: tuple[ColourBGR, ...] = (
+    (60, 220, 60),
+    (0, 170, 255),
+    (255, 130, 60),
+    (220, 90, 255),
+    (0, 230, 230),
+    (240, 220, 40),
+)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_HEIGHT_PX = 22.0  # of a capital letter at font scale 1
+
+
+def template_colour(template_id: str) -> ColourBGR:
+    """The same colour for the same template in every frame and every run."""
+    return PALETTE_BGR[zlib.crc32(template_id.encode("utf-8")) % len(PALETTE_BGR)]
+
+
+def draw_detections(frame_bgr: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:
+    """Draw boxes with template id, track id and score on the frame itself, and return it."""
+    for detection in detections:
+        name = detection.template_id
+        if detection.track_id is not None:
+            name = f"{name} #{detection.track_id}"
+        label = f"{name} {detection.score:.2f}"
+        draw_box(frame_bgr, detection.bbox_xyxy, template_colour(detection.template_id), label)
+    return frame_bgr
+
+
+def draw_box(
+    frame_bgr: np.ndarray, box_xyxy: BoxXYXY, colour: ColourBGR, label: str = ""
+) -> np.ndarray:
+    """Draw one box around, not over, its pixels, so that a small object stays visible."""
+    height, width = frame_bgr.shape[:2]
+    thickness = _line_width(frame_bgr)
+    # Far outside coordinates would overflow OpenCV's 16-bit fixed-point lines.
+    low, high = np.array([0, 0, 0, 0]), np.array([width - 1, height - 1, width - 1, height - 1])
+    grown = np.array(box_xyxy) + np.array([-1, -1, 0, 0]) * (thickness + 1) // 2
+    x1, y1, x2, y2 = (int(value) for value in np.clip(np.rint(grown), low, high))
+    cv2.rectangle(frame_bgr, (x1, y1), (x2, y2), (0, 0, 0), thickness + 2)
+    cv2.rectangle(frame_bgr, (x1, y1), (x2, y2), colour, thickness)
+    if label:
+        text_height = _label_size(frame_bgr, label)[1]
+        above = y1 - text_height - thickness
+        draw_text(frame_bgr, label, (x1, above if above >= 0 else y2 + thickness), colour)
+    return frame_bgr
+
+
+def draw_text(
+    frame_bgr: np.ndarray,
+    text: str,
+    top_left: tuple[int, int],
+    colour: ColourBGR = (255, 255, 255),
+) -> np.ndarray:
+    """Write one line on a dark plate, moved as far as needed to lie inside the frame."""
+    scale, stroke, pad = _text_style(frame_bgr, text)
+    (text_width, text_height), baseline = cv2.getTextSize(_ascii(text), _FONT, scale, stroke)
+    plate_width, plate_height = text_width + 2 * pad, text_height + baseline + 2 * pad
+    height, width = frame_bgr.shape[:2]
+    x = max(0, min(top_left[0], width - plate_width))
+    y = max(0, min(top_left[1], height - plate_height))
+    plate = frame_bgr[y : y + plate_height, x : x + plate_width]
+    plate[:] = plate // 4
+    origin = (x + pad, y + pad + text_height)
+    cv2.putText(frame_bgr, _ascii(text), origin, _FONT, scale, colour, stroke, cv2.LINE_AA)
+    return frame_bgr
+
+
+def contact_sheet(
+    images_bgr: Sequence[np.ndarray],
+    captions: Sequence[str] | None = None,
+    columns: int = 4,
+    cell_size: tuple[int, int] = (480, 320),
+    gap: int = 8,
+) -> np.ndarray:
+    """Images in rows on a dark ground, each shrunk or enlarged to fit its cell.
+
+    Args:
+        images_bgr: at least one ``(H, W, 3)`` uint8 image, of any sizes.
+        captions: one line under each image.
+        cell_size: ``(width, height)`` of a cell without its caption.
+    """
+    if not len(images_bgr):
+        raise ValueError("A contact sheet needs at least one image.")
+    if captions is not None and len(captions) != len(images_bgr):
+        raise ValueError(f"{len(images_bgr)} images but {len(captions)} captions.")
+    columns = min(columns, len(images_bgr))
+    rows = -(-len(images_bgr) // columns)
+    caption_height = 28 if captions is not None else 0
+    step_x, step_y = cell_size[0] + gap, cell_size[1] + caption_height + gap
+    sheet = np.full((rows * step_y + gap, columns * step_x + gap, 3), 24, dtype=np.uint8)
+    for index, image in enumerate(images_bgr):
+        left, top = gap + index % columns * step_x, gap + index // columns * step_y
+        picture = fit(image, cell_size)
+        x = left + (cell_size[0] - picture.shape[1]) // 2
+        y = top + (cell_size[1] - picture.shape[0]) // 2
+        sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        if captions is not None:
+            strip = sheet[
+                top + cell_size[1] : top + cell_size[1] + caption_height, left : left + cell_size[0]
+            ]
+            _write_caption(strip, captions[index])
+    return sheet
+
+
+def fit(image_bgr: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image scaled, aspect kept, to fit in ``size = (width, height)``."""
+    scale = min(size[0] / image_bgr.shape[1], size[1] / image_bgr.shape[0])
+    out = (max(1, int(image_bgr.shape[1] * scale)), max(1, int(image_bgr.shape[0] * scale)))
+    return cv2.resize(
+        image_bgr, out, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    )
+
+
+def _write_caption(strip: np.ndarray, text: str) -> None:
+    text = _ascii(text)
+    scale = 0.55
+    width = cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+    scale *= min(1.0, (strip.shape[1] - 4) / max(1, width))
+    cv2.putText(strip, text, (2, strip.shape[0] - 9), _FONT, scale, (235, 235, 235), 1, cv2.LINE_AA)
+
+
+def _line_width(frame_bgr: np.ndarray) -> int:
+    return max(1, round(max(frame_bgr.shape[:2]) / 640))
+
+
+def _text_style(frame_bgr: np.ndarray, text: str) -> tuple[float, int, int]:
+    """Font scale, stroke and padding: about 1/45 of the frame's height, and fitting its width."""
+    height, width = frame_bgr.shape[:2]
+    capital = max(9.0, height / 45)
+    scale = capital / _FONT_HEIGHT_PX
+    pad = max(2, round(capital / 4))
+    text_width = cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0]
+    scale *= min(1.0, max(1, width - 2 * pad) / max(1, text_width))
+    return scale, max(1, round(scale * 1.6)), pad
+
+
+def _label_size(frame_bgr: np.ndarray, text: str) -> tuple[int, int]:
+    scale, stroke, pad = _text_style(frame_bgr, text)
+    (width, height), baseline = cv2.getTextSize(_ascii(text), _FONT, scale, stroke)
+    return width + 2 * pad, height + baseline + 2 * pad
+
+
+def _ascii(text: str) -> str:
+    """OpenCV's stroke fonts draw nothing but printable ASCII; others show as '?' there anyway."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,0 +1,126 @@
+"""Cutting pieces of a frame for the network, and mapping its boxes back exactly.
+
+A :class:`Crop` is the one description of such a piece: an integer rectangle of the frame
+(it may hang over the border) and the size it is resampled to. Letterboxing, tiles, zoomed
+search windows and template crops are all crops.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from refdet_core.types import BoxXYXY
+
+PAD_BGR = (114, 114, 114)
+"""Grey that fills what lies outside the frame; training pads with the same."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of the frame in whole pixels, resampled to ``out_width x out_height``.
+
+    ``x, y`` may be negative and the rectangle may end outside the frame; what is outside is
+    padded with :data:`PAD_BGR`. The two axes have their own scale, so that the inverse is
+    exact although the rectangle is rounded to whole pixels.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    out_width: int
+    out_height: int
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Network pixels per frame pixel, ``(4,)`` float32 for an xyxy box."""
+        horizontal, vertical = self.out_width / self.width, self.out_height / self.height
+        return np.array([horizontal, vertical, horizontal, vertical], dtype=np.float32)
+
+    @property
+    def offset(self) -> np.ndarray:
+        """Top-left corner in the frame, ``(4,)`` float32 for an xyxy box."""
+        return np.array([self.x, self.y, self.x, self.y], dtype=np.float32)
+
+    def to_frame(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Boxes ``(N, 4)`` from network pixels of this crop to frame pixels."""
+        return np.asarray(boxes_xyxy / self.scale + self.offset)
+
+    def to_network(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Boxes ``(N, 4)`` from frame pixels to network pixels of this crop."""
+        return np.asarray((boxes_xyxy - self.offset) * self.scale)
+
+
+def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
+    """The crop that shows a whole frame in ``out_size``, aspect kept, centred, padded.
+
+    Args:
+        frame_size: ``(width, height)`` of the frame.
+        out_size: ``(width, height)`` of the network input.
+    """
+    frame_width, frame_height = frame_size
+    out_width, out_height = out_size
+    scale = min(out_width / frame_width, out_height / frame_height)
+    width = max(frame_width, int(round(out_width / scale)))
+    height = max(frame_height, int(round(out_height / scale)))
+    return Crop(
+        (frame_width - width) // 2, (frame_height - height) // 2, width, height, out_width, out_height
+    )
+
+
+def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
+    """The square crop of SiamFC around a box: side ``sqrt((w + p)(h + p))``, ``p = c(w + h)``.
+
+    Args:
+        box_xyxy: the object's box in frame pixels.
+        context: ``c``, the share of the box's mean side added around it (SiamFC: 0.5).
+        out_size: side of the network input in pixels.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    width, height = x2 - x1, y2 - y1
+    padding = context * (width + height)
+    side = max(1, int(round(math.sqrt((width + padding) * (height + padding)))))
+    left = int(round((x1 + x2) / 2 - side / 2))
+    top = int(round((y1 + y2) / 2 - side / 2))
+    return Crop(left, top, side, side, out_size, out_size)
+
+
+def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
+    """Cut, pad and resample one crop; ``(out_height, out_width, 3)`` uint8 BGR.
+
+    Shrinking averages over the source area, enlarging interpolates linearly. A crop inside the
+    frame at scale 1 is a view, not a copy.
+    """
+    height, width = image_bgr.shape[:2]
+    x1, y1 = max(crop.x, 0), max(crop.y, 0)
+    x2, y2 = min(crop.x + crop.width, width), min(crop.y + crop.height, height)
+    if x2 <= x1 or y2 <= y1:
+        return np.full((crop.out_height, crop.out_width, 3), PAD_BGR, dtype=np.uint8)
+    piece = image_bgr[y1:y2, x1:x2]
+    # Resample the visible part alone and pad afterwards: a crop far larger than the frame
+    # would otherwise be allocated at frame resolution.
+    scale_x, scale_y = crop.out_width / crop.width, crop.out_height / crop.height
+    left, top = int(round((x1 - crop.x) * scale_x)), int(round((y1 - crop.y) * scale_y))
+    right = min(crop.out_width, max(left + 1, int(round((x2 - crop.x) * scale_x))))
+    bottom = min(crop.out_height, max(top + 1, int(round((y2 - crop.y) * scale_y))))
+    left, top = min(left, crop.out_width - 1), min(top, crop.out_height - 1)
+    inner = (right - left, bottom - top)
+    if piece.shape[1::-1] != inner:
+        shrinks = inner[0] < piece.shape[1] and inner[1] < piece.shape[0]
+        piece = cv2.resize(piece, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if inner == (crop.out_width, crop.out_height):
+        return piece
+    return cv2.copyMakeBorder(
+        piece, top, crop.out_height - bottom, left, crop.out_width - right,
+        cv2.BORDER_CONSTANT, value=PAD_BGR,
+    )
+
+
+def to_blob(images_bgr: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack equal-sized BGR images into the network's ``(B, 3, H, W)`` float32 RGB 0-255."""
+    return cv2.dnn.blobFromImages(list(images_bgr), swapRB=True)

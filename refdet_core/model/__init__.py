@@ -1,0 +1,1 @@
+"""The networks, in torch. Nothing outside this folder and the torch backend imports torch."""

@@ -1,0 +1,102 @@
+"""How template kernels are compared with a frame's features.
+
+Every matcher maps ``frame (B, C, h, w)`` and ``kernel (V, C, kh, kw)`` to responses
+``(B, V, M, h, w)``, same ``h, w``, zero outside the frame. None uses a convolution with run-time
+weights (TensorRT up to 8.4 rejects it): correlation is one matrix product with all views at
+once, so the cost per further template is small.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Type
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refdet_core.errors import ConfigError
+
+
+def unit(features: Tensor) -> Tensor:
+    """Scale every feature vector (dimension 1) to length 1."""
+    return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True) + 1e-6)
+
+
+class Matcher(nn.Module):
+    """Base of the matchers; ``out_channels`` is M."""
+
+    out_channels: int
+
+
+class Depthwise(Matcher):
+    """Depthwise cross-correlation (SiamRPN++, Li et al. 2019) followed by a 1x1 convolution.
+
+    Both are linear, so they are computed as one: the 1x1 weights are scaled by the kernel's
+    channels for each kernel cell, one matrix product applies them to the frame, and the results
+    are shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, out_channels: int = 32) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.mix = nn.Parameter(torch.empty(out_channels, channels))
+        nn.init.kaiming_uniform_(self.mix, a=5**0.5)
+
+    def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
+        size, half = self.kernel_size, self.kernel_size // 2
+        batch, channels, height, width = frame.shape
+        views = kernel.shape[0]
+        # (V, C, k*k) -> (k*k, V, M, C): the 1x1 weights seen through each kernel cell
+        cells = kernel.reshape(views, channels, size * size).permute(2, 0, 1)
+        weights = (cells.unsqueeze(2) * self.mix).reshape(-1, channels)
+        responses = torch.matmul(weights, frame.reshape(batch, channels, height * width))
+        responses = responses.reshape(batch, size * size, views * self.out_channels, height, width)
+        padded = F.pad(responses, (half, half, half, half, 0, 0))
+        parts: List[Tensor] = []
+        for row in range(size):
+            for column in range(size):
+                cell = padded[:, row * size + column]
+                parts.append(cell[:, :, row : row + height, column : column + width])
+        summed = torch.stack(parts).sum(dim=0)
+        return summed.reshape(batch, views, self.out_channels, height, width)
+
+
+class Pixelwise(Matcher):
+    """Cosine of every frame cell with every kernel cell (pixel-wise correlation, Alpha-Refine,
+    Yan et al. 2021), at two scales of the frame, and with the kernel's mean.
+
+    The head that follows learns how the parts lie beside each other. Cosines mean the same for
+    an object never seen in training, which is why this generalises from few instances.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.parts = kernel_size * kernel_size + 1
+        self.out_channels = 2 * self.parts
+
+    def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
+        views, channels = kernel.shape[0], kernel.shape[1]
+        cells = kernel.reshape(views, channels, -1)
+        cells = unit(torch.cat([cells, cells.mean(dim=2, keepdim=True)], dim=2))
+        weights = cells.permute(0, 2, 1).reshape(views * self.parts, channels)
+        fine = self._correlate(frame, weights, views)
+        coarse = self._correlate(F.avg_pool2d(frame, 3, 2, 1), weights, views)
+        batch, _, _, height, width = fine.shape
+        enlarged = F.interpolate(coarse.flatten(1, 2), size=(height, width), mode="nearest")
+        return torch.cat([fine, enlarged.reshape(fine.shape)], dim=2)
+
+    def _correlate(self, frame: Tensor, weights: Tensor, views: int) -> Tensor:
+        batch, channels, height, width = frame.shape
+        cosines = torch.matmul(weights, unit(frame).reshape(batch, channels, height * width))
+        return cosines.reshape(batch, views, self.parts, height, width)
+
+
+MATCHERS: Dict[str, Type[Matcher]] = {"depthwise": Depthwise, "pixelwise": Pixelwise}
+
+
+def make_matcher(name: str, channels: int, kernel_size: int) -> Matcher:
+    """Build a matcher by name."""
+    if name not in MATCHERS:
+        raise ConfigError(f"Unknown matcher '{name}'; valid are {', '.join(MATCHERS)}.")
+    return MATCHERS[name](channels, kernel_size)

@@ -1,0 +1,109 @@
+"""The refdet network: one backbone for template and frame, a matcher, a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refdet_core.errors import ConfigError
+from refdet_core.model.backbones import Backbone
+from refdet_core.model.heads import Head, HeadOutput, decode_boxes
+from refdet_core.model.matchers import make_matcher
+from refdet_core.model.neck import Neck
+
+_CONTEXT_SHARE = 0.75
+"""Share of the template crop's side that becomes the kernel: the object (half of the side at
+SiamFC's context 0.5) and a rim of its surroundings."""
+
+
+@dataclass(frozen=True)
+class SiameseConfig:
+    """How the network is built. The defaults are the original configuration.
+
+    Attributes:
+        backbone: timm name, see :data:`refdet_core.model.backbones.BACKBONES`.
+        strides: backbone levels that are fused, finest first.
+        channels: feature channels after the 1x1 projection.
+        matcher: see :data:`refdet_core.model.matchers.MATCHERS`.
+        kernel_size: kernel cells per side.
+        img_size: side of the square training input; at run time any multiple of the coarsest
+            stride works.
+        heatmap_size: cells per side for that input.
+        template_size: side of the template encoder's input.
+        hidden: width of the head.
+    """
+
+    backbone: str = "mobilenetv3_large_100"
+    strides: Tuple[int, ...] = (16,)
+    channels: int = 256
+    matcher: str = "depthwise"
+    kernel_size: int = 3
+    img_size: int = 320
+    heatmap_size: int = 32
+    template_size: int = 128
+    hidden: int = 32
+
+    @property
+    def stride(self) -> float:
+        """Network pixels per heatmap cell."""
+        return self.img_size / self.heatmap_size
+
+    def __post_init__(self) -> None:
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd so that it has a centre, got {self.kernel_size}.")
+        if self.img_size % self.strides[-1] or self.template_size % self.strides[-1]:
+            raise ConfigError(
+                f"img_size {self.img_size} and template_size {self.template_size} must be multiples "
+                f"of the coarsest stride {self.strides[-1]}."
+            )
+
+
+class Siamese(nn.Module):
+    """Template encoder and detector over shared features.
+
+    Shapes: :meth:`encode_template` ``(N, 3, Ht, Wt)`` to ``(N, C, k, k)``; :meth:`match`
+    ``(B, 3, H, W)`` and ``(V, C, k, k)`` to :class:`HeadOutput`; images are float32 RGB 0-255.
+    """
+
+    def __init__(self, config: SiameseConfig, pretrained: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone, config.strides, pretrained)
+        self.neck = Neck(self.backbone.channels, config.channels)
+        self.matcher = make_matcher(config.matcher, config.channels, config.kernel_size)
+        self.head = Head(self.matcher.out_channels, config.channels, config.hidden)
+
+    def encode_template(self, image: Tensor) -> Tensor:
+        """Template crops to kernels: the centre of the feature map, averaged to k x k cells."""
+        features: Tensor = self.neck(self.backbone(image))
+        side = self.config.template_size // self.config.strides[0]
+        cell = max(1, int(_CONTEXT_SHARE * side) // self.config.kernel_size)
+        start = (side - cell * self.config.kernel_size) // 2
+        end = start + cell * self.config.kernel_size
+        return F.avg_pool2d(features[:, :, start:end, start:end], cell)
+
+    def encode_frame(self, frame: Tensor) -> Tensor:
+        """Frames to features ``(B, C, H / stride, W / stride)``."""
+        features: Tensor = self.neck(self.backbone(frame))
+        factor = self.config.strides[0] / self.config.stride
+        if factor != 1:
+            features = F.interpolate(
+                features, scale_factor=factor, mode="bilinear", align_corners=False
+            )
+        return features
+
+    def match(self, frame: Tensor, kernel: Tensor) -> HeadOutput:
+        """Logits and deltas of every frame with every view; the frame is encoded once."""
+        features = self.encode_frame(frame)
+        output: HeadOutput = self.head(self.matcher(features, kernel), features)
+        return output
+
+    def forward(self, frame: Tensor, kernel: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """The detector graph: score, box (xyxy network pixels), presence."""
+        output = self.match(frame, kernel)
+        boxes = decode_boxes(output.deltas, self.config.stride)
+        return torch.sigmoid(output.score), boxes, torch.sigmoid(output.presence)

@@ -1,0 +1,22 @@
+"""One letterboxed pass over the whole frame: cheapest, blind to very small objects."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from refdet_core.imaging import Crop, letterbox
+from refdet_core.search.base import SearchPlan
+
+
+class FullFrame(SearchPlan):
+    """The frame shrunk (never enlarged beyond its aspect) into the network's input.
+
+    Args:
+        size: ``(width, height)`` of the network input.
+    """
+
+    def __init__(self, size: Tuple[int, int]) -> None:
+        self._size = size
+
+    def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
+        return [letterbox(frame_size, self._size)]

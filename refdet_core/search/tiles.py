@@ -1,0 +1,58 @@
+"""Native-resolution overlapping tiles: every pixel of the frame reaches the network unshrunk."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import numpy as np
+
+from refdet_core.imaging import Crop
+from refdet_core.search.base import SearchPlan
+
+
+class Tiles(SearchPlan):
+    """Covers the frame with equal tiles at scale 1, batched through the network.
+
+    A frame that fits into one tile is one tile of its own size, rounded up to the network's
+    multiple. Larger frames get tiles spread evenly, overlapping by at least ``overlap``.
+
+    Args:
+        tile_size: largest ``(width, height)`` of a tile in frame pixels.
+        overlap: least overlap of neighbours in frame pixels; at least the size of the largest
+            object that must be seen whole.
+        multiple: tile sides are multiples of this.
+    """
+
+    def __init__(self, tile_size: Tuple[int, int], overlap: int, multiple: int) -> None:
+        self._tile_size = tile_size
+        self._overlap = overlap
+        self._multiple = multiple
+
+    def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
+        width, columns = self._axis(frame_size[0], self._tile_size[0])
+        height, rows = self._axis(frame_size[1], self._tile_size[1])
+        return [Crop(x, y, width, height, width, height) for y in rows for x in columns]
+
+    def owned(self, crops: List[Crop], index: int, centres: np.ndarray) -> np.ndarray:
+        """A tile reports what no other tile sees clearly more of (by an eighth of the overlap)."""
+        margins = np.stack([_depth(crop, centres) for crop in crops])
+        slack = self._overlap / 8
+        return np.asarray(margins[index] >= margins.max(axis=0) - slack)
+
+    def _axis(self, length: int, largest: int) -> Tuple[int, List[int]]:
+        """Tile side and start positions along one axis."""
+        rounded = -(-length // self._multiple) * self._multiple
+        side = min(rounded, largest // self._multiple * self._multiple)
+        if side >= length:
+            return side, [0]
+        step = max(1, side - self._overlap)
+        count = -(-(length - side) // step) + 1
+        return side, [int(round(i * (length - side) / (count - 1))) for i in range(count)]
+
+
+def _depth(crop: Crop, centres: np.ndarray) -> np.ndarray:
+    """How far inside the crop each point lies: distance to its nearest border in pixels."""
+    right, bottom = crop.x + crop.width, crop.y + crop.height
+    return np.minimum.reduce(
+        [centres[:, 0] - crop.x, right - centres[:, 0], centres[:, 1] - crop.y, bottom - centres[:, 1]]
+    )

@@ -1,0 +1,180 @@
+"""What is being looked for: encoded once, kept on the device, exchanged as a whole.
+
+A :class:`TemplateBank` never changes. Adding or removing a template makes a new bank, and
+the detector replaces its one reference to it, so a frame sees either the old or the new
+targets, never a mix.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from refdet_core.backends.base import Backend
+from refdet_core.bundle import Bundle
+from refdet_core.errors import BadReferenceError, ConfigError
+from refdet_core.imaging import extract, square_around, to_blob
+from refdet_core.types import BoxXYXY, Reference
+
+MAX_REFERENCES = 5
+MIN_SIDE_PX = 4
+MAX_SIDE_PX = 16384
+THUMBNAIL_PX = 96
+POOLINGS = ("prototype", "best_view")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One target: its encoded views and what an operator may want to see of it.
+
+    Attributes:
+        template_id: the operator's name for it.
+        features: the views of its references, as the backend returned them.
+        thumbnails_bgr: one small uint8 picture per reference.
+        created_s: wall-clock seconds when its last reference was encoded.
+    """
+
+    template_id: str
+    features: Tuple[Any, ...]
+    thumbnails_bgr: Tuple[np.ndarray, ...]
+    created_s: float
+
+
+@dataclass(frozen=True)
+class TemplateBank:
+    """All targets, and their views packed for one run of the detector graph.
+
+    Attributes:
+        version: grows with every change; results name the version they were made with.
+        templates: by id, in the order they were first set.
+        features: all views packed, None when there is no template.
+        views: for each template id its slice of the packed views.
+    """
+
+    version: int = 0
+    templates: Dict[str, Template] = field(default_factory=dict)
+    features: Any = None
+    views: Dict[str, slice] = field(default_factory=dict)
+
+
+def check_reference(reference: Reference) -> BoxXYXY:
+    """Return the object's box in the photo, cut at the photo's border.
+
+    Raises:
+        BadReferenceError: the image is not ``(H, W, 3)`` uint8, too small or too large, or the
+            ROI is empty or outside.
+    """
+    image = reference.image_bgr
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        found = "{} {}".format(getattr(image, "shape", type(image).__name__), getattr(image, "dtype", ""))
+        raise BadReferenceError("A reference must be an (H, W, 3) uint8 BGR image, got {}.".format(found))
+    height, width = image.shape[:2]
+    if max(height, width) > MAX_SIDE_PX:
+        raise BadReferenceError(
+            "The reference is {}x{} px; at most {} px a side are taken. Shrink or crop it.".format(
+                width, height, MAX_SIDE_PX
+            )
+        )
+    roi = reference.roi_xyxy if reference.roi_xyxy is not None else (0.0, 0.0, float(width), float(height))
+    if not all(np.isfinite(roi)):
+        raise BadReferenceError("The ROI must be four finite numbers, got {}.".format(roi))
+    x1, y1, x2, y2 = max(0.0, roi[0]), max(0.0, roi[1]), min(float(width), roi[2]), min(float(height), roi[3])
+    if x2 - x1 < MIN_SIDE_PX or y2 - y1 < MIN_SIDE_PX:
+        raise BadReferenceError(
+            "The object in the reference must be at least {0}x{0} px: ROI x={1:g} y={2:g} width={3:g} "
+            "height={4:g} leaves {5:g}x{6:g} px of the {7}x{8} px image. Give a ROI inside the image.".format(
+                MIN_SIDE_PX, roi[0], roi[1], roi[2] - roi[0], roi[3] - roi[1],
+                max(0.0, x2 - x1), max(0.0, y2 - y1), width, height,
+            )
+        )
+    return x1, y1, x2, y2
+
+
+def encode_references(backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]) -> Tuple[Any, ...]:
+    """Encode references in one run; one single-view feature per reference."""
+    crops = []
+    for reference in references:
+        box_xyxy = check_reference(reference)
+        crop = square_around(box_xyxy, bundle.template_context, bundle.template_size)
+        crops.append(extract(reference.image_bgr, crop))
+    return tuple(backend.encode_templates(to_blob([crop])) for crop in crops)
+
+
+def make_template(
+    backend: Backend[Any], bundle: Bundle, template_id: str, references: Sequence[Reference]
+) -> Template:
+    """Encode 1-5 references into a template.
+
+    Raises:
+        BadReferenceError: no or too many references, or one that cannot be used (it says which).
+    """
+    if not template_id:
+        raise BadReferenceError("A template needs a non-empty id.")
+    if not 1 <= len(references) <= MAX_REFERENCES:
+        raise BadReferenceError(
+            "A template takes 1 to {} references, got {}.".format(MAX_REFERENCES, len(references))
+        )
+    thumbnails: List[np.ndarray] = []
+    for number, reference in enumerate(references, start=1):
+        try:
+            thumbnails.append(_thumbnail(reference))
+        except BadReferenceError as error:
+            raise BadReferenceError("Reference {} of {}: {}".format(number, len(references), error)) from error
+    features = encode_references(backend, bundle, references)
+    return Template(template_id, features, tuple(thumbnails), time.time())
+
+
+def extend_template(template: Template, more: Template) -> Template:
+    """The same template with further references.
+
+    Raises:
+        BadReferenceError: it would have more than :data:`MAX_REFERENCES`.
+    """
+    total = len(template.features) + len(more.features)
+    if total > MAX_REFERENCES:
+        raise BadReferenceError(
+            "'{}' has {} references and would get {}; at most {} are kept. Set it anew without "
+            "append.".format(template.template_id, len(template.features), total, MAX_REFERENCES)
+        )
+    return Template(
+        template.template_id,
+        template.features + more.features,
+        template.thumbnails_bgr + more.thumbnails_bgr,
+        more.created_s,
+    )
+
+
+def make_bank(
+    backend: Backend[Any], templates: Dict[str, Template], version: int, pooling: str
+) -> TemplateBank:
+    """Pack templates for the detector graph.
+
+    Args:
+        pooling: ``prototype`` averages the references of a template into one view;
+            ``best_view`` keeps every reference and lets the best one win at each cell.
+    """
+    if pooling not in POOLINGS:
+        raise ConfigError("Unknown reference pooling '{}'; valid are {}.".format(pooling, ", ".join(POOLINGS)))
+    if not templates:
+        return TemplateBank(version=version)
+    packed: List[Any] = []
+    views: Dict[str, slice] = {}
+    for template_id, template in templates.items():
+        features = list(template.features)
+        if pooling == "prototype":
+            features = [backend.average(backend.pack(features))]
+        views[template_id] = slice(len(packed), len(packed) + len(features))
+        packed.extend(features)
+    return TemplateBank(version, dict(templates), backend.pack(packed), views)
+
+
+def _thumbnail(reference: Reference) -> np.ndarray:
+    x1, y1, x2, y2 = (int(round(value)) for value in check_reference(reference))
+    piece = reference.image_bgr[y1:max(y2, y1 + 1), x1:max(x2, x1 + 1)]
+    scale = THUMBNAIL_PX / max(piece.shape[:2])
+    size = (max(1, int(round(piece.shape[1] * scale))), max(1, int(round(piece.shape[0] * scale))))
+    return cv2.resize(piece, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,0 +1,70 @@
+"""The small frozen records that travel between stages.
+
+Boxes are ``xyxy`` float pixels, 0-based, right and bottom edge exclusive, in the original
+frame. Images are ``(H, W, 3)`` uint8 in OpenCV's BGR order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+
+BoxXYXY = Tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One photo of the object, and where in it the object is.
+
+    Args:
+        image_bgr: ``(H, W, 3)`` uint8.
+        roi_xyxy: the object's box in the photo; None means the whole photo is the object.
+    """
+
+    image_bgr: np.ndarray
+    roi_xyxy: Optional[BoxXYXY] = None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One found object. ``score`` is a probability, ``bbox_xyxy`` is in frame pixels."""
+
+    template_id: str
+    score: float
+    bbox_xyxy: BoxXYXY
+    track_id: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class RawMaps:
+    """What the detector graph returns for B crops and V template views.
+
+    Shapes: ``score (B, V, h, w)`` in [0, 1]; ``box (B, V, 4, h, w)`` xyxy in network pixels of
+    each crop; ``presence (B, V)`` in [0, 1]. All float32.
+    """
+
+    score: np.ndarray
+    box: np.ndarray
+    presence: np.ndarray
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Everything the detector says about one frame.
+
+    Attributes:
+        detections: above the score threshold, best first; empty when nothing was found.
+        presence: for each template id the probability that its object is in this frame.
+        bank_version: the template bank that was used; grows with every template change.
+        timings_ms: milliseconds by stage (``preprocess``, ``network``, ``decode``).
+        heatmaps: for each template id a ``(h, w)`` float32 map in [0, 1] over the whole
+            frame; only filled when asked for.
+    """
+
+    detections: Tuple[Detection, ...]
+    presence: Dict[str, float]
+    bank_version: int
+    timings_ms: Dict[str, float] = field(default_factory=dict)
+    heatmaps: Dict[str, np.ndarray] = field(default_factory=dict)

@@ -1,0 +1,134 @@
+"""Targets on the heatmap and the losses against them.
+
+Cells are addressed by their centres ``(column + 0.5, row + 0.5) * stride`` in network pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refdet_core.model.heads import BOX_BASE_PX, HeadOutput, decode_boxes
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Shares of the parts of the total loss."""
+
+    heatmap: float = 1.0
+    box: float = 1.0
+    giou: float = 1.0
+    presence: float = 0.3
+    focal_gamma: float = 2.0
+
+
+def cell_centres(height: int, width: int, stride: float, device: torch.device) -> Tensor:
+    """``(2, h, w)`` x and y of every cell's centre in network pixels."""
+    rows = (torch.arange(height, device=device) + 0.5) * stride
+    columns = (torch.arange(width, device=device) + 0.5) * stride
+    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])
+
+
+def gaussian_heatmap(boxes_xyxy: Tensor, height: int, width: int, stride: float) -> Tensor:
+    """A Gaussian per box, as wide as the object: sigma is a sixth of each side, at least half a
+    cell; the cell nearest to the centre is exactly 1.
+
+    Shape: ``(N, 4)`` network pixels to ``(N, h, w)``; a box with centre outside gives zeros.
+    """
+    centres = cell_centres(height, width, stride, boxes_xyxy.device)
+    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    sigma = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 6).clamp(min=stride * 0.5)
+    offset = (centres[None] - middle[:, :, None, None]) / sigma[:, :, None, None]
+    gaussian = torch.exp(-0.5 * (offset * offset).sum(dim=1))
+    limits = torch.tensor([width, height], device=boxes_xyxy.device) * stride
+    inside = ((middle >= 0) & (middle < limits)).all(dim=1)
+    peak = gaussian.amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+    return torch.where(inside[:, None, None], gaussian / peak, torch.zeros_like(gaussian))
+
+
+def box_deltas(boxes_xyxy: Tensor, height: int, width: int, stride: float) -> Tensor:
+    """What the head should say at every cell: ``(N, 4)`` to ``(N, 4, h, w)``, the inverse of
+    :func:`refdet_core.model.heads.decode_boxes`."""
+    centres = cell_centres(height, width, stride, boxes_xyxy.device)
+    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    offset = (middle[:, :, None, None] - centres[None]) / stride
+    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1.0)
+    size = torch.log(sides / BOX_BASE_PX)[:, :, None, None].expand(-1, -1, height, width)
+    return torch.cat([offset, size], dim=1)
+
+
+def focal_bce(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Binary cross-entropy with soft targets, weighted by ``|target - p| ** gamma`` (quality focal
+    loss, Li et al. 2020); ``gamma = 0`` is plain BCE. Same shape as the input, not reduced."""
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if gamma == 0:
+        return bce
+    return bce * (target - torch.sigmoid(logits)).abs().pow(gamma)
+
+
+def giou_loss(predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
+    """``1 - GIoU`` (Rezatofighi et al. 2019) of ``(N, 4)`` pairs, ``(N,)`` in [0, 2]."""
+    top_left = torch.maximum(predicted_xyxy[:, :2], target_xyxy[:, :2])
+    bottom_right = torch.minimum(predicted_xyxy[:, 2:], target_xyxy[:, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=1)
+    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (predicted_xyxy, target_xyxy)]
+    union = (areas[0] + areas[1] - intersection).clamp(min=1e-6)
+    hull_low = torch.minimum(predicted_xyxy[:, :2], target_xyxy[:, :2])
+    hull_high = torch.maximum(predicted_xyxy[:, 2:], target_xyxy[:, 2:])
+    hull = (hull_high - hull_low).prod(dim=1).clamp(min=1e-6)
+    return 1 - intersection / union + (hull - union) / hull
+
+
+def siamese_loss(
+    output: HeadOutput, boxes_xyxy: Tensor, present: Tensor, ignore: Tensor, stride: float, weights: LossWeights
+) -> "dict[str, Tensor]":
+    """All parts and their weighted ``total`` for B frames against B templates.
+
+    Template i belongs to frame i; every other template is absent from frame i unless ignored.
+
+    Args:
+        output: of every frame with every template, ``B = V``.
+        boxes_xyxy: ``(B, 4)`` network pixels.
+        present: ``(B,)`` bool, whether frame i shows object i.
+        ignore: ``(B, V)`` bool, pairs whose truth is unknown.
+    """
+    batch, _, height, width = output.score.shape
+    diagonal = torch.eye(batch, dtype=torch.bool, device=boxes_xyxy.device)
+    heatmap = gaussian_heatmap(boxes_xyxy, height, width, stride) * present[:, None, None]
+    target = torch.zeros_like(output.score)
+    target[diagonal] = heatmap
+    known = ~ignore | diagonal
+    count = present.sum().clamp(min=1)
+    cells = focal_bce(output.score, target, weights.focal_gamma) * known[:, :, None, None]
+    own = cells[diagonal].sum() / count
+    others = (cells.sum() - cells[diagonal].sum()) / count
+    # All other templates together weigh as much as the own ones, however large the batch is.
+    parts = {"heatmap": own + others * (2.0 / batch)}
+
+    truth = (diagonal & present[:, None]).float()
+    presence = F.binary_cross_entropy_with_logits(output.presence, truth, reduction="none")
+    positives = truth.sum().clamp(min=1)
+    negatives = (known & (truth == 0)).sum().clamp(min=1)
+    parts["presence"] = (presence * truth).sum() / positives + (
+        presence * (known & (truth == 0))
+    ).sum() / negatives
+
+    near = heatmap > 0.3
+    share = heatmap[near] / heatmap[near].sum().clamp(min=1e-6)
+    predicted = output.deltas[diagonal]
+    wanted = box_deltas(boxes_xyxy, height, width, stride)
+    difference = F.smooth_l1_loss(predicted, wanted, reduction="none", beta=0.1).sum(dim=1)
+    parts["box"] = (difference[near] * share).sum()
+    decoded = decode_boxes(predicted[:, None], stride)[:, 0].permute(0, 2, 3, 1)[near]
+    matching = boxes_xyxy[:, None, None, :].expand(-1, height, width, -1)[near]
+    parts["giou"] = (giou_loss(decoded, matching) * share).sum()
+    parts["total"] = (
+        weights.heatmap * parts["heatmap"]
+        + weights.presence * parts["presence"]
+        + weights.box * parts["box"]
+        + weights.giou * parts["giou"]
+    )
+    return parts
