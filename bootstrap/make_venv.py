@@ -1,0 +1,339 @@
+"""Make .venv and put into it what a stage needs. Standard library only.
+
+Called by ``bootstrap.sh``, which picks the interpreter that runs this. Each step
+has a key made of its inputs; a step whose key has not changed since it last
+succeeded is skipped, so a second run only compares hashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOTSTRAP = ROOT / "bootstrap"
+REQUIREMENTS = ROOT / "requirements"
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+UV_INSTALL = (VENV / "bin" / "uv", "pip", "install", "--python", PYTHON)
+STATE = VENV / ".refdet"
+WORK = ROOT / "build" / "bootstrap"
+
+STAGES = {"base": ["base.txt"], "test": ["base.txt", "training.txt", "test.txt"]}
+# IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
+CMAKE_AT_LEAST = (3, 21)
+LOG_LINES_SHOWN = 30
+
+# Of a sourced ROS 2, or of another environment made from the ROS 2 wheels. None
+# of it may reach the tools that work on this one.
+FOREIGN_VARIABLES = (
+    "AMENT_PREFIX_PATH",
+    "CMAKE_PREFIX_PATH",
+    "COLCON_PREFIX_PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "RMW_IMPLEMENTATION",
+    "ROS_DISTRO",
+    "ROS_PYTHON_VERSION",
+    "ROS_VERSION",
+    "VIRTUAL_ENV",
+    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+)
+
+# Lets the ament index (get_package_share_directory …) find the environment without
+# a set-up script to source, behind any overlay that has been sourced. The file's
+# name sorts before the wheels' own hook, which starts Python anew and hands the
+# variable on.
+PREFIX_HOOK = (
+    "import os, sys; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys("
+    "[*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]))\n"
+)
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    print(f"set-up: {text}", flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """End with a sentence for the person at the keyboard."""
+    print(f"set-up: {text}", file=sys.stderr, flush=True)
+    raise SystemExit(1)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The caller's environment without what belongs to another ROS 2."""
+    clean = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
+    clean.update(extra)
+    return clean
+
+
+def digest(*inputs: Path | str) -> str:
+    """Hash of texts, and of files or all files in folders, names included."""
+    result = hashlib.sha256()
+    for item in inputs:
+        if isinstance(item, str):
+            files: list[Path] = []
+            result.update(item.encode() + b"\0")
+        else:
+            files = sorted(p for p in item.rglob("*") if p.is_file()) if item.is_dir() else [item]
+        for file in files:
+            result.update(f"{file.relative_to(ROOT)}\0".encode())
+            result.update(file.read_bytes() + b"\0")
+    return result.hexdigest()
+
+
+class Step:
+    """One thing that is done once for each state of its inputs."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
+        self.key = key
+        self.stamp = STATE / f"{name}.stamp"
+        self.log = WORK / f"{name}.log"
+
+    def done(self) -> bool:
+        """Whether it succeeded with these inputs."""
+        return self.stamp.is_file() and self.stamp.read_text() == self.key
+
+    @contextlib.contextmanager
+    def running(self, announcement: str) -> Iterator[None]:
+        """Announce the step; leave a stamp only if the body succeeds."""
+        say(announcement)
+        started = time.monotonic()
+        self.stamp.unlink(missing_ok=True)
+        WORK.mkdir(parents=True, exist_ok=True)
+        self.log.unlink(missing_ok=True)
+        yield
+        STATE.mkdir(parents=True, exist_ok=True)
+        self.stamp.write_text(self.key)
+        say(f"  done in {time.monotonic() - started:.0f} s")
+
+    def call(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
+        """Run a command with its output in the step's log; a failure ends the set-up."""
+        with self.log.open("a") as log:
+            print("$", *command, file=log, flush=True)
+            code = subprocess.call(
+                [str(word) for word in command],
+                cwd=ROOT,
+                env=env or environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        if code != 0:
+            lines = self.log.read_text(errors="replace").splitlines()
+            print("\n".join(lines[-LOG_LINES_SHOWN:]), file=sys.stderr)
+            fail(
+                f"step '{self.name}' failed (exit status {code}). "
+                f"Above: the end of its log, {self.log.relative_to(ROOT)}"
+            )
+
+
+def check_machine() -> None:
+    """End with a sentence where there are no ROS 2 wheels for this machine."""
+    libc, version = platform.libc_ver()
+    if sys.platform != "linux" or platform.machine() != "x86_64" or libc != "glibc":
+        fail(
+            f"the ROS 2 wheels are for Linux on x86-64 with glibc; this is "
+            f"{platform.system()} on {platform.machine()}. Build natively instead: install "
+            f"ROS 2 and run colcon build (see README.md)."
+        )
+    if tuple(int(part) for part in version.split(".")[:2]) < (2, 28):
+        fail(f"the ROS 2 wheels need glibc 2.28 or newer; this machine has {version}.")
+
+
+def check_build_tools() -> None:
+    """End with the line that installs what is missing to build the interfaces."""
+    missing = [tool for tool in ("g++", "cmake", "make") if shutil.which(tool) is None]
+    if missing:
+        fail(
+            f"{', '.join(missing)} not found, needed to build the message packages. "
+            f"Install with\n    sudo apt-get install --yes {' '.join(missing)}"
+        )
+    answer = subprocess.run(["cmake", "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"version (\d+)\.(\d+)", answer.stdout)
+    if found is None:
+        fail(f"`cmake --version` does not work: {answer.stderr.strip() or answer.stdout.strip()}")
+    if tuple(int(part) for part in found.groups()) < CMAKE_AT_LEAST:
+        fail(
+            f"cmake {'.'.join(found.groups())} is too old, "
+            f"{'.'.join(map(str, CMAKE_AT_LEAST))} is needed. Debian 12 and Ubuntu 22.04 have it."
+        )
+
+
+def pinned(package: str) -> str:
+    """The requirement line of one package in base.txt."""
+    found = re.search(rf"^{re.escape(package)}==\S+", (REQUIREMENTS / "base.txt").read_text(), re.M)
+    if found is None:
+        fail(f"requirements/base.txt does not pin {package}.")
+    return found.group()
+
+
+def install_requirements(step: Step, stage: str) -> None:
+    """Create the environment if need be, and install the stage's locked packages."""
+    if not PYTHON.exists():
+        shutil.rmtree(VENV, ignore_errors=True)
+        say(f"making .venv with Python {platform.python_version()} ({sys.executable})")
+        step.call([sys.executable, "-m", "venv", VENV])
+    size = {"base": "0.7 GB", "test": "6 GB with the CUDA libraries of torch,"}[stage]
+    with step.running(f"installing requirements/{STAGES[stage][-1]} ({size} on disk)"):
+        step.call([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", pinned("uv")])
+        command: list[str | Path] = [*UV_INSTALL]
+        for name in STAGES[stage]:
+            command += ["-r", REQUIREMENTS / name]
+        step.call(command)
+
+
+def importable(package: str) -> bool:
+    """Whether the environment has a package."""
+    command = [str(PYTHON), "-c", f"import {package}"]
+    answer = subprocess.run(command, env=environment(), cwd=STATE, capture_output=True, check=False)
+    return answer.returncode == 0
+
+
+def remove_listed(manifest: Path) -> None:
+    """Remove the files an earlier build installed, so that none outlives its definition."""
+    if manifest.is_file():
+        for line in manifest.read_text().splitlines():
+            installed = Path(line)
+            if VENV in installed.parents:
+                installed.unlink(missing_ok=True)
+        manifest.unlink()
+
+
+def build_interfaces(step: Step, source: Path, package: str) -> None:
+    """Generate, compile and install one interface package into the environment."""
+    build = WORK / package
+    manifest = STATE / f"{package}.manifest"
+    env = environment(
+        AMENT_PREFIX_PATH=str(VENV),
+        CMAKE_PREFIX_PATH=str(VENV),
+        PATH=f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    )
+    with step.running(f"building {package} from {source.relative_to(ROOT)}/ (about half a minute)"):
+        shutil.rmtree(build, ignore_errors=True)
+        settings = {
+            "BUILD_TESTING": "OFF",
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_INSTALL_LIBDIR": "lib",
+            "CMAKE_INSTALL_PREFIX": VENV,
+            "CMAKE_PROJECT_INCLUDE": BOOTSTRAP / "repair_imported_targets.cmake",
+            "Python3_EXECUTABLE": PYTHON,
+            "Python3_FIND_VIRTUALENV": "ONLY",
+        }
+        options = [f"-D{name}={value}" for name, value in settings.items()]
+        step.call(["cmake", "-S", source, "-B", build, *options], env)
+        step.call(["cmake", "--build", build, "--parallel", str(os.cpu_count() or 1)], env)
+        remove_listed(manifest)
+        step.call(["cmake", "--install", build], env)
+        shutil.copy(build / "install_manifest.txt", manifest)
+        step.call([PYTHON, BOOTSTRAP / "check_interfaces.py", package])
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def install_project(step: Step) -> None:
+    """Install the project in development mode, and make it known to the ament index."""
+    with step.running("installing refdet itself in development mode"):
+        step.call([*UV_INSTALL, "--no-deps", "--no-build-isolation", "--editable", ROOT])
+        site_packages = next((VENV / "lib").glob("python3.*/site-packages"))
+        (site_packages / "refdet_ament_prefix.pth").write_text(PREFIX_HOOK)
+        share = VENV / "share"
+        marker = share / "ament_index" / "resource_index" / "packages" / "refdet_ros"
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        (share / "refdet_ros").mkdir(parents=True, exist_ok=True)
+        for name in ("package.xml", "launch", "config"):
+            link = share / "refdet_ros" / name
+            if not link.is_symlink():
+                link.symlink_to(os.path.relpath(ROOT / name, link.parent))
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Let one set-up work on this tree at a time."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another set-up of this tree to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def usable_environment() -> bool:
+    """Whether .venv has a working interpreter of a version we support."""
+    if not PYTHON.exists():
+        return False
+    probe = "import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"
+    # -S: without the site module the wheels' hook does not start Python twice.
+    return subprocess.call([PYTHON, "-I", "-S", "-c", probe], env=environment()) == 0
+
+
+def make(stage: str) -> None:
+    """Run those steps of a stage whose inputs changed."""
+    if sourced := os.environ.get("REFDET_SOURCED_ROS"):
+        say(
+            f"ROS 2 {sourced} is sourced: to use it, build with `colcon build --base-paths . msg` "
+            f"from a workspace (see README.md). .venv is made apart from it."
+        )
+    if VENV.exists() and not usable_environment():
+        say(".venv does not work any more; making it anew")
+        shutil.rmtree(VENV)
+
+    requirements = {
+        name: Step(f"requirements-{name}", digest(*(REQUIREMENTS / file for file in STAGES[name])))
+        for name in STAGES
+    }
+    base = digest(REQUIREMENTS / "base.txt")
+    repair = BOOTSTRAP / "repair_imported_targets.cmake"
+    shim_source = BOOTSTRAP / "vision_msgs"
+    shim = Step("vision_msgs", digest(base, repair, shim_source))
+    msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"))
+    project = Step("refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"))
+
+    if not (shim.done() and msgs.done()):
+        check_machine()
+        check_build_tools()
+    # The test stage contains the base stage.
+    satisfied = requirements["test"].done() or requirements[stage].done()
+    if not satisfied:
+        check_machine()
+        install_requirements(requirements[stage], stage)
+    if not shim.done():
+        if not (STATE / "vision_msgs.manifest").exists() and importable("vision_msgs.msg"):
+            with shim.running("vision_msgs is there already; its stand-in is not built"):
+                pass
+        else:
+            build_interfaces(shim, shim_source, "vision_msgs")
+    if not msgs.done():
+        build_interfaces(msgs, ROOT / "msg", "refdet_msgs")
+    if not project.done():
+        install_project(project)
+
+
+def main() -> None:
+    """Parse the stage and run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=sorted(STAGES), nargs="?", default="base")
+    stage = parser.parse_args().stage
+    with locked():
+        make(stage)
+
+
+if __name__ == "__main__":
+    main()
