@@ -23,13 +23,13 @@ def iou_matrix(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     sides = np.clip(bottom_right - top_left, 0, None)
     intersection = sides[..., 0] * sides[..., 1]
     union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - intersection
-    return np.where(union > 0, intersection / np.maximum(union, 1e-9), 0.0)
+    return np.asarray(np.where(union > 0, intersection / np.maximum(union, 1e-9), 0.0))
 
 
 def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
     """Cut boxes at the image border ``[0, width] x [0, height]``."""
     limits = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
-    return np.clip(boxes_xyxy, 0, limits)
+    return np.asarray(np.clip(boxes_xyxy, 0, limits))
 
 
 def nms(boxes_xyxy: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:

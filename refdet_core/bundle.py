@@ -96,27 +96,25 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     description = folder / DESCRIPTION
     if not description.is_file():
         raise BundleError(
-            "'{}' is not a model bundle: it has no {}. Give the folder that "
-            "'refdet-train export' wrote, or leave the option away for the released model.".format(
-                folder, DESCRIPTION
-            )
+            f"'{folder}' is not a model bundle: it has no {DESCRIPTION}. Give the folder that "
+            "'refdet-train export' wrote, or leave the option away for the released model."
         )
     try:
         content = yaml.safe_load(description.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BundleError("{} cannot be read as YAML: {}".format(description, error)) from error
+        raise BundleError(f"{description} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):
-        raise BundleError("{} must hold a mapping, not {}".format(description, type(content).__name__))
+        raise BundleError(f"{description} must hold a mapping, not {type(content).__name__}")
     version = content.pop("format", None)
     if version != FORMAT_VERSION:
         raise BundleError(
-            "{} has bundle format {}, this refdet reads format {}; export the model again "
-            "with this version.".format(description, version, FORMAT_VERSION)
+            f"{description} has bundle format {version}, this refdet reads format "
+            f"{FORMAT_VERSION}; export the model again with this version."
         )
     bundle = _from_mapping(folder, content, description)
     for graph in (bundle.template_graph, bundle.detector_graph):
         if not graph.is_file():
-            raise BundleError("The bundle '{}' lacks {}.".format(folder, graph.name))
+            raise BundleError(f"The bundle '{folder}' lacks {graph.name}.")
     if verify:
         _verify(bundle)
     return bundle
@@ -126,16 +124,14 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
     known = {item.name for item in fields(Bundle)} - {"folder"}
     unknown = sorted(set(content) - known)
     if unknown:
-        raise BundleError(
-            "{} has unknown keys {}; known are {}.".format(description, unknown, sorted(known))
-        )
+        raise BundleError(f"{description} has unknown keys {unknown}; known are {sorted(known)}.")
     try:
         content["calibration"] = Calibration(**content["calibration"])
         for name in ("frame_size", "kernel_names", "kernel_shape"):
             content[name] = tuple(content[name])
         return Bundle(folder=folder, **content)
     except (KeyError, TypeError) as error:
-        raise BundleError("{} is incomplete: {}".format(description, error)) from error
+        raise BundleError(f"{description} is incomplete: {error}") from error
 
 
 def _verify(bundle: Bundle) -> None:
@@ -143,8 +139,8 @@ def _verify(bundle: Bundle) -> None:
         found = file_sha256(bundle.folder / name)
         if found != expected:
             raise BundleError(
-                "{} of bundle '{}' has sha256 {}..., bundle.yaml says {}...; the file is damaged "
-                "or was exchanged.".format(name, bundle.folder, found[:12], expected[:12])
+                f"{name} of bundle '{bundle.folder}' has sha256 {found[:12]}..., bundle.yaml says "
+                f"{expected[:12]}...; the file is damaged or was exchanged."
             )
 
 

@@ -1,6 +1,6 @@
 """The ``refdet`` command.
 
-    refdet detect --frames VIDEO_OR_FOLDER --template PHOTO --roi X,Y,W,H --output DIR
+refdet detect --frames VIDEO_OR_FOLDER --template PHOTO --roi X,Y,W,H --output DIR
 """
 
 from __future__ import annotations
@@ -35,14 +35,22 @@ class _Template(argparse.Action):
     """``--template PHOTO`` starts a reference, a following ``--roi`` belongs to it."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Optional[str] = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: Optional[str] = None,
     ) -> None:
         namespace.templates = [*namespace.templates, (Path(values), None)]
 
 
 class _Roi(argparse.Action):
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Optional[str] = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: Optional[str] = None,
     ) -> None:
         if not namespace.templates or namespace.templates[-1][1] is not None:
             parser.error("--roi belongs right after the --template it is for")
@@ -51,33 +59,50 @@ class _Roi(argparse.Action):
 
 def make_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(prog="refdet", description="Find the object in reference photos.")
+    parser = argparse.ArgumentParser(
+        prog="refdet", description="Find the object in reference photos."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     detect = commands.add_parser(
         "detect",
         help="search a video or a folder of images",
         description="Search every frame for the object in the reference photos and write "
-        "{} to the output folder.".format(DETECTIONS_FILE),
+        f"{DETECTIONS_FILE} to the output folder.",
     )
     detect.set_defaults(templates=[])
     detect.add_argument("--frames", type=Path, required=True, metavar="VIDEO_OR_FOLDER")
     detect.add_argument(
-        "--template", action=_Template, required=True, metavar="PHOTO",
+        "--template",
+        action=_Template,
+        required=True,
+        metavar="PHOTO",
         help="a reference photo of the object; give it up to 5 times",
     )
     detect.add_argument(
-        "--roi", action=_Roi, metavar="X,Y,W,H", help="where the object is in the --template before it (default: all of it)"
+        "--roi",
+        action=_Roi,
+        metavar="X,Y,W,H",
+        help="where the object is in the --template before it (default: all of it)",
     )
     detect.add_argument("--output", type=Path, required=True, metavar="DIR")
     detect.add_argument("--search", choices=SEARCH_NAMES, default=DetectorConfig.search)
-    detect.add_argument("--init", metavar="X,Y,W,H", help="the object's box in the first frame (search track)")
-    detect.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)")
+    detect.add_argument(
+        "--init", metavar="X,Y,W,H", help="the object's box in the first frame (search track)"
+    )
+    detect.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
+    )
     detect.add_argument("--backend", choices=BACKEND_NAMES, default="auto")
     detect.add_argument(
-        "--score-threshold", type=float, metavar="P", help="least probability (default: the bundle's published one)"
+        "--score-threshold",
+        type=float,
+        metavar="P",
+        help="least probability (default: the bundle's published one)",
     )
-    detect.add_argument("--video", action="store_true", help="also write {}".format(VIDEO_FILE))
-    detect.add_argument("--heatmaps", action="store_true", help="also write a heatmap picture per frame")
+    detect.add_argument("--video", action="store_true", help=f"also write {VIDEO_FILE}")
+    detect.add_argument(
+        "--heatmaps", action="store_true", help="also write a heatmap picture per frame"
+    )
     return parser
 
 
@@ -87,10 +112,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return detect(options)
     except RefdetError as error:
-        print("refdet: {}".format(error), file=sys.stderr)
+        print(f"refdet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("refdet: stopped; what was found so far is in {}".format(options.output), file=sys.stderr)
+        print(
+            f"refdet: stopped; what was found so far is in {options.output}",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -106,10 +134,16 @@ def detect(options: argparse.Namespace) -> int:
         try:
             options.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SourceError("'{}' cannot be made a folder: {}".format(options.output, error)) from error
+            raise SourceError(f"'{options.output}' cannot be made a folder: {error}") from error
         statistics = _run(detector, source, options)
         info = detector.backend.info
-        print(_summary(statistics, "{} {} on {}".format(info.name, info.version, info.device), options.output))
+        print(
+            _summary(
+                statistics,
+                f"{info.name} {info.version} on {info.device}",
+                options.output,
+            )
+        )
     return 0
 
 
@@ -117,7 +151,9 @@ def _config(options: argparse.Namespace) -> DetectorConfig:
     if options.score_threshold is None:
         return DetectorConfig(search=options.search)
     if not 0 <= options.score_threshold <= 1:
-        raise ConfigError("--score-threshold must be within 0 and 1, got {}.".format(options.score_threshold))
+        raise ConfigError(
+            f"--score-threshold must be within 0 and 1, got {options.score_threshold}."
+        )
     return DetectorConfig(search=options.search, score_threshold=options.score_threshold)
 
 
@@ -125,7 +161,9 @@ def _reference(path: Path, roi: Optional[str]) -> Reference:
     return Reference(read_image(path), parse_roi(roi) if roi is not None else None)
 
 
-def _run(detector: Detector, source: FrameSource, options: argparse.Namespace) -> Dict[str, List[float]]:
+def _run(
+    detector: Detector, source: FrameSource, options: argparse.Namespace
+) -> Dict[str, List[float]]:
     """Search all frames; returns per-frame values by name (detections, milliseconds by stage)."""
     statistics: Dict[str, List[float]] = {}
     video: Optional[cv2.VideoWriter] = None
@@ -171,32 +209,38 @@ def as_line(name: FrameName, result: FrameResult) -> Dict[str, Any]:
     }
 
 
-def _write_heatmap(folder: Path, name: FrameName, frame_bgr: np.ndarray, result: FrameResult) -> None:
+def _write_heatmap(
+    folder: Path, name: FrameName, frame_bgr: np.ndarray, result: FrameResult
+) -> None:
     folder.mkdir(exist_ok=True)
     combined = np.maximum.reduce(list(result.heatmaps.values()))
-    stem = "{:06d}".format(name) if isinstance(name, int) else Path(name).stem
+    stem = f"{name:06d}" if isinstance(name, int) else Path(name).stem
     picture = draw_detections(overlay(frame_bgr, combined), result.detections)
-    cv2.imwrite(str(folder / "{}.png".format(stem)), picture)
+    cv2.imwrite(str(folder / f"{stem}.png"), picture)
 
 
 def _open_video(path: Path, source: FrameSource) -> cv2.VideoWriter:
     writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*"mp4v"), source.fps or _DEFAULT_FPS, source.size
+        str(path), cv2.VideoWriter.fourcc(*"mp4v"), source.fps or _DEFAULT_FPS, source.size
     )
     if not writer.isOpened():
-        raise SourceError("This OpenCV cannot write '{}'; leave --video away.".format(path))
+        raise SourceError(f"This OpenCV cannot write '{path}'; leave --video away.")
     return writer
 
 
 def _summary(statistics: Dict[str, List[float]], backend: str, output: Path) -> str:
     detections = statistics.pop("detections", [])
     found = sum(1 for count in detections if count)
-    stages: List[Tuple[str, float]] = [(name, float(np.median(values))) for name, values in statistics.items()]
-    rows = ["frames       {}".format(len(detections))]
-    rows.append("detections   {} in {} frames".format(int(sum(detections)), found))
-    rows.append("backend      {}".format(backend))
-    rows.append("ms a frame   " + "  ".join("{} {:.1f}".format(name, value) for name, value in stages) + "  (medians)")
-    rows.append("written to   {}".format(output))
+    stages: List[Tuple[str, float]] = [
+        (name, float(np.median(values))) for name, values in statistics.items()
+    ]
+    rows = [f"frames       {len(detections)}"]
+    rows.append(f"detections   {int(sum(detections))} in {found} frames")
+    rows.append(f"backend      {backend}")
+    rows.append(
+        "ms a frame   " + "  ".join(f"{name} {value:.1f}" for name, value in stages) + "  (medians)"
+    )
+    rows.append(f"written to   {output}")
     return "\n".join(rows)
 
 

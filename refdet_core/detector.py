@@ -1,8 +1,8 @@
 """The detector: the one class a user needs.
 
-    with Detector.open() as detector:
-        detector.set_template([Reference(photo_bgr)], "red car")
-        result = detector.detect(frame_bgr)
+with Detector.open() as detector:
+    detector.set_template([Reference(photo_bgr)], "red car")
+    result = detector.detect(frame_bgr)
 """
 
 from __future__ import annotations
@@ -64,18 +64,19 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         if self.score_threshold > 1:
-            raise ConfigError("score_threshold must be at most 1, got {}.".format(self.score_threshold))
+            raise ConfigError(f"score_threshold must be at most 1, got {self.score_threshold}.")
         if self.max_detections < 1:
-            raise ConfigError("max_detections must be at least 1, got {}.".format(self.max_detections))
+            raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}.")
         if not 0 <= self.nms_iou <= 1:
-            raise ConfigError("nms_iou must be within 0 and 1, got {}.".format(self.nms_iou))
+            raise ConfigError(f"nms_iou must be within 0 and 1, got {self.nms_iou}.")
         if min(self.tile_width, self.tile_height) < 64:
             raise ConfigError(
-                "A tile must be at least 64x64 px, got {}x{}.".format(self.tile_width, self.tile_height)
+                f"A tile must be at least 64x64 px, got {self.tile_width}x{self.tile_height}."
             )
         if not 0 <= self.tile_overlap < min(self.tile_width, self.tile_height):
             raise ConfigError(
-                "tile_overlap must be within 0 and the tile's shorter side, got {}.".format(self.tile_overlap)
+                "tile_overlap must be at least 0 and less than the tile's shorter side, got "
+                f"{self.tile_overlap}."
             )
         if self.reference_pooling not in POOLINGS:
             raise ConfigError(
@@ -180,7 +181,7 @@ class Detector:
                 del templates[template_id]
             else:
                 known = ", ".join(templates) or "none"
-                raise ConfigError("There is no template '{}'; known: {}.".format(template_id, known))
+                raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
             self._exchange(templates)
         return gone
 
@@ -194,11 +195,15 @@ class Detector:
         Returns:
             Detections in frame pixels, best first; none while there is no template.
         """
-        if frame_bgr.ndim != 3 or frame_bgr.shape[2] != 3 or frame_bgr.dtype != np.uint8 or not frame_bgr.size:
+        if (
+            frame_bgr.ndim != 3
+            or frame_bgr.shape[2] != 3
+            or frame_bgr.dtype != np.uint8
+            or not frame_bgr.size
+        ):
             raise RefdetError(
-                "A frame must be a non-empty (H, W, 3) uint8 BGR image, got {} {}.".format(
-                    frame_bgr.shape, frame_bgr.dtype
-                )
+                "A frame must be a non-empty (H, W, 3) uint8 BGR image, got "
+                f"{frame_bgr.shape} {frame_bgr.dtype}."
             )
         bank, config, plan = self._bank, self._config, self._plan
         if not bank.templates:
@@ -255,7 +260,9 @@ class Detector:
         """One template's candidates over all crops: frame pixels, calibrated, NMS, best first."""
         parts: List[Candidates] = []
         for index, crop in enumerate(crops):
-            raw = best_view(maps.score[index, views], maps.box[index, views], maps.presence[index, views])
+            raw = best_view(
+                maps.score[index, views], maps.box[index, views], maps.presence[index, views]
+            )
             boxes_xyxy = crop.to_frame(raw.boxes_xyxy)
             centres = np.clip((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, 0, frame_size)
             owned = self._plan.owned(crops, index, centres)
@@ -270,4 +277,3 @@ class Detector:
         self._bank = make_bank(
             self.backend, templates, self._bank.version + 1, self._config.reference_pooling
         )
-

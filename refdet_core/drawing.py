@@ -49,7 +49,9 @@ def draw_box(
     thickness = _line_width(frame_bgr)
     # Far outside coordinates would overflow OpenCV's 16-bit fixed-point lines.
     low, high = np.array([0, 0, 0, 0]), np.array([width - 1, height - 1, width - 1, height - 1])
-    grown = np.array(box_xyxy) + np.array([-1, -1, 0, 0]) * (thickness + 1) // 2
+    # The line's dark rim just touches the box; its right and bottom edges are exclusive.
+    rim = (thickness + 2) // 2
+    grown = np.array(box_xyxy) + np.array([-rim - 1, -rim - 1, rim, rim])
     x1, y1, x2, y2 = (int(value) for value in np.clip(np.rint(grown), low, high))
     cv2.rectangle(frame_bgr, (x1, y1), (x2, y2), (0, 0, 0), thickness + 2)
     cv2.rectangle(frame_bgr, (x1, y1), (x2, y2), colour, thickness)
@@ -80,6 +82,32 @@ def draw_text(
     return frame_bgr
 
 
+def draw_magnified(frame_bgr: np.ndarray, box_xyxy: BoxXYXY, share: float = 0.35) -> np.ndarray:
+    """Show the surroundings of a small box enlarged, in the corner farthest from it.
+
+    Args:
+        frame_bgr: drawn on, and returned.
+        box_xyxy: what to magnify; a box that would not get larger is left alone.
+        share: side of the picture-in-picture, as a share of the frame's shorter side.
+    """
+    height, width = frame_bgr.shape[:2]
+    side = int(share * min(height, width))
+    x1, y1, x2, y2 = box_xyxy
+    window = min(max(24, round(3 * max(x2 - x1, y2 - y1))), height, width)
+    if side < 1.5 * window:
+        return frame_bgr
+    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
+    left = int(np.clip(centre_x - window / 2, 0, width - window))
+    top = int(np.clip(centre_y - window / 2, 0, height - window))
+    piece = frame_bgr[top : top + window, left : left + window]
+    enlarged = cv2.resize(piece, (side, side), interpolation=cv2.INTER_CUBIC)
+    x = width - side if centre_x < width / 2 else 0
+    y = height - side if centre_y < height / 2 else 0
+    frame_bgr[y : y + side, x : x + side] = enlarged
+    cv2.rectangle(frame_bgr, (x, y), (x + side - 1, y + side - 1), (255, 255, 255), 2)
+    return frame_bgr
+
+
 def contact_sheet(
     images_bgr: Sequence[np.ndarray],
     captions: Sequence[str] | None = None,
@@ -92,7 +120,9 @@ def contact_sheet(
     Args:
         images_bgr: at least one ``(H, W, 3)`` uint8 image, of any sizes.
         captions: one line under each image.
+        columns: images in a row, if there are as many.
         cell_size: ``(width, height)`` of a cell without its caption.
+        gap: pixels between cells.
     """
     if not len(images_bgr):
         raise ValueError("A contact sheet needs at least one image.")
@@ -135,7 +165,8 @@ def _write_caption(strip: np.ndarray, text: str) -> None:
 
 
 def _line_width(frame_bgr: np.ndarray) -> int:
-    return max(1, round(max(frame_bgr.shape[:2]) / 640))
+    longer: int = max(frame_bgr.shape[:2])
+    return max(1, round(longer / 640))
 
 
 def _text_style(frame_bgr: np.ndarray, text: str) -> tuple[float, int, int]:
@@ -146,7 +177,7 @@ def _text_style(frame_bgr: np.ndarray, text: str) -> tuple[float, int, int]:
     pad = max(2, round(capital / 4))
     text_width = cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0]
     scale *= min(1.0, max(1, width - 2 * pad) / max(1, text_width))
-    return scale, max(1, round(scale * 1.6)), pad
+    return scale, max(1, round(scale * 2)), pad
 
 
 def _label_size(frame_bgr: np.ndarray, text: str) -> tuple[int, int]:

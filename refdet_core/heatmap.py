@@ -25,7 +25,9 @@ def merge_maps(
     """
     width, height = frame_size
     finest = float(max((crop.scale[:2] / stride).max() for crop in crops))
-    canvas = np.zeros((max(1, round(height * finest)), max(1, round(width * finest))), dtype=np.float32)
+    canvas = np.zeros(
+        (max(1, round(height * finest)), max(1, round(width * finest))), dtype=np.float32
+    )
     for crop, score in zip(crops, scores):
         # Cell centres to canvas pixels: cell i covers network pixels [i, i + 1) * stride.
         to_canvas_x = canvas.shape[1] / width * crop.width / score.shape[1]
@@ -45,7 +47,8 @@ def merge_maps(
 def colour(heatmap: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """The heatmap in colours, ``(H, W, 3)`` uint8 BGR of ``size = (width, height)``."""
     grey = (np.clip(heatmap, 0, 1) * 255).astype(np.uint8)
-    return cv2.applyColorMap(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), cv2.COLORMAP_TURBO)
+    enlarged = cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.applyColorMap(enlarged, cv2.COLORMAP_TURBO))
 
 
 def overlay(frame_bgr: np.ndarray, heatmap: np.ndarray, strength: float = 0.5) -> np.ndarray:

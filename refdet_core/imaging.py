@@ -66,10 +66,15 @@ def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
     frame_width, frame_height = frame_size
     out_width, out_height = out_size
     scale = min(out_width / frame_width, out_height / frame_height)
-    width = max(frame_width, int(round(out_width / scale)))
-    height = max(frame_height, int(round(out_height / scale)))
+    width = max(frame_width, round(out_width / scale))
+    height = max(frame_height, round(out_height / scale))
     return Crop(
-        (frame_width - width) // 2, (frame_height - height) // 2, width, height, out_width, out_height
+        (frame_width - width) // 2,
+        (frame_height - height) // 2,
+        width,
+        height,
+        out_width,
+        out_height,
     )
 
 
@@ -84,9 +89,9 @@ def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
     x1, y1, x2, y2 = box_xyxy
     width, height = x2 - x1, y2 - y1
     padding = context * (width + height)
-    side = max(1, int(round(math.sqrt((width + padding) * (height + padding)))))
-    left = int(round((x1 + x2) / 2 - side / 2))
-    top = int(round((y1 + y2) / 2 - side / 2))
+    side = max(1, round(math.sqrt((width + padding) * (height + padding))))
+    left = round((x1 + x2) / 2 - side / 2)
+    top = round((y1 + y2) / 2 - side / 2)
     return Crop(left, top, side, side, out_size, out_size)
 
 
@@ -105,19 +110,26 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     # Resample the visible part alone and pad afterwards: a crop far larger than the frame
     # would otherwise be allocated at frame resolution.
     scale_x, scale_y = crop.out_width / crop.width, crop.out_height / crop.height
-    left, top = int(round((x1 - crop.x) * scale_x)), int(round((y1 - crop.y) * scale_y))
-    right = min(crop.out_width, max(left + 1, int(round((x2 - crop.x) * scale_x))))
-    bottom = min(crop.out_height, max(top + 1, int(round((y2 - crop.y) * scale_y))))
+    left, top = round((x1 - crop.x) * scale_x), round((y1 - crop.y) * scale_y)
+    right = min(crop.out_width, max(left + 1, round((x2 - crop.x) * scale_x)))
+    bottom = min(crop.out_height, max(top + 1, round((y2 - crop.y) * scale_y)))
     left, top = min(left, crop.out_width - 1), min(top, crop.out_height - 1)
     inner = (right - left, bottom - top)
     if piece.shape[1::-1] != inner:
         shrinks = inner[0] < piece.shape[1] and inner[1] < piece.shape[0]
-        piece = cv2.resize(piece, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        piece = cv2.resize(
+            piece, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
     if inner == (crop.out_width, crop.out_height):
         return piece
     return cv2.copyMakeBorder(
-        piece, top, crop.out_height - bottom, left, crop.out_width - right,
-        cv2.BORDER_CONSTANT, value=PAD_BGR,
+        piece,
+        top,
+        crop.out_height - bottom,
+        left,
+        crop.out_width - right,
+        cv2.BORDER_CONSTANT,
+        value=PAD_BGR,
     )
 
 

@@ -121,7 +121,7 @@ def evaluate(
     )
 
 
-def success_auc(overlaps: Sequence[float]) -> float:
+def success_auc(overlaps: Sequence[float] | np.ndarray) -> float:
     """Area under OTB's success curve: mean share of frames with IoU > t, t = 0, 0.05 ... 1."""
     values = np.asarray(overlaps, dtype=np.float64)
     return float((values[None, :] > SUCCESS_THRESHOLDS[:, None]).mean())

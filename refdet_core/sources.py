@@ -75,8 +75,8 @@ class VideoSource(FrameSource):
             readable, frame = capture.read()
             if not readable or frame is None:
                 raise SourceError(
-                    f"The video '{path}' has no frame that can be decoded; it is empty, damaged or of a "
-                    "codec this OpenCV lacks."
+                    f"The video '{path}' has no frame that can be decoded; it is empty, damaged or "
+                    "of a codec this OpenCV lacks."
                 )
             # The container's count is what it promises; some streams do not say.
             self.length = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -101,16 +101,18 @@ class VideoSource(FrameSource):
             capture.release()
         if count < self.length:
             self._report(
-                f"The video '{self.path}' promises {self.length} frames but only {count} can be decoded; it is probably cut "
-                "off or damaged."
+                f"The video '{self.path}' promises {self.length} frames but only {count} can be "
+                "decoded; it is probably cut off or damaged."
             )
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise SourceError(
-                "'{}' cannot be opened as a video; give a video file (mp4, avi, mkv ...), an image "
-                "({}) or a folder of images.".format(self.path, " ".join(IMAGE_SUFFIXES))
+                "'{}' cannot be opened as a video: it is none, or damaged. Give a video file (mp4, "
+                "avi, mkv ...), an image ({}) or a folder of images.".format(
+                    self.path, " ".join(IMAGE_SUFFIXES)
+                )
             )
         return capture
 
@@ -126,19 +128,19 @@ class ImagesSource(FrameSource):
         super().__init__(path)
         self._files = files
         self.length = len(files)
-        first_problem = ""
+        problems: list[str] = []
         for file in files:
             try:
                 height, width = read_image(file).shape[:2]
             except SourceError as error:
-                first_problem = first_problem or str(error)
+                problems.append(str(error))
                 continue
             self.size = (width, height)
             return
+        if len(files) == 1:
+            raise SourceError(problems[0])
         raise SourceError(
-            f"None of the {len(files)} image files in '{path}' can be read; the first: {first_problem}"
-            if len(files) > 1
-            else first_problem
+            f"None of the {len(files)} images in '{path}' can be read; the first: {problems[0]}"
         )
 
     def __iter__(self) -> Iterator[tuple[FrameName, np.ndarray]]:

@@ -69,32 +69,48 @@ def check_reference(reference: Reference) -> BoxXYXY:
             ROI is empty or outside.
     """
     image = reference.image_bgr
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        found = "{} {}".format(getattr(image, "shape", type(image).__name__), getattr(image, "dtype", ""))
-        raise BadReferenceError("A reference must be an (H, W, 3) uint8 BGR image, got {}.".format(found))
+    if (
+        not isinstance(image, np.ndarray)
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or image.dtype != np.uint8
+    ):
+        found = "{} {}".format(
+            getattr(image, "shape", type(image).__name__), getattr(image, "dtype", "")
+        )
+        raise BadReferenceError(f"A reference must be an (H, W, 3) uint8 BGR image, got {found}.")
     height, width = image.shape[:2]
     if max(height, width) > MAX_SIDE_PX:
         raise BadReferenceError(
-            "The reference is {}x{} px; at most {} px a side are taken. Shrink or crop it.".format(
-                width, height, MAX_SIDE_PX
-            )
+            f"The reference is {width}x{height} px; at most {MAX_SIDE_PX} px a side are taken. "
+            "Shrink or crop it."
         )
-    roi = reference.roi_xyxy if reference.roi_xyxy is not None else (0.0, 0.0, float(width), float(height))
+    roi = (
+        reference.roi_xyxy
+        if reference.roi_xyxy is not None
+        else (0.0, 0.0, float(width), float(height))
+    )
     if not all(np.isfinite(roi)):
-        raise BadReferenceError("The ROI must be four finite numbers, got {}.".format(roi))
-    x1, y1, x2, y2 = max(0.0, roi[0]), max(0.0, roi[1]), min(float(width), roi[2]), min(float(height), roi[3])
+        raise BadReferenceError(f"The ROI must be four finite numbers, got {roi}.")
+    x1, y1, x2, y2 = (
+        max(0.0, roi[0]),
+        max(0.0, roi[1]),
+        min(float(width), roi[2]),
+        min(float(height), roi[3]),
+    )
     if x2 - x1 < MIN_SIDE_PX or y2 - y1 < MIN_SIDE_PX:
         raise BadReferenceError(
-            "The object in the reference must be at least {0}x{0} px: ROI x={1:g} y={2:g} width={3:g} "
-            "height={4:g} leaves {5:g}x{6:g} px of the {7}x{8} px image. Give a ROI inside the image.".format(
-                MIN_SIDE_PX, roi[0], roi[1], roi[2] - roi[0], roi[3] - roi[1],
-                max(0.0, x2 - x1), max(0.0, y2 - y1), width, height,
-            )
+            f"The object in the reference must be at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px: ROI "
+            f"x={roi[0]:g} y={roi[1]:g} width={roi[2] - roi[0]:g} height={roi[3] - roi[1]:g} "
+            f"leaves {max(0.0, x2 - x1):g}x{max(0.0, y2 - y1):g} px of the {width}x{height} px image. "
+            "Give a ROI inside the image."
         )
     return x1, y1, x2, y2
 
 
-def encode_references(backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]) -> Tuple[Any, ...]:
+def encode_references(
+    backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]
+) -> Tuple[Any, ...]:
     """Encode references in one run; one single-view feature per reference."""
     crops = []
     for reference in references:
@@ -116,14 +132,14 @@ def make_template(
         raise BadReferenceError("A template needs a non-empty id.")
     if not 1 <= len(references) <= MAX_REFERENCES:
         raise BadReferenceError(
-            "A template takes 1 to {} references, got {}.".format(MAX_REFERENCES, len(references))
+            f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."
         )
     thumbnails: List[np.ndarray] = []
     for number, reference in enumerate(references, start=1):
         try:
             thumbnails.append(_thumbnail(reference))
         except BadReferenceError as error:
-            raise BadReferenceError("Reference {} of {}: {}".format(number, len(references), error)) from error
+            raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
     features = encode_references(backend, bundle, references)
     return Template(template_id, features, tuple(thumbnails), time.time())
 
@@ -137,8 +153,8 @@ def extend_template(template: Template, more: Template) -> Template:
     total = len(template.features) + len(more.features)
     if total > MAX_REFERENCES:
         raise BadReferenceError(
-            "'{}' has {} references and would get {}; at most {} are kept. Set it anew without "
-            "append.".format(template.template_id, len(template.features), total, MAX_REFERENCES)
+            f"'{template.template_id}' has {len(template.features)} references and would get "
+            f"{total}; at most {MAX_REFERENCES} are kept. Set it anew without append."
         )
     return Template(
         template.template_id,
@@ -158,7 +174,9 @@ def make_bank(
             ``best_view`` keeps every reference and lets the best one win at each cell.
     """
     if pooling not in POOLINGS:
-        raise ConfigError("Unknown reference pooling '{}'; valid are {}.".format(pooling, ", ".join(POOLINGS)))
+        raise ConfigError(
+            "Unknown reference pooling '{}'; valid are {}.".format(pooling, ", ".join(POOLINGS))
+        )
     if not templates:
         return TemplateBank(version=version)
     packed: List[Any] = []
@@ -173,8 +191,8 @@ def make_bank(
 
 
 def _thumbnail(reference: Reference) -> np.ndarray:
-    x1, y1, x2, y2 = (int(round(value)) for value in check_reference(reference))
-    piece = reference.image_bgr[y1:max(y2, y1 + 1), x1:max(x2, x1 + 1)]
+    x1, y1, x2, y2 = (round(value) for value in check_reference(reference))
+    piece = reference.image_bgr[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
     scale = THUMBNAIL_PX / max(piece.shape[:2])
-    size = (max(1, int(round(piece.shape[1] * scale))), max(1, int(round(piece.shape[0] * scale))))
+    size = (max(1, round(piece.shape[1] * scale)), max(1, round(piece.shape[0] * scale)))
     return cv2.resize(piece, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -71,7 +70,7 @@ def jitter_box(box_xyxy: BoxXYXY, rng: Rng, shift: float, scale: float) -> BoxXY
 
 
 def template_view(
-    image_bgr: np.ndarray, box_xyxy: BoxXYXY, size: int, context: float, rng: Optional[Rng]
+    image_bgr: np.ndarray, box_xyxy: BoxXYXY, size: int, context: float, rng: Rng | None
 ) -> np.ndarray:
     """The template encoder's input from a photo; with ``rng`` an augmented one.
 
@@ -96,7 +95,7 @@ def template_view(
 
 def search_view(
     image_bgr: np.ndarray, box_xyxy: BoxXYXY, size: int, rng: Rng, away: bool
-) -> Tuple[np.ndarray, BoxXYXY]:
+) -> tuple[np.ndarray, BoxXYXY]:
     """A random crop of a frame, scaled so that the object has a random size.
 
     Args:
@@ -110,10 +109,13 @@ def search_view(
     side = math.sqrt(max(1.0, (x2 - x1) * (y2 - y1)))
     scale = math.exp(rng.normal(0, 0.45))
     scale = min(max(scale, 8 / side), 150 / side, 2.5)
-    span = max(16, int(round(size / scale)))
+    span = max(16, round(size / scale))
     height, width = image_bgr.shape[:2]
     if away:
-        left, top = (int(rng.integers(min(0, limit - span), max(1, limit - span + 1))) for limit in (width, height))
+        left, top = (
+            int(rng.integers(min(0, limit - span), max(1, limit - span + 1)))
+            for limit in (width, height)
+        )
     else:
         margin = rng.uniform(0.0, 0.5)
         left = int((x1 + x2) / 2 - span * rng.uniform(margin, 1 - margin))
@@ -128,7 +130,7 @@ def search_view(
 
 
 def _only_inside(image_bgr: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
-    x1, y1, x2, y2 = (int(round(value)) for value in box_xyxy)
+    x1, y1, x2, y2 = (round(value) for value in box_xyxy)
     x1, y1 = max(0, x1), max(0, y1)
     blank = np.full_like(image_bgr, PAD_BGR[0])
     blank[y1:y2, x1:x2] = image_bgr[y1:y2, x1:x2]

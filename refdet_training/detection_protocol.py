@@ -7,8 +7,9 @@ Any finder can be measured: the detector of a bundle, or the untrained baselines
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ class Finder(ABC):
         """Take 1-5 references of a new object; forget the one before."""
 
     @abstractmethod
-    def find(self, frame_bgr: np.ndarray) -> Tuple[BoxXYXY, float]:
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         """The best box in frame pixels and how sure the finder is, in [0, 1]."""
 
 
@@ -62,25 +63,31 @@ class Outcome:
     object_px: float
 
 
-def run_protocol(finder: Finder, instances: Sequence[Instance], protocol: Protocol, label: str = "") -> List[Outcome]:
+def run_protocol(
+    finder: Finder, instances: Sequence[Instance], protocol: Protocol, label: str = ""
+) -> list[Outcome]:
     """Look for every instance in its own later frames and in frames of other families."""
-    outcomes: List[Outcome] = []
+    outcomes: list[Outcome] = []
     for instance in tqdm(instances, desc=label, leave=False):
         present = instance.present
         early = max(protocol.references, int(len(present) * protocol.reference_share))
         chosen = [present[i] for i in np.linspace(0, early - 1, protocol.references).astype(int)]
-        finder.look_for([Reference(_read(instance, number), instance.boxes_xyxy[number]) for number in chosen])
+        finder.look_for(
+            [Reference(_read(instance, number), instance.boxes_xyxy[number]) for number in chosen]
+        )
         later = [number for number in instance.frames if number > chosen[-1]]
         for number in _spread(sorted(later), protocol.frames):
             outcomes.append(_look(finder, instance, instance, number))
         others = [item for item in instances if item.family != instance.family]
-        pool = [(item, number) for item in others for number in _spread(item.present, protocol.absent)]
+        pool = [
+            (item, number) for item in others for number in _spread(item.present, protocol.absent)
+        ]
         for item, number in _spread(pool, protocol.absent):
             outcomes.append(_look(finder, instance, item, number))
     return outcomes
 
 
-def summarise(outcomes: Sequence[Outcome], threshold: float) -> Dict[str, Any]:
+def summarise(outcomes: Sequence[Outcome], threshold: float) -> dict[str, Any]:
     """The protocol's numbers. AP pools present and absent frames; top-1 per frame."""
     present = np.array([item.present for item in outcomes])
     scores = np.array([item.score for item in outcomes])
@@ -139,7 +146,7 @@ def _read(instance: Instance, number: int) -> np.ndarray:
     return np.asarray(cv2.imread(str(instance.frames[number])))
 
 
-def _spread(items: Sequence[Any], count: int) -> List[Any]:
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -48,7 +48,7 @@ def export_bundle(
     name: str,
     version: str,
     template_context: float = 0.5,
-    training: Dict[str, Any] = {},  # noqa: B006 - never changed
+    training: dict[str, Any] = {},  # noqa: B006 - never changed
 ) -> Bundle:
     """Write a bundle, check its parity with the torch model, and return it.
 
@@ -64,14 +64,31 @@ def export_bundle(
     frame = torch.rand(1, 3, config.img_size, config.img_size) * 255
     with torch.no_grad():
         kernel = model.encode_template(image)
-    _export(_TemplateGraph(model), (image,), output / TEMPLATE_GRAPH, ["image"], ["kernel"], {"image": {0: "N"}, "kernel": {0: "N"}})
+    _export(
+        _TemplateGraph(model),
+        (image,),
+        output / TEMPLATE_GRAPH,
+        ["image"],
+        ["kernel"],
+        {"image": {0: "N"}, "kernel": {0: "N"}},
+    )
     frame_axes = {0: "B", 2: "H", 3: "W"}
     map_axes = {0: "B", 1: "V", 2: "h", 3: "w"}
     axes = {
-        "frame": frame_axes, "kernel": {0: "V"}, "score": map_axes,
-        "box": {0: "B", 1: "V", 3: "h", 4: "w"}, "presence": {0: "B", 1: "V"},
+        "frame": frame_axes,
+        "kernel": {0: "V"},
+        "score": map_axes,
+        "box": {0: "B", 1: "V", 3: "h", 4: "w"},
+        "presence": {0: "B", 1: "V"},
     }
-    _export(model, (frame, kernel), output / DETECTOR_GRAPH, ["frame", "kernel"], ["score", "box", "presence"], axes)
+    _export(
+        model,
+        (frame, kernel),
+        output / DETECTOR_GRAPH,
+        ["frame", "kernel"],
+        ["score", "box", "presence"],
+        axes,
+    )
     torch.save(model.state_dict(), output / TORCH_WEIGHTS)
     bundle = Bundle(
         folder=output,
@@ -87,28 +104,39 @@ def export_bundle(
         calibration=Calibration(),
         score_threshold=0.5,
         model=asdict(config),
-        sha256={item: file_sha256(output / item) for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)},
+        sha256={
+            item: file_sha256(output / item)
+            for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)
+        },
         training=training,
     )
     write_description(bundle)
     worst = parity(model, load_bundle(output))
     if worst > PARITY_TOLERANCE:
-        raise BundleError(f"ONNX Runtime differs from torch by {worst:.2g} (allowed {PARITY_TOLERANCE:g}).")
+        raise BundleError(
+            f"ONNX Runtime differs from torch by {worst:.2g} (allowed {PARITY_TOLERANCE:g})."
+        )
     return bundle
 
 
 def write_description(bundle: Bundle) -> None:
     """Write ``bundle.yaml`` (plain types only, so that any YAML reader can take it)."""
-    content: Dict[str, Any] = {"format": FORMAT_VERSION}
+    content: dict[str, Any] = {"format": FORMAT_VERSION}
     for key, value in asdict(bundle).items():
         if key != "folder":
             content[key] = _plain(value)
-    (bundle.folder / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (bundle.folder / DESCRIPTION).write_text(
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
 
 
-def publish(bundle: Bundle, calibration: Calibration, score_threshold: float, scores: Dict[str, Any]) -> Bundle:
+def publish(
+    bundle: Bundle, calibration: Calibration, score_threshold: float, scores: dict[str, Any]
+) -> Bundle:
     """The bundle with fitted calibration, threshold and measured scores, written to its folder."""
-    published = replace(bundle, calibration=calibration, score_threshold=score_threshold, scores=scores)
+    published = replace(
+        bundle, calibration=calibration, score_threshold=score_threshold, scores=scores
+    )
     write_description(published)
     return published
 
@@ -136,13 +164,24 @@ def parity(model: Siamese, bundle: Bundle) -> float:
 
 
 def _export(
-    module: nn.Module, inputs: Tuple[Tensor, ...], path: Path, input_names: Any, output_names: Any, axes: Dict[str, Dict[int, str]]
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    input_names: Any,
+    output_names: Any,
+    axes: dict[str, dict[int, str]],
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), inputs, str(path), input_names=input_names, output_names=output_names,
-            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+            module.eval(),
+            inputs,
+            str(path),
+            input_names=input_names,
+            output_names=output_names,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
         )
     onnx.checker.check_model(str(path))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -25,15 +26,15 @@ _SCALES = (0.6, 0.8, 1.0, 1.25, 1.6)
 class BundleFinder(Finder):
     """A released or freshly exported bundle, searched as the detector would."""
 
-    def __init__(self, bundle: Path, config: DetectorConfig = DetectorConfig()) -> None:
-        self.detector = Detector.open(
-            bundle, config=DetectorConfig(**{**config.__dict__, "score_threshold": 0.0, "max_detections": 1})
-        )
+    def __init__(self, bundle: Path, config: DetectorConfig | None = None) -> None:
+        # The protocol ranks the best guess of every frame, however improbable.
+        settings = replace(config or DetectorConfig(), score_threshold=0.0, max_detections=1)
+        self.detector = Detector.open(bundle, config=settings)
 
     def look_for(self, references: Sequence[Reference]) -> None:
         self.detector.set_template(references)
 
-    def find(self, frame_bgr: np.ndarray) -> Tuple[BoxXYXY, float]:
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         best = self.detector.detect(frame_bgr).detections[0]
         return best.bbox_xyxy, best.score
 
@@ -51,38 +52,45 @@ class UntrainedBackbone(Finder):
         self._stride = stride
 
     def look_for(self, references: Sequence[Reference]) -> None:
-        self._kernels: List[Tuple[Tensor, float, float]] = []
+        self._kernels: list[tuple[Tensor, float, float]] = []
         for scale in _SCALES:
             for reference in references:
                 x1, y1, x2, y2 = check_reference(reference)
                 width, height = (x2 - x1) * scale, (y2 - y1) * scale
-                cells = [max(1, int(round(side / self._stride))) | 1 for side in (height, width)]
+                cells = [max(1, round(side / self._stride)) | 1 for side in (height, width)]
                 rows, columns = (count + 8 for count in cells)
                 crop = Crop(
                     int((x1 + x2) / 2 - columns * self._stride / scale / 2),
                     int((y1 + y2) / 2 - rows * self._stride / scale / 2),
-                    max(1, int(columns * self._stride / scale)), max(1, int(rows * self._stride / scale)),
-                    columns * self._stride, rows * self._stride,
+                    max(1, int(columns * self._stride / scale)),
+                    max(1, int(rows * self._stride / scale)),
+                    columns * self._stride,
+                    rows * self._stride,
                 )
                 features = self._features(extract(reference.image_bgr, crop))
                 kernel = features[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
                 self._kernels.append((kernel, width, height))
 
-    def find(self, frame_bgr: np.ndarray) -> Tuple[BoxXYXY, float]:
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         height, width = frame_bgr.shape[:2]
         multiple = 32
         crop = Crop(0, 0, -(-width // multiple) * multiple, -(-height // multiple) * multiple, 0, 0)
         crop = Crop(0, 0, crop.width, crop.height, crop.width, crop.height)
         features = self._features(extract(frame_bgr, crop))
-        best: Tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
+        best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
         for kernel, box_width, box_height in self._kernels:
             pad = (kernel.shape[2] // 2, kernel.shape[3] // 2)
-            response = F.conv2d(features, kernel, padding=pad)[0, 0] / (kernel.shape[2] * kernel.shape[3])
+            response = F.conv2d(features, kernel, padding=pad)[0, 0] / (
+                kernel.shape[2] * kernel.shape[3]
+            )
             peak = float(response.max())
             if peak > best[1]:
                 row, column = divmod(int(response.argmax()), response.shape[1])
                 x, y = (column + 0.5) * self._stride, (row + 0.5) * self._stride
-                best = ((x - box_width / 2, y - box_height / 2, x + box_width / 2, y + box_height / 2), peak)
+                best = (
+                    (x - box_width / 2, y - box_height / 2, x + box_width / 2, y + box_height / 2),
+                    peak,
+                )
         return best[0], float(np.clip(best[1], 0, 1))
 
     @torch.no_grad()
@@ -94,7 +102,7 @@ class MatchTemplate(Finder):
     """``cv2.matchTemplate`` (normalised correlation) of the first reference at several scales."""
 
     def look_for(self, references: Sequence[Reference]) -> None:
-        x1, y1, x2, y2 = (int(round(value)) for value in check_reference(references[0]))
+        x1, y1, x2, y2 = (round(value) for value in check_reference(references[0]))
         photo = references[0].image_bgr[y1:y2, x1:x2]
         self._templates = [
             cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -102,8 +110,8 @@ class MatchTemplate(Finder):
             if min(photo.shape[:2]) * scale >= 4
         ]
 
-    def find(self, frame_bgr: np.ndarray) -> Tuple[BoxXYXY, float]:
-        best: Tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+        best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
         for template in self._templates:
             height, width = template.shape[:2]
             if height > frame_bgr.shape[0] or width > frame_bgr.shape[1]:

@@ -1,7 +1,4 @@
-"""Targets on the heatmap and the losses against them.
-
-Cells are addressed by their centres ``(column + 0.5, row + 0.5) * stride`` in network pixels.
-"""
+"""Losses of heatmap, boxes and presence."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refdet_core.model.heads import BOX_BASE_PX, HeadOutput, decode_boxes
+from refdet_core.model.heads import HeadOutput, decode_boxes
+from refdet_training.targets import box_deltas, gaussian_heatmap
 
 
 @dataclass(frozen=True)
@@ -23,41 +21,6 @@ class LossWeights:
     giou: float = 1.0
     presence: float = 0.3
     focal_gamma: float = 2.0
-
-
-def cell_centres(height: int, width: int, stride: float, device: torch.device) -> Tensor:
-    """``(2, h, w)`` x and y of every cell's centre in network pixels."""
-    rows = (torch.arange(height, device=device) + 0.5) * stride
-    columns = (torch.arange(width, device=device) + 0.5) * stride
-    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])
-
-
-def gaussian_heatmap(boxes_xyxy: Tensor, height: int, width: int, stride: float) -> Tensor:
-    """A Gaussian per box, as wide as the object: sigma is a sixth of each side, at least half a
-    cell; the cell nearest to the centre is exactly 1.
-
-    Shape: ``(N, 4)`` network pixels to ``(N, h, w)``; a box with centre outside gives zeros.
-    """
-    centres = cell_centres(height, width, stride, boxes_xyxy.device)
-    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    sigma = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 6).clamp(min=stride * 0.5)
-    offset = (centres[None] - middle[:, :, None, None]) / sigma[:, :, None, None]
-    gaussian = torch.exp(-0.5 * (offset * offset).sum(dim=1))
-    limits = torch.tensor([width, height], device=boxes_xyxy.device) * stride
-    inside = ((middle >= 0) & (middle < limits)).all(dim=1)
-    peak = gaussian.amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-    return torch.where(inside[:, None, None], gaussian / peak, torch.zeros_like(gaussian))
-
-
-def box_deltas(boxes_xyxy: Tensor, height: int, width: int, stride: float) -> Tensor:
-    """What the head should say at every cell: ``(N, 4)`` to ``(N, 4, h, w)``, the inverse of
-    :func:`refdet_core.model.heads.decode_boxes`."""
-    centres = cell_centres(height, width, stride, boxes_xyxy.device)
-    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    offset = (middle[:, :, None, None] - centres[None]) / stride
-    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1.0)
-    size = torch.log(sides / BOX_BASE_PX)[:, :, None, None].expand(-1, -1, height, width)
-    return torch.cat([offset, size], dim=1)
 
 
 def focal_bce(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
@@ -74,7 +37,9 @@ def giou_loss(predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
     top_left = torch.maximum(predicted_xyxy[:, :2], target_xyxy[:, :2])
     bottom_right = torch.minimum(predicted_xyxy[:, 2:], target_xyxy[:, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=1)
-    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (predicted_xyxy, target_xyxy)]
+    areas = [
+        (box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (predicted_xyxy, target_xyxy)
+    ]
     union = (areas[0] + areas[1] - intersection).clamp(min=1e-6)
     hull_low = torch.minimum(predicted_xyxy[:, :2], target_xyxy[:, :2])
     hull_high = torch.maximum(predicted_xyxy[:, 2:], target_xyxy[:, 2:])
@@ -83,8 +48,13 @@ def giou_loss(predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
 
 
 def siamese_loss(
-    output: HeadOutput, boxes_xyxy: Tensor, present: Tensor, ignore: Tensor, stride: float, weights: LossWeights
-) -> "dict[str, Tensor]":
+    output: HeadOutput,
+    boxes_xyxy: Tensor,
+    present: Tensor,
+    ignore: Tensor,
+    stride: float,
+    weights: LossWeights,
+) -> dict[str, Tensor]:
     """All parts and their weighted ``total`` for B frames against B templates.
 
     Template i belongs to frame i; every other template is absent from frame i unless ignored.

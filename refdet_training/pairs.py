@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -53,7 +53,7 @@ class Pair:
     box_xyxy: BoxXYXY
     present: bool
     template_family: str
-    search_families: FrozenSet[str]
+    search_families: frozenset[str]
 
 
 class PairSource(ABC):
@@ -76,10 +76,19 @@ class VideoPairs(PairSource):
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
         instance = self._instances[rng.integers(len(self._instances))]
         first, second = (instance.present[i] for i in rng.integers(len(instance.present), size=2))
-        template_bgr, search_bgr = cv2.imread(str(instance.frames[first])), cv2.imread(str(instance.frames[second]))
+        template_bgr, search_bgr = (
+            cv2.imread(str(instance.frames[first])),
+            cv2.imread(str(instance.frames[second])),
+        )
         return _finish(
-            template_bgr, instance.boxes_xyxy[first], search_bgr, instance.boxes_xyxy[second],
-            instance.family, frozenset([instance.family]), config, rng,
+            template_bgr,
+            instance.boxes_xyxy[first],
+            search_bgr,
+            instance.boxes_xyxy[second],
+            instance.family,
+            frozenset([instance.family]),
+            config,
+            rng,
         )
 
 
@@ -90,7 +99,7 @@ class PhotoPairs(PairSource):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._photos: List[Tuple[Path, np.ndarray]] = []
+        self._photos: list[tuple[Path, np.ndarray]] = []
         for label in sorted(folder.glob("*.txt")):
             photo = label.with_suffix(".jpg")
             if photo.exists() and label.stat().st_size:
@@ -104,8 +113,18 @@ class PhotoPairs(PairSource):
         path, rows = self._photos[rng.integers(len(self._photos))]
         photo = cv2.imread(str(path))
         height, width = photo.shape[:2]
-        centre_x, centre_y, box_width, box_height = rows[rng.integers(len(rows))] * [width, height, width, height]
-        box = (centre_x - box_width / 2, centre_y - box_height / 2, centre_x + box_width / 2, centre_y + box_height / 2)
+        centre_x, centre_y, box_width, box_height = rows[rng.integers(len(rows))] * [
+            width,
+            height,
+            width,
+            height,
+        ]
+        box = (
+            centre_x - box_width / 2,
+            centre_y - box_height / 2,
+            centre_x + box_width / 2,
+            centre_y + box_height / 2,
+        )
         family = "photos:" + "".join(c for c in path.stem if c.isalpha())
         return _finish(photo, box, photo, box, family, frozenset([family]), config, rng)
 
@@ -123,7 +142,7 @@ class CutoutPairs(PairSource):
         self._backgrounds = list(backgrounds)
         if not self._cutouts or not self._backgrounds:
             raise SourceError(f"Synthetic pairs need pictures in {cutouts} and backgrounds.")
-        self._cache: Dict[Path, np.ndarray] = {}
+        self._cache: dict[Path, np.ndarray] = {}
 
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
         size = config.img_size
@@ -134,7 +153,9 @@ class CutoutPairs(PairSource):
         for _ in range(int(rng.integers(0, 4))):
             other = self._cutouts[rng.integers(len(self._cutouts))]
             if other != path:
-                self._paste(scene, *self._cutout(other, rng), side * np.exp(rng.normal(0, 0.4)), rng)
+                self._paste(
+                    scene, *self._cutout(other, rng), side * np.exp(rng.normal(0, 0.4)), rng
+                )
         box: BoxXYXY = (0.0, 0.0, 1.0, 1.0)
         present = bool(rng.random() >= config.absent_share)
         if present:
@@ -143,38 +164,55 @@ class CutoutPairs(PairSource):
         template_scene = self._background(256, rng)
         template_box = self._paste(template_scene, picture, mask, float(rng.uniform(60, 120)), rng)
         return Pair(
-            template_view(template_scene, template_box, config.template_size, config.template_context, rng),
-            photometric(scene, rng), box, present, f"cutout:{path.name}", frozenset([f"cutout:{path.name}"]),
+            template_view(
+                template_scene, template_box, config.template_size, config.template_context, rng
+            ),
+            photometric(scene, rng),
+            box,
+            present,
+            f"cutout:{path.name}",
+            frozenset([f"cutout:{path.name}"]),
         )
 
     def _load(self, path: Path) -> np.ndarray:
         if path not in self._cache:
             picture = cv2.imread(str(path))
             scale = 160 / max(picture.shape[:2])
-            self._cache[path] = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            self._cache[path] = cv2.resize(
+                picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+            )
         return self._cache[path]
 
-    def _cutout(self, path: Path, rng: Rng) -> Tuple[np.ndarray, np.ndarray]:
+    def _cutout(self, path: Path, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         picture = self._load(path)
         height, width = picture.shape[:2]
         # The mask depends on the picture alone, so that template and search agree on the object.
         shape = np.random.default_rng(zlib.crc32(path.name.encode()))
-        piece_width, piece_height = int(width * shape.uniform(0.4, 0.8)), int(height * shape.uniform(0.4, 0.8))
+        piece_width, piece_height = (
+            int(width * shape.uniform(0.4, 0.8)),
+            int(height * shape.uniform(0.4, 0.8)),
+        )
         left, top = (width - piece_width) // 2, (height - piece_height) // 2
         piece = picture[top : top + piece_height, left : left + piece_width]
         mask = np.zeros(piece.shape[:2], np.float32)
         if shape.random() < 0.7:
             centre = (piece_width // 2, piece_height // 2)
-            cv2.ellipse(mask, centre, (piece_width // 2 - 3, piece_height // 2 - 3), 0, 0, 360, 1.0, -1)
+            cv2.ellipse(
+                mask, centre, (piece_width // 2 - 3, piece_height // 2 - 3), 0, 0, 360, 1.0, -1
+            )
         else:
             cv2.rectangle(mask, (3, 3), (piece_width - 4, piece_height - 4), 1.0, -1)
         return piece, cv2.GaussianBlur(mask, (0, 0), 1.5)
 
-    def _turn(self, picture: np.ndarray, mask: np.ndarray, rng: Rng) -> Tuple[np.ndarray, np.ndarray]:
+    def _turn(
+        self, picture: np.ndarray, mask: np.ndarray, rng: Rng
+    ) -> tuple[np.ndarray, np.ndarray]:
         height, width = picture.shape[:2]
         joined = np.dstack([picture.astype(np.float32), mask * 255]).astype(np.uint8)
         space = int(0.2 * max(height, width))
-        joined = cv2.copyMakeBorder(joined, space, space, space, space, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+        joined = cv2.copyMakeBorder(
+            joined, space, space, space, space, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0)
+        )
         joined = perspective_rgba(joined, rng)
         return joined[..., :3], joined[..., 3].astype(np.float32) / 255
 
@@ -185,9 +223,15 @@ class CutoutPairs(PairSource):
         height, width = picture.shape[:2]
         span = min(span, height, width)
         top, left = int(rng.integers(height - span + 1)), int(rng.integers(width - span + 1))
-        return cv2.resize(picture[top : top + span, left : left + span], (size, size), interpolation=cv2.INTER_AREA)
+        return cv2.resize(
+            picture[top : top + span, left : left + span],
+            (size, size),
+            interpolation=cv2.INTER_AREA,
+        )
 
-    def _paste(self, scene: np.ndarray, picture: np.ndarray, mask: np.ndarray, side: float, rng: Rng) -> BoxXYXY:
+    def _paste(
+        self, scene: np.ndarray, picture: np.ndarray, mask: np.ndarray, side: float, rng: Rng
+    ) -> BoxXYXY:
         """Blend a cut-out into the scene in place at a random spot; returns its tight box."""
         rows, columns = np.nonzero(mask > 0.3)
         top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -196,7 +240,9 @@ class CutoutPairs(PairSource):
         size = scene.shape[0]
         width = int(np.clip(round((right - left) * scale), 4, size - 2))
         height = int(np.clip(round((bottom - top) * scale), 4, size - 2))
-        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(
+            np.float32
+        )
         alpha = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)[..., None]
         x, y = int(rng.integers(size - width + 1)), int(rng.integers(size - height + 1))
         region = scene[y : y + height, x : x + width]
@@ -210,21 +256,41 @@ def perspective_rgba(picture: np.ndarray, rng: Rng) -> np.ndarray:
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     shift = rng.uniform(-0.1, 0.1, size=(4, 2)) * (width, height)
     matrix = cv2.getPerspectiveTransform(corners, (corners + shift).astype(np.float32))
-    turn = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 20), 1.0), [0, 0, 1]])
+    turn = np.vstack(
+        [cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 20), 1.0), [0, 0, 1]]
+    )
     return cv2.warpPerspective(picture, turn @ matrix, (width, height))
 
 
 def _finish(
-    template_bgr: np.ndarray, template_box: BoxXYXY, search_bgr: np.ndarray, search_box: BoxXYXY,
-    family: str, families: FrozenSet[str], config: PairConfig, rng: Rng,
+    template_bgr: np.ndarray,
+    template_box: BoxXYXY,
+    search_bgr: np.ndarray,
+    search_box: BoxXYXY,
+    family: str,
+    families: frozenset[str],
+    config: PairConfig,
+    rng: Rng,
 ) -> Pair:
     away = bool(rng.random() < config.absent_share)
     search, box = search_view(search_bgr, search_box, config.img_size, rng, away)
-    template = template_view(template_bgr, template_box, config.template_size, config.template_context, rng)
+    template = template_view(
+        template_bgr, template_box, config.template_size, config.template_context, rng
+    )
     if rng.random() < 0.5:
-        search, template = np.ascontiguousarray(search[:, ::-1]), np.ascontiguousarray(template[:, ::-1])
+        search, template = (
+            np.ascontiguousarray(search[:, ::-1]),
+            np.ascontiguousarray(template[:, ::-1]),
+        )
         box = (config.img_size - box[2], box[1], config.img_size - box[0], box[3])
-    return Pair(template, photometric(search, rng), box, _mostly_inside(box, config.img_size), family, families)
+    return Pair(
+        template,
+        photometric(search, rng),
+        box,
+        _mostly_inside(box, config.img_size),
+        family,
+        families,
+    )
 
 
 def _mostly_inside(box_xyxy: BoxXYXY, size: int) -> bool:
@@ -242,7 +308,11 @@ class PairDataset(Dataset):
     """
 
     def __init__(
-        self, sources: Sequence[Tuple[PairSource, float]], config: PairConfig, length: int, seed: int
+        self,
+        sources: Sequence[tuple[PairSource, float]],
+        config: PairConfig,
+        length: int,
+        seed: int,
     ) -> None:
         self._sources = [source for source, _ in sources]
         shares = np.array([share for _, share in sources], dtype=np.float64)

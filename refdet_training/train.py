@@ -1,6 +1,6 @@
 """The trainer: pairs in, checkpoints out, resumable.
 
-    refdet-train fit --data FOLDER --prepared FOLDER --output FOLDER [--recipe FILE]
+refdet-train fit --data FOLDER --prepared FOLDER --output FOLDER [--recipe FILE]
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ import math
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, TypeVar
+from typing import Any, TypeVar
 
+import cv2
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from refdet_core.errors import ConfigError
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_training.losses import LossWeights, siamese_loss
-from refdet_training.pairs import CutoutPairs, PairConfig, PairDataset, PairSource, PhotoPairs, VideoPairs, collate
+from refdet_training.pairs import (
+    CutoutPairs,
+    PairBatch,
+    PairConfig,
+    PairDataset,
+    PairSource,
+    PhotoPairs,
+    VideoPairs,
+    collate,
+)
 from refdet_training.videos import load_instances, split_videos
 
 Record = TypeVar("Record")
@@ -34,6 +44,7 @@ class Recipe:
         model, pairs, loss: the parts' own settings.
         weights: backbone weights file, relative to the data folder; empty takes none.
         steps, batch_size, lr, weight_decay, warmup_steps: of AdamW with cosine decay.
+        group_size: frames of a batch that meet each other's templates as absent ones.
         backbone_lr_share: the pretrained backbone learns this much slower.
         frozen_blocks: leading backbone blocks (with the stem) that keep their weights.
         ema: decay of the averaged weights that are saved.
@@ -48,31 +59,37 @@ class Recipe:
     weights: str = ""
     steps: int = 3000
     batch_size: int = 16
+    group_size: int = 4
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     backbone_lr_share: float = 0.3
     frozen_blocks: int = 2
     ema: float = 0.998
-    shares: Dict[str, float] = field(
-        default_factory=lambda: {"aerial_sequences": 0.4, "airborne_targets": 0.2, "aerial_cars": 0.15, "cutouts": 0.25}
+    shares: dict[str, float] = field(
+        default_factory=lambda: {
+            "aerial_sequences": 0.4,
+            "airborne_targets": 0.2,
+            "aerial_cars": 0.15,
+            "cutouts": 0.25,
+        }
     )
-    tune_videos: Tuple[str, ...] = ()
+    tune_videos: tuple[str, ...] = ()
     seed: int = 0
 
 
-def load_recipe(path: Optional[Path]) -> Recipe:
+def load_recipe(path: Path | None) -> Recipe:
     """Read a recipe; unknown keys are refused, missing ones keep their defaults."""
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
     return _record(Recipe, content or {}, "recipe")
 
 
-def _record(kind: Type[Record], content: Dict[str, Any], where: str) -> Record:
+def _record(kind: type[Record], content: dict[str, Any], where: str) -> Record:
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(content) - known)
     if unknown:
         raise ConfigError(f"Unknown keys {unknown} in {where}; valid are {sorted(known)}.")
-    nested: Dict[str, Any] = {"model": SiameseConfig, "pairs": PairConfig, "loss": LossWeights}
+    nested: dict[str, Any] = {"model": SiameseConfig, "pairs": PairConfig, "loss": LossWeights}
     values = {}
     for key, value in content.items():
         if kind is Recipe and key in nested:
@@ -81,15 +98,17 @@ def _record(kind: Type[Record], content: Dict[str, Any], where: str) -> Record:
     return kind(**values)
 
 
-def make_sources(recipe: Recipe, data: Path, prepared: Path) -> List[Tuple[PairSource, float]]:
+def make_sources(recipe: Recipe, data: Path, prepared: Path) -> list[tuple[PairSource, float]]:
     """The pair sources a recipe names, with their shares; tuning videos are left out."""
-    sources: List[Tuple[PairSource, float]] = []
+    sources: list[tuple[PairSource, float]] = []
     for name, share in recipe.shares.items():
         if share <= 0:
             continue
         source: PairSource
         if name == "cutouts":
-            backgrounds = sorted((data / "backgrounds").glob("*.jpg")) + sorted((data / "aerial_cars").glob("*.jpg"))
+            backgrounds = sorted((data / "backgrounds").glob("*.jpg")) + sorted(
+                (data / "aerial_cars").glob("*.jpg")
+            )
             source = CutoutPairs(data / "cutout_sources", backgrounds)
         elif name == "aerial_cars":
             source = PhotoPairs(data / name)
@@ -101,7 +120,9 @@ def make_sources(recipe: Recipe, data: Path, prepared: Path) -> List[Tuple[PairS
     return sources
 
 
-def fit(recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int = 1, resume: bool = True) -> Path:
+def fit(
+    recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int = 1, resume: bool = True
+) -> Path:
     """Train and return the path of the last checkpoint.
 
     ``output`` gets ``last.pt`` (weights, averaged weights, optimiser; resumed from when it is
@@ -124,10 +145,17 @@ def fit(recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int =
         averaged, step = saved["averaged"], saved["step"]
         print(f"resuming at step {step}")
     dataset = PairDataset(
-        make_sources(recipe, data, prepared), recipe.pairs, (recipe.steps - step) * recipe.batch_size, recipe.seed + step
+        make_sources(recipe, data, prepared),
+        recipe.pairs,
+        (recipe.steps - step) * recipe.batch_size,
+        recipe.seed + step,
     )
     loader = DataLoader(
-        dataset, recipe.batch_size, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
+        dataset,
+        recipe.batch_size,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
     )
     _set_train_mode(model, recipe)
     started, sums = time.time(), {}
@@ -136,14 +164,15 @@ def fit(recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int =
             for group in optimiser.param_groups:
                 group["lr"] = group["peak_lr"] * _schedule(step, recipe)
             frames = batch.searches.to(device).float().contiguous(memory_format=torch.channels_last)
-            templates = batch.templates.to(device).float().contiguous(memory_format=torch.channels_last)
-            result = model.match(frames, model.encode_template(templates))
-            parts = siamese_loss(
-                result, batch.boxes_xyxy.to(device), batch.present.to(device), batch.ignore.to(device),
-                recipe.model.stride, recipe.loss,
+            templates = (
+                batch.templates.to(device).float().contiguous(memory_format=torch.channels_last)
             )
+            features, kernels = model.encode_frame(frames), model.encode_template(templates)
+            parts = _grouped_loss(model, features, kernels, batch, recipe)
             if not torch.isfinite(parts["total"]):
-                raise FloatingPointError(f"The loss became {parts['total'].item()} at step {step}; lower lr ({recipe.lr}).")
+                raise ConfigError(
+                    f"The loss is {parts['total'].item()} at step {step}; lower lr ({recipe.lr})."
+                )
             optimiser.zero_grad(set_to_none=True)
             parts["total"].backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -153,7 +182,11 @@ def fit(recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int =
             for key, value in parts.items():
                 sums[key] = sums.get(key, 0.0) + value.item() / 20
             if step % 20 == 0:
-                line = {"step": step, "seconds": round(time.time() - started, 1), **{k: round(v, 4) for k, v in sums.items()}}
+                line = {
+                    "step": step,
+                    "seconds": round(time.time() - started, 1),
+                    **{k: round(v, 4) for k, v in sums.items()},
+                }
                 log.write(json.dumps(line) + "\n")
                 log.flush()
                 print(line, flush=True)
@@ -163,7 +196,33 @@ def fit(recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int =
     return checkpoint
 
 
-def load_checkpoint(path: Path) -> Tuple[Siamese, Dict[str, Any]]:
+def _one_thread(worker: int) -> None:
+    """Workers that thread on their own starve the network of cores."""
+    cv2.setNumThreads(0)
+
+
+def _grouped_loss(
+    model: Siamese, features: Tensor, kernels: Tensor, batch: PairBatch, recipe: Recipe
+) -> dict[str, Tensor]:
+    """Mean loss over groups of the batch; within a group every frame meets every template."""
+    sums: dict[str, Tensor] = {}
+    starts = range(0, len(features), recipe.group_size)
+    for start in starts:
+        group = slice(start, start + recipe.group_size)
+        parts = siamese_loss(
+            model.match(features[group], kernels[group]),
+            batch.boxes_xyxy[group].to(features.device),
+            batch.present[group].to(features.device),
+            batch.ignore[group, group].to(features.device),
+            recipe.model.stride,
+            recipe.loss,
+        )
+        for key, value in parts.items():
+            sums[key] = sums.get(key, 0.0) + value / len(starts)
+    return sums
+
+
+def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
     """The averaged model of a checkpoint in eval mode, and its recipe as plain data."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     recipe = saved["recipe"]
@@ -203,7 +262,7 @@ def _schedule(step: int, recipe: Recipe) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _average(averaged: Dict[str, torch.Tensor], model: nn.Module, decay: float) -> None:
+def _average(averaged: dict[str, torch.Tensor], model: nn.Module, decay: float) -> None:
     for key, value in model.state_dict().items():
         if value.is_floating_point():
             averaged[key].mul_(decay).add_(value.detach(), alpha=1 - decay)
@@ -212,12 +271,23 @@ def _average(averaged: Dict[str, torch.Tensor], model: nn.Module, decay: float) 
 
 
 def _save(
-    path: Path, model: nn.Module, averaged: Dict[str, torch.Tensor], optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
+    path: Path,
+    model: nn.Module,
+    averaged: dict[str, torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    recipe: Recipe,
 ) -> None:
     plain = json.loads(json.dumps(asdict(recipe)))
     temporary = path.with_suffix(".tmp")
     torch.save(
-        {"model": model.state_dict(), "averaged": averaged, "optimiser": optimiser.state_dict(), "step": step, "recipe": plain},
+        {
+            "model": model.state_dict(),
+            "averaged": averaged,
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+            "recipe": plain,
+        },
         temporary,
     )
     temporary.replace(path)

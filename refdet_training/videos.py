@@ -9,9 +9,9 @@ labelled span a frame without a box means the object is absent; outside, nothing
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import cv2
 from tqdm import tqdm
@@ -38,11 +38,11 @@ class Instance:
     video_id: str
     source: str
     family: str
-    frames: Dict[int, Path]
-    boxes_xyxy: Dict[int, BoxXYXY]
+    frames: dict[int, Path]
+    boxes_xyxy: dict[int, BoxXYXY]
 
     @property
-    def present(self) -> List[int]:
+    def present(self) -> list[int]:
         """Frame numbers where the object is visible, ascending."""
         return sorted(number for number in self.boxes_xyxy if number in self.frames)
 
@@ -64,25 +64,33 @@ def extract_frames(source: Path, output: Path, every: int = 1, quality: int = 92
         for number in range(entry["frames"]):
             ok, frame = video.read()
             if not ok:
-                raise SourceError(f"{path} ends at frame {number}, annotations.json says {entry['frames']}.")
+                raise SourceError(
+                    f"{path} ends at frame {number}, annotations.json says {entry['frames']}."
+                )
             if number % every == 0:
-                cv2.imwrite(str(folder / f"{number:06d}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+                cv2.imwrite(
+                    str(folder / f"{number:06d}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, quality]
+                )
         done.write_text(str(every))
     target = output / source.name / INDEX
     target.write_text(json.dumps(annotations), encoding="utf-8")
 
 
-def load_instances(prepared: Path, sources: Sequence[str], video_ids: Optional[Sequence[str]] = None) -> List[Instance]:
+def load_instances(
+    prepared: Path, sources: Sequence[str], video_ids: Sequence[str] | None = None
+) -> list[Instance]:
     """Instances of the prepared sources, only of ``video_ids`` where given.
 
     Raises:
         SourceError: a source was not prepared, or nothing is left.
     """
-    found: List[Instance] = []
+    found: list[Instance] = []
     for source in sources:
         index = prepared / source / INDEX
         if not index.exists():
-            raise SourceError(f"{prepared} holds no prepared '{source}'; run 'refdet-train prepare' first.")
+            raise SourceError(
+                f"{prepared} holds no prepared '{source}'; run 'refdet-train prepare' first."
+            )
         for entry in json.loads(index.read_text(encoding="utf-8")):
             if video_ids is None or entry["video_id"] in video_ids:
                 found.extend(_instances(prepared / source, source, entry))
@@ -91,17 +99,19 @@ def load_instances(prepared: Path, sources: Sequence[str], video_ids: Optional[S
     return found
 
 
-def _instances(folder: Path, source: str, entry: Dict) -> List[Instance]:
+def _instances(folder: Path, source: str, entry: dict) -> list[Instance]:
     video_id = entry["video_id"]
     pictures = {int(path.stem): path for path in sorted((folder / video_id).glob("*.jpg"))}
     found = []
     for item in entry["annotations"]:
         first, last = item["labelled_frames"]
         frames = {number: path for number, path in pictures.items() if first <= number <= last}
-        boxes: Dict[int, BoxXYXY] = {
+        boxes: dict[int, BoxXYXY] = {
             box["frame"]: (box["x1"], box["y1"], box["x2"], box["y2"]) for box in item["bboxes"]
         }
-        found.append(Instance(item["object_id"], video_id, source, _family(video_id), frames, boxes))
+        found.append(
+            Instance(item["object_id"], video_id, source, _family(video_id), frames, boxes)
+        )
     return found
 
 
@@ -110,7 +120,7 @@ def _family(video_id: str) -> str:
     return "wakeboard" if video_id.startswith("wakeboard") else video_id
 
 
-def split_videos(splits: Path, source: str) -> Tuple[List[str], List[str]]:
+def split_videos(splits: Path, source: str) -> tuple[list[str], list[str]]:
     """``(train, val)`` video ids of a source from ``splits.json``."""
     content = json.loads(splits.read_text(encoding="utf-8"))[source]
     return content["train"], content["val"]

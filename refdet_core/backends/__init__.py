@@ -14,7 +14,7 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
     "torch": ("refdet_core.backends.torch", "TorchBackend"),
 }
 _NOT_YET = ("tensorrt",)
-BACKEND_NAMES = ("auto",) + tuple(_CLASSES) + _NOT_YET
+BACKEND_NAMES = ("auto", *tuple(_CLASSES), *_NOT_YET)
 
 
 def open_backend(name: str, bundle: Bundle) -> Backend[Any]:
@@ -27,9 +27,11 @@ def open_backend(name: str, bundle: Bundle) -> Backend[Any]:
     if name == "auto":
         name = "onnxruntime"
     if name in _NOT_YET:
-        raise BackendError("The backend '{}' is not available yet; use onnxruntime or torch.".format(name))
+        raise BackendError(f"The backend '{name}' is not available yet; use onnxruntime or torch.")
     if name not in _CLASSES:
-        raise ConfigError("Unknown backend '{}'; valid are {}.".format(name, ", ".join(BACKEND_NAMES)))
+        raise ConfigError(
+            "Unknown backend '{}'; valid are {}.".format(name, ", ".join(BACKEND_NAMES))
+        )
     module_name, class_name = _CLASSES[name]
     backend: Backend[Any] = getattr(importlib.import_module(module_name), class_name).open(bundle)
     return backend

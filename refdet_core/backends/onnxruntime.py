@@ -49,7 +49,7 @@ class OnnxRuntimeBackend(Backend[Kernels]):
                     )
                 )
             except Exception as error:  # onnxruntime's own exceptions share no base class
-                raise BackendError("ONNX Runtime refuses {}: {}".format(graph, error)) from error
+                raise BackendError(f"ONNX Runtime refuses {graph}: {error}") from error
         return cls(sessions[0], sessions[1], bundle)
 
     @property

@@ -17,8 +17,8 @@ try:
     from refdet_core.model.siamese import Siamese, SiameseConfig
 except ImportError as error:
     raise BackendError(
-        "The torch backend needs the packages torch, torchvision and timm ({}); install "
-        "requirements/training.txt or use the onnxruntime backend.".format(error)
+        f"The torch backend needs the packages torch, torchvision and timm ({error}); install "
+        "requirements/training.txt or use the onnxruntime backend."
     ) from error
 
 
@@ -40,7 +40,7 @@ class TorchBackend(Backend["torch.Tensor"]):
             model.load_state_dict(state)
         except (OSError, KeyError, TypeError, RuntimeError) as error:
             raise BackendError(
-                "The bundle '{}' has no weights this torch backend can load: {}".format(bundle.folder, error)
+                f"The bundle '{bundle.folder}' has no weights this torch backend can load: {error}"
             ) from error
         return cls(model.eval().to(device), device)
 

@@ -36,6 +36,9 @@ class Backbone(nn.Module):
     Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to a list of ``(B, C_i, H / stride_i, W / stride_i)``.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, strides: Sequence[int], pretrained: bool = False) -> None:
         super().__init__()
         if name not in BACKBONES:
@@ -84,4 +87,6 @@ def _read_state(path: Path) -> Dict[str, Tensor]:
         state = load_file(str(path))
     else:
         state = torch.load(str(path), map_location="cpu", weights_only=True)
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }

@@ -54,8 +54,8 @@ class Head(nn.Module):
         )
         self.out = nn.Conv2d(hidden, 5, 3, padding=1)
         self.presence = nn.Linear(hidden + 1, 1)
-        nn.init.constant_(self.out.bias, 0.0)
-        nn.init.constant_(self.out.bias[:1], _PRIOR_LOGIT)
+        prior = torch.tensor([_PRIOR_LOGIT, 0.0, 0.0, 0.0, 0.0])
+        self.out.bias = nn.Parameter(prior)
 
     def forward(self, responses: Tensor, frame: Tensor) -> HeadOutput:
         batch, views, _, height, width = responses.shape
@@ -66,7 +66,8 @@ class Head(nn.Module):
         out = self.out(hidden).reshape(batch, views, 5, height, width)
         score, deltas = out[:, :, 0], out[:, :, 1:]
         strongest = torch.cat(
-            [hidden.amax(dim=(2, 3)), score.reshape(batch * views, -1).amax(dim=1, keepdim=True)], dim=1
+            [hidden.amax(dim=(2, 3)), score.reshape(batch * views, -1).amax(dim=1, keepdim=True)],
+            dim=1,
         )
         presence = self.presence(strongest).reshape(batch, views)
         return HeadOutput(score, deltas, presence)
@@ -87,6 +88,11 @@ def decode_boxes(deltas: Tensor, stride: float) -> Tensor:
     centre_y = (rows + 0.5 + deltas[:, :, 1]) * stride
     half = BOX_BASE_PX / 2 * torch.exp(deltas[:, :, 2:].clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE))
     return torch.stack(
-        [centre_x - half[:, :, 0], centre_y - half[:, :, 1], centre_x + half[:, :, 0], centre_y + half[:, :, 1]],
+        [
+            centre_x - half[:, :, 0],
+            centre_y - half[:, :, 1],
+            centre_x + half[:, :, 0],
+            centre_y + half[:, :, 1],
+        ],
         dim=2,
     )

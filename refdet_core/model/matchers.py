@@ -82,7 +82,7 @@ class Pixelwise(Matcher):
         weights = cells.permute(0, 2, 1).reshape(views * self.parts, channels)
         fine = self._correlate(frame, weights, views)
         coarse = self._correlate(F.avg_pool2d(frame, 3, 2, 1), weights, views)
-        batch, _, _, height, width = fine.shape
+        _batch, _, _, height, width = fine.shape
         enlarged = F.interpolate(coarse.flatten(1, 2), size=(height, width), mode="nearest")
         return torch.cat([fine, enlarged.reshape(fine.shape)], dim=2)
 

@@ -54,19 +54,22 @@ class SiameseConfig:
 
     def __post_init__(self) -> None:
         if self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size must be odd so that it has a centre, got {self.kernel_size}.")
+            raise ConfigError(
+                f"kernel_size must be odd so that it has a centre, got {self.kernel_size}."
+            )
         if self.img_size % self.strides[-1] or self.template_size % self.strides[-1]:
             raise ConfigError(
-                f"img_size {self.img_size} and template_size {self.template_size} must be multiples "
-                f"of the coarsest stride {self.strides[-1]}."
+                f"img_size {self.img_size} and template_size {self.template_size} must be "
+                f"multiples of the coarsest stride {self.strides[-1]}."
             )
 
 
 class Siamese(nn.Module):
     """Template encoder and detector over shared features.
 
-    Shapes: :meth:`encode_template` ``(N, 3, Ht, Wt)`` to ``(N, C, k, k)``; :meth:`match`
-    ``(B, 3, H, W)`` and ``(V, C, k, k)`` to :class:`HeadOutput`; images are float32 RGB 0-255.
+    Shapes: :meth:`encode_template` ``(N, 3, Ht, Wt)`` to ``(N, C, k, k)``; :meth:`encode_frame`
+    ``(B, 3, H, W)`` to ``(B, C, h, w)``; :meth:`match` both to :class:`HeadOutput`; images are
+    float32 RGB 0-255.
     """
 
     def __init__(self, config: SiameseConfig, pretrained: bool = False) -> None:
@@ -96,14 +99,13 @@ class Siamese(nn.Module):
             )
         return features
 
-    def match(self, frame: Tensor, kernel: Tensor) -> HeadOutput:
-        """Logits and deltas of every frame with every view; the frame is encoded once."""
-        features = self.encode_frame(frame)
+    def match(self, features: Tensor, kernel: Tensor) -> HeadOutput:
+        """Logits and deltas of every encoded frame with every view."""
         output: HeadOutput = self.head(self.matcher(features, kernel), features)
         return output
 
     def forward(self, frame: Tensor, kernel: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """The detector graph: score, box (xyxy network pixels), presence."""
-        output = self.match(frame, kernel)
+        output = self.match(self.encode_frame(frame), kernel)
         boxes = decode_boxes(output.deltas, self.config.stride)
         return torch.sigmoid(output.score), boxes, torch.sigmoid(output.presence)

@@ -30,7 +30,11 @@ def make_search_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
         ConfigError: unknown name, or a plan that is not available yet.
     """
     if config.search in _NOT_YET:
-        raise ConfigError("The search plan '{}' is not available yet; use tiles or full_frame.".format(config.search))
+        raise ConfigError(
+            f"The search plan '{config.search}' is not available yet; use tiles or full_frame."
+        )
     if config.search not in _PLANS:
-        raise ConfigError("Unknown search plan '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES)))
+        raise ConfigError(
+            "Unknown search plan '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES))
+        )
     return _PLANS[config.search](bundle, config)

@@ -35,9 +35,14 @@ class Tiles(SearchPlan):
 
     def owned(self, crops: List[Crop], index: int, centres: np.ndarray) -> np.ndarray:
         """A tile reports what no other tile sees clearly more of (by an eighth of the overlap)."""
-        margins = np.stack([_depth(crop, centres) for crop in crops])
-        slack = self._overlap / 8
-        return np.asarray(margins[index] >= margins.max(axis=0) - slack)
+        outline = (
+            min(crop.x for crop in crops),
+            min(crop.y for crop in crops),
+            max(crop.x + crop.width for crop in crops),
+            max(crop.y + crop.height for crop in crops),
+        )
+        depths = np.stack([_depth(crop, outline, centres) for crop in crops])
+        return np.asarray(depths[index] >= depths.max(axis=0) - self._overlap / 8)
 
     def _axis(self, length: int, largest: int) -> Tuple[int, List[int]]:
         """Tile side and start positions along one axis."""
@@ -47,12 +52,24 @@ class Tiles(SearchPlan):
             return side, [0]
         step = max(1, side - self._overlap)
         count = -(-(length - side) // step) + 1
-        return side, [int(round(i * (length - side) / (count - 1))) for i in range(count)]
+        return side, [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def _depth(crop: Crop, centres: np.ndarray) -> np.ndarray:
-    """How far inside the crop each point lies: distance to its nearest border in pixels."""
+def _depth(crop: Crop, outline: Tuple[int, int, int, int], centres: np.ndarray) -> np.ndarray:
+    """How far inside the crop each point lies: distance in pixels to its nearest seam. A side on
+    the outline is no seam: nothing beyond it could be seen by another tile."""
+    x, y = centres[:, 0], centres[:, 1]
     right, bottom = crop.x + crop.width, crop.y + crop.height
-    return np.minimum.reduce(
-        [centres[:, 0] - crop.x, right - centres[:, 0], centres[:, 1] - crop.y, bottom - centres[:, 1]]
-    )
+    distances = [
+        (x - crop.x, crop.x == outline[0]),
+        (y - crop.y, crop.y == outline[1]),
+        (right - x, right == outline[2]),
+        (bottom - y, bottom == outline[3]),
+    ]
+    far = float(outline[2] - outline[0] + outline[3] - outline[1])
+    outside = (x < crop.x) | (x > right) | (y < crop.y) | (y > bottom)
+    depth = np.full(len(centres), far)
+    for distance, on_outline in distances:
+        if not on_outline:
+            depth = np.minimum(depth, distance)
+    return np.where(outside, -far, depth)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need torch")
+pytest.importorskip("timm", reason="the backbones come from timm")
+
+from refdet_core.errors import ConfigError  # noqa: E402
+from refdet_core.model.backbones import Backbone  # noqa: E402
+from refdet_core.model.heads import BOX_BASE_PX, decode_boxes  # noqa: E402
+from refdet_core.model.siamese import Siamese, SiameseConfig  # noqa: E402
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_large_100", "efficientnet_b0", "resnet18"])
+def test_the_original_configuration_gives_a_32x32_heatmap_for_320_pixels(backbone: str) -> None:
+    model = Siamese(SiameseConfig(backbone=backbone)).eval()
+    assert sum(p.numel() for p in model.parameters()) < 50e6
+    with torch.no_grad():
+        kernel = model.encode_template(torch.rand(2, 3, 128, 128) * 255)
+        score, box, presence = model(torch.rand(1, 3, 320, 320) * 255, kernel)
+    assert kernel.shape == (2, 256, 3, 3)
+    assert score.shape == (1, 2, 32, 32)
+    assert box.shape == (1, 2, 4, 32, 32)
+    assert presence.shape == (1, 2)
+    for probability in (score, presence):
+        assert ((probability >= 0) & (probability <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "frame", "heatmap"),
+    [
+        ({"strides": (8, 16), "img_size": 256, "heatmap_size": 32}, (256, 320), (32, 40)),
+        ({"strides": (4, 8, 16), "img_size": 256, "heatmap_size": 64}, (128, 64), (32, 16)),
+        ({"img_size": 512, "heatmap_size": 32}, (512, 512), (32, 32)),
+        (
+            {"matcher": "pixelwise", "strides": (8,), "img_size": 320, "heatmap_size": 40},
+            (320, 320),
+            (40, 40),
+        ),
+    ],
+)
+def test_other_sizes(settings: dict, frame: tuple[int, int], heatmap: tuple[int, int]) -> None:
+    model = Siamese(SiameseConfig(backbone="resnet18", channels=16, **settings)).eval()
+    with torch.no_grad():
+        kernel = model.encode_template(torch.rand(1, 3, 128, 128))
+        score, _, _ = model(torch.rand(1, 3, *frame), kernel)
+    assert score.shape[-2:] == heatmap
+
+
+def test_boxes_are_decoded_from_hand_computed_deltas() -> None:
+    deltas = torch.zeros(1, 1, 4, 2, 3)
+    deltas[0, 0, :, 1, 2] = torch.tensor([0.5, -0.25, 0.0, torch.log(torch.tensor(2.0))])
+    boxes = decode_boxes(deltas, 8.0)
+    # cell (row 1, column 2): centre (20, 12), moved by (4, -2); 32 wide, 64 high
+    assert boxes[0, 0, :, 1, 2].tolist() == pytest.approx([8.0, -22.0, 40.0, 42.0])
+    half = BOX_BASE_PX / 2
+    assert boxes[0, 0, :, 0, 0].tolist() == pytest.approx([4 - half, 4 - half, 4 + half, 4 + half])
+
+
+def test_absurd_deltas_stay_finite() -> None:
+    assert torch.isfinite(decode_boxes(torch.full((1, 1, 4, 2, 2), 1e6), 8.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kernel_size": 4}, "must be odd"),
+        ({"img_size": 250}, "multiples of the coarsest stride"),
+        ({"template_size": 100}, "multiples of the coarsest stride"),
+    ],
+)
+def test_impossible_configurations_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SiameseConfig(**settings)
+
+
+def test_backbone_refuses_unknown_names_strides_and_foreign_weights(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="Unknown backbone 'vgg99'"):
+        Backbone("vgg99", (8,))
+    with pytest.raises(ConfigError, match=r"no features at stride \[7\]"):
+        Backbone("resnet18", (7,))
+    torch.save({"something": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(ConfigError, match="another architecture"):
+        Backbone("resnet18", (8,)).load_weights(tmp_path / "weights.pth")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from refdet_core.cli import main
+
+
+@pytest.fixture
+def flight(tmp_path, square_frame):
+    """A folder of frames (red in the first two, none in the third) and a photo of red."""
+    folder = tmp_path / "flight"
+    folder.mkdir()
+    for number, colours in enumerate([("red",), ("red", "blue"), ("green",)]):
+        cv2.imwrite(str(folder / f"frame{number}.png"), square_frame(*colours))
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), square_frame("red"))
+    return folder, photo
+
+
+def run(colour_bundle, flight, output, *more):
+    folder, photo = flight
+    return main(
+        [
+            "detect",
+            "--frames",
+            str(folder),
+            "--template",
+            str(photo),
+            "--roi",
+            "68,84,32,32",
+            "--output",
+            str(output),
+            "--bundle",
+            str(colour_bundle),
+            *more,
+        ]
+    )
+
+
+def test_detections_jsonl_has_a_line_a_frame_in_order(colour_bundle, flight, tmp_path, capsys):
+    assert run(colour_bundle, flight, tmp_path / "out") == 0
+    lines = [
+        json.loads(line) for line in (tmp_path / "out/detections.jsonl").read_text().splitlines()
+    ]
+    assert [line["frame"] for line in lines] == ["frame0.png", "frame1.png", "frame2.png"]
+    assert [len(line["detections"]) for line in lines] == [1, 1, 0]
+    (detection,) = lines[1]["detections"]
+    assert detection["bbox_xyxy"] == [68, 84, 100, 116]
+    assert detection["template_id"] == "target" and detection["track_id"] is None
+    assert 0 <= detection["score"] <= 1
+    summary = capsys.readouterr().out
+    assert "frames       3" in summary and "network" in summary
+
+
+def test_a_video_names_frames_by_index_and_can_be_drawn(
+    colour_bundle, flight, tmp_path, square_frame
+):
+    path = tmp_path / "flight.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
+    for _ in range(4):
+        writer.write(square_frame("red"))
+    writer.release()
+    output = tmp_path / "out"
+    assert run(colour_bundle, (path, flight[1]), output, "--video", "--heatmaps") == 0
+    lines = [json.loads(line) for line in (output / "detections.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [0, 1, 2, 3]
+    drawn = cv2.VideoCapture(str(output / "annotated.mp4"))
+    assert int(drawn.get(cv2.CAP_PROP_FRAME_COUNT)) == 4
+    heatmap = cv2.imread(str(output / "heatmaps/000000.png"))
+    assert heatmap.shape == (240, 320, 3)
+
+
+def test_several_templates_each_with_its_own_roi(colour_bundle, flight, tmp_path, square_frame):
+    blue = tmp_path / "blue.png"
+    cv2.imwrite(str(blue), square_frame("blue")[20:52, 140:172])
+    assert run(colour_bundle, flight, tmp_path / "out", "--template", str(blue)) == 0
+    text = (tmp_path / "out/detections.jsonl").read_text().splitlines()
+    assert [len(json.loads(line)["detections"]) for line in text] == [1, 1, 0]
+
+
+def test_score_threshold_zero_reports_the_best_guess_of_every_frame(
+    colour_bundle, flight, tmp_path
+):
+    assert run(colour_bundle, flight, tmp_path / "out", "--score-threshold", "0") == 0
+    text = (tmp_path / "out/detections.jsonl").read_text().splitlines()
+    assert [len(json.loads(line)["detections"]) for line in text] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--search", "track"], "not available yet"),
+        (["--search", "auto"], "not available yet"),
+        (["--init", "1,2,3,4"], "not available yet"),
+        (["--backend", "tensorrt"], "not available yet"),
+        (["--score-threshold", "7"], "within 0 and 1"),
+        (["--template", "missing.png"], "does not exist"),
+        (["--frames", "missing.mp4"], "does not exist"),
+        (["--bundle", "missing"], "not a model bundle"),
+    ],
+)
+def test_wrong_input_gives_one_sentence_and_writes_nothing(
+    colour_bundle, flight, tmp_path, capsys, more, message
+):
+    output = tmp_path / "out"
+    assert run(colour_bundle, flight, output, *more) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("roi", ["1,2,3", "0,0,0,5", "a,b,c,d", "1000,1000,50,50"])
+def test_wrong_rois_are_refused(colour_bundle, flight, tmp_path, capsys, roi):
+    folder, photo = flight
+    code = main(
+        [
+            "detect",
+            "--frames",
+            str(folder),
+            "--template",
+            str(photo),
+            "--roi",
+            roi,
+            "--output",
+            str(tmp_path / "out"),
+            "--bundle",
+            str(colour_bundle),
+        ]
+    )
+    assert code == 2
+    assert "ROI" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_roi_without_template_is_a_usage_error(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["detect", "--roi", "1,2,3,4", "--frames", "x", "--output", str(tmp_path)])
+    assert stop.value.code == 2
+
+
+def test_the_command_runs_as_a_process(colour_bundle, flight, tmp_path):
+    folder, photo = flight
+    command = [
+        sys.executable,
+        "-m",
+        "refdet_core.cli",
+        "detect",
+        "--frames",
+        folder,
+        "--template",
+        photo,
+        "--output",
+        tmp_path / "out",
+        "--bundle",
+        colour_bundle,
+    ]
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3/3" in done.stderr  # the progress bar

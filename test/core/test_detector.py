@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.errors import BackendError, BadReferenceError, ConfigError, RefdetError
+from refdet_core.types import Reference
+
+
+@pytest.fixture
+def detector(colour_bundle):
+    with Detector.open(colour_bundle) as opened:
+        yield opened
+
+
+def photo(square_frame, colour, squares):
+    x, y = squares[colour]
+    return Reference(square_frame(colour), (x, y, x + 32, y + 32))
+
+
+def found(result):
+    return {d.template_id: tuple(round(v) for v in d.bbox_xyxy) for d in result.detections}
+
+
+def test_without_a_template_nothing_is_found(detector, square_frame):
+    result = detector.detect(square_frame("red"))
+    assert result.detections == ()
+    assert result.presence == {}
+
+
+def test_finds_the_object_where_it_is_in_frame_pixels(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    result = detector.detect(square_frame("red", "green", "blue"))
+    x, y = squares["red"]
+    assert found(result) == {"red": (x, y, x + 32, y + 32)}
+    assert result.detections[0].score > 0.9
+    assert set(result.timings_ms) == {"preprocess", "network", "decode"}
+
+
+def test_says_nothing_when_the_object_is_absent(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    result = detector.detect(square_frame("green"))
+    assert result.detections == ()
+    assert result.presence["red"] < 0.5
+
+
+def test_several_templates_at_once_and_clearing_one(detector, square_frame, squares):
+    for colour in ("red", "green", "blue"):
+        detector.set_template([photo(square_frame, colour, squares)], colour)
+    frame = square_frame("red", "green", "blue")
+    assert set(found(detector.detect(frame))) == {"red", "green", "blue"}
+    assert detector.clear_template("green") == ("green",)
+    assert set(found(detector.detect(frame))) == {"red", "blue"}
+    assert set(detector.clear_template()) == {"red", "blue"}
+    assert detector.detect(frame).detections == ()
+
+
+@pytest.mark.parametrize("tile", [(320, 240), (128, 96), (96, 96)])
+def test_tiles_find_each_object_once_wherever_the_seams_are(
+    colour_bundle, square_frame, squares, tile
+):
+    config = DetectorConfig(
+        tile_width=tile[0], tile_height=tile[1], tile_overlap=48, max_detections=5
+    )
+    with Detector.open(colour_bundle, config=config) as detector:
+        for colour in squares:
+            detector.set_template([photo(square_frame, colour, squares)], colour)
+        result = detector.detect(square_frame(*squares))
+        assert len(result.detections) == 3
+        for colour, (x, y) in squares.items():
+            # The toy's cells lie on an 8 px grid that a tile's start may shift.
+            assert np.allclose(found(result)[colour], (x, y, x + 32, y + 32), atol=8)
+
+
+def test_append_adds_references_and_best_view_finds_either(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "red", squares)], "thing")
+    template = detector.set_template([photo(square_frame, "blue", squares)], "thing", append=True)
+    assert len(template.features) == 2 and len(template.thumbnails_bgr) == 2
+    assert set(found(detector.detect(square_frame("red")))) == {"thing"}
+    assert set(found(detector.detect(square_frame("blue")))) == {"thing"}
+
+
+def test_prototype_looks_for_the_mean_of_the_references(colour_bundle, square_frame, squares):
+    config = DetectorConfig(reference_pooling="prototype")
+    with Detector.open(colour_bundle, config=config) as detector:
+        references = [photo(square_frame, colour, squares) for colour in ("red", "blue")]
+        detector.set_template(references, "purple")
+        frame = square_frame()
+        frame[84:116, 68:100] = (127, 0, 127)
+        assert found(detector.detect(frame)) == {"purple": (68, 84, 100, 116)}
+        assert detector.detect(square_frame("red")).detections == ()
+
+
+def wrong_references():
+    good = np.zeros((40, 40, 3), np.uint8)
+    return {
+        "none": ([], "1 to 5 references, got 0"),
+        "six": ([Reference(good)] * 6, "1 to 5 references, got 6"),
+        "one pixel": ([Reference(np.zeros((1, 1, 3), np.uint8))], "at least 4x4 px"),
+        "no pixels": ([Reference(np.zeros((0, 5, 3), np.uint8))], "at least 4x4 px"),
+        "grey": ([Reference(np.zeros((40, 40), np.uint8))], r"\(H, W, 3\) uint8"),
+        "float": ([Reference(np.zeros((40, 40, 3), np.float32))], "float32"),
+        "empty roi": ([Reference(good, (5, 5, 5, 20))], "leaves 0x15 px"),
+        "roi outside": ([Reference(good, (100, 100, 140, 140))], "leaves 0x0 px"),
+        "nan roi": ([Reference(good, (0, 0, float("nan"), 9))], "finite"),
+        "second of two": ([Reference(good), Reference(good[:2])], "Reference 2 of 2"),
+        "too large": ([Reference(np.zeros((4, 20000, 3), np.uint8))], "at most 16384 px"),
+    }
+
+
+@pytest.mark.parametrize("case", sorted(wrong_references()))
+def test_a_bad_reference_is_refused_and_the_old_template_stays(
+    detector, square_frame, squares, case
+):
+    references, message = wrong_references()[case]
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    before = detector.bank
+    with pytest.raises(BadReferenceError, match=message):
+        detector.set_template(references, "red")
+    assert detector.bank is before
+    assert set(found(detector.detect(square_frame("red")))) == {"red"}
+
+
+def test_appending_beyond_the_limit_is_refused(detector, square_frame, squares):
+    reference = photo(square_frame, "red", squares)
+    detector.set_template([reference] * 4, "red")
+    with pytest.raises(BadReferenceError, match="4 references and would get 6"):
+        detector.set_template([reference] * 2, "red", append=True)
+    assert len(detector.bank.templates["red"].features) == 4
+
+
+def test_clearing_an_unknown_template_names_the_known_ones(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    with pytest.raises(ConfigError, match="no template 'bleu'; known: red"):
+        detector.clear_template("bleu")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"score_threshold": 1.5},
+        {"max_detections": 0},
+        {"nms_iou": -0.1},
+        {"tile_width": 10},
+        {"tile_overlap": 2000},
+        {"reference_pooling": "median"},
+        {"search": "everywhere"},
+        {"search": "track"},
+    ],
+)
+def test_wrong_settings_are_refused_and_the_old_ones_stay(detector, setting):
+    before = detector.config
+    with pytest.raises(ConfigError):
+        detector.configure(DetectorConfig(**setting))
+    assert detector.config is before
+
+
+def test_changing_settings_keeps_the_templates(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    detector.configure(DetectorConfig(score_threshold=1.0))
+    assert detector.detect(square_frame("green")).detections == ()
+    detector.configure(DetectorConfig(score_threshold=0.5))
+    assert set(found(detector.detect(square_frame("red")))) == {"red"}
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 3), (10, 10), (10, 10, 4)])
+def test_a_frame_that_is_no_picture_is_refused(detector, shape):
+    with pytest.raises(RefdetError, match="uint8 BGR"):
+        detector.detect(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (33, 200), (2000, 40)])
+def test_any_frame_size_is_searched(detector, square_frame, squares, size):
+    detector.set_template([photo(square_frame, "red", squares)], "red")
+    result = detector.detect(np.zeros((size[1], size[0], 3), np.uint8), heatmaps=True)
+    assert result.heatmaps["red"].min() >= 0
+
+
+def test_heatmap_peaks_on_the_object_and_is_made_only_when_asked(detector, square_frame, squares):
+    detector.set_template([photo(square_frame, "blue", squares)], "blue")
+    frame = square_frame("red", "blue")
+    assert detector.detect(frame).heatmaps == {}
+    heatmap = detector.detect(frame, heatmaps=True).heatmaps["blue"]
+    row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    x, y = squares["blue"]
+    assert (column + 0.5) * 320 / heatmap.shape[1] == pytest.approx(x + 16, abs=8)
+    assert (row + 0.5) * 240 / heatmap.shape[0] == pytest.approx(y + 16, abs=8)
+
+
+def test_swapping_under_load_never_mixes_templates(detector, square_frame, squares):
+    """A frame of all colours must give the square of the template its bank version had."""
+    frame = square_frame("red", "green")
+    detector.set_template([photo(square_frame, "red", squares)], "target")
+    colour_of_version = {detector.bank.version: "red"}
+    stop = threading.Event()
+    results, failures = [], []
+
+    def search():
+        try:
+            while not stop.is_set():
+                results.append(detector.detect(frame))
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    for number in range(5000):
+        if len(results) > 40 or failures:
+            break
+        colour = ("red", "green")[number % 2]
+        detector.set_template([photo(square_frame, colour, squares)], "target")
+        colour_of_version[detector.bank.version] = colour
+    stop.set()
+    thread.join()
+    assert not failures
+    seen = set()
+    for result in results:
+        for detection in result.detections:
+            x, y = squares[colour_of_version[result.bank_version]]
+            assert tuple(round(v) for v in detection.bbox_xyxy) == (x, y, x + 32, y + 32)
+            seen.add(result.bank_version)
+    assert len(seen) > 3  # the swaps did happen between frames
+
+
+def test_unknown_and_unavailable_backends_are_named(colour_bundle):
+    with pytest.raises(ConfigError, match="valid are auto, onnxruntime, torch, tensorrt"):
+        Detector.open(colour_bundle, backend="openvino")
+    with pytest.raises(BackendError, match="not available yet"):
+        Detector.open(colour_bundle, backend="tensorrt")
