@@ -2,6 +2,7 @@
 
 VENV   := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
+TRAIN := $(VENV)/bin/refdet-train
 
 # A sourced ROS 2, an active virtual environment or an environment made from the
 # ROS 2 wheels would leak into .venv's programs. (ROS_DOMAIN_ID and Fast DDS
@@ -50,11 +51,18 @@ lint: setup-test  ## check style and types (ruff, mypy)
 	@$(PYTHON_IN_VENV) -m ruff format --check .
 	@$(PYTHON_IN_VENV) -m mypy
 
-benchmark: setup-test  ## measure speed, side by side
-	@$(PYTHON_IN_VENV) -m benchmarks $(BENCHMARK_ARGS)
+benchmark: setup  ## measure speed, side by side in one run
+	@$(PYTHON_IN_VENV) -m benchmarks.detector_speed $(BENCHMARK_ARGS)
+	@$(PYTHON_IN_VENV) -m benchmarks.node_overhead
 
-train-smoke: setup-test  ## train, export and run a tiny model in a minute or two
-	@$(PYTHON_IN_VENV) -m refdet_training.cli smoke $(TRAIN_ARGS)
+DATA ?= ../shared/data
+SMOKE := runs/smoke
+RECIPE := refdet_training/recipes/small_objects.yaml
+train-smoke: setup-test  ## ten minutes of training on DATA=, through to a measured bundle
+	@$(TRAIN) prepare --data $(DATA) --prepared runs/frames
+	@$(TRAIN) fit --data $(DATA) --prepared runs/frames --recipe $(RECIPE) --output $(SMOKE) --steps 300
+	@$(TRAIN) export --checkpoint $(SMOKE)/last.pt --output $(SMOKE)/bundle --name smoke --version 0.0.0
+	@$(TRAIN) publish --data $(DATA) --prepared runs/frames --recipe $(RECIPE) --bundle $(SMOKE)/bundle
 
 lock: setup  ## pin requirements/*.txt anew from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py
