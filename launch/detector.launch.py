@@ -1,0 +1,125 @@
+r"""Start the detector.
+
+An argument that is left empty passes nothing on, so that every default has one home: the
+node's parameter table. ``params_file`` overrides that, and the arguments here override both.
+
+    ros2 launch refdet_ros detector.launch.py image_topic:=/camera/image_raw \
+        template_path:=$HOME/car.jpg template_roi:=412,80,36,52
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+# Fast DDS 2 (Humble, Jazzy) and 3 (Kilted).
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+ARGUMENTS = {
+    "namespace": "namespace of the node, for example drone1",
+    "params_file": "YAML file of parameters, see config/detector.yaml",
+    "use_sim_time": "true takes the time from /clock",
+    "autostart": "false leaves configuring and activating to you",
+    "log_level": "debug, info, warn, error or fatal",
+    "image_topic": "camera topic; without its /compressed also for the compressed transport",
+    "image_transport": "raw or compressed",
+    "bundle": "folder of a model bundle",
+    "template_path": "photo of the object to look for; several separated by ';'",
+    "template_roi": "where the object is in it: X,Y,W,H; one for each photo, separated by ';'",
+    "rviz": "true opens RViz with the annotated picture and the heatmap",
+}
+STRING_PARAMETERS = ("image_transport", "bundle", "template_path", "template_roi")
+BOOLEAN_PARAMETERS = ("use_sim_time", "autostart")
+
+
+def start(context):
+    """The actions for the arguments that were given."""
+    given = {name: context.launch_configurations[name].strip() for name in ARGUMENTS}
+    given = {name: value for name, value in given.items() if value}
+
+    parameters = [given["params_file"]] if "params_file" in given else []
+    # Typed here: launch would make a number of a path or ROI that looks like one.
+    values = {
+        name: ParameterValue(given[name], value_type=str)
+        for name in STRING_PARAMETERS
+        if name in given
+    }
+    values.update(
+        (name, to_bool(name, given[name])) for name in BOOLEAN_PARAMETERS if name in given
+    )
+    if values:
+        parameters.append(values)
+
+    remappings = []
+    if "image_topic" in given:
+        topic = given["image_topic"]
+        base = topic[: -len("/compressed")] if topic.endswith("/compressed") else topic
+        remappings = [("image", base)]
+
+    detector = Node(
+        package="refdet_ros",
+        executable="detector",
+        name="detector",
+        namespace=given.get("namespace", ""),
+        parameters=parameters,
+        remappings=remappings,
+        ros_arguments=["--log-level", given["log_level"]] if "log_level" in given else [],
+        output="screen",
+        emulate_tty=True,
+    )
+    return [*fast_dds_profile(), detector, *rviz(given)]
+
+
+def to_bool(name, value):
+    """The truth of an argument; refuses what is neither true nor false."""
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, got '{value}'.")
+    return value.lower() == "true"
+
+
+def fast_dds_profile():
+    """A shared-memory segment large enough for camera images, unless the user chose a profile."""
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return []
+    profile = str(CONFIG / "fastdds_shm.xml")
+    return [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+
+
+def rviz(given):
+    """RViz in the detector's namespace, if asked for and installed."""
+    if "rviz" not in given or not to_bool("rviz", given["rviz"]):
+        return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="rviz2 is not installed, going on without it.")]
+    sim_time = (
+        [{"use_sim_time": True}]
+        if to_bool("use_sim_time", given.get("use_sim_time", "false"))
+        else []
+    )
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=given.get("namespace", ""),
+            arguments=["-d", str(CONFIG / "detector.rviz")],
+            parameters=sim_time,
+            output="log",
+        )
+    ]
+
+
+def generate_launch_description():
+    """The entry point of ``ros2 launch``."""
+    declared = [
+        DeclareLaunchArgument(name, default_value="", description=text)
+        for name, text in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])

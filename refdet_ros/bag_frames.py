@@ -1,0 +1,60 @@
+"""The camera frames of a bag as BGR pictures."""
+
+from __future__ import annotations
+
+from typing import Iterable, Iterator
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+
+from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_ros.bag_reading import IMAGE_TYPE, Bag, BagMessage, BagTopic
+from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
+
+
+def frames(bag: Bag, topic: BagTopic) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Every frame of an image topic: its 0-based number, bag time in ns, and BGR picture.
+
+    Raises:
+        SourceError: a frame cannot be decoded; it says which.
+    """
+    for number, message in enumerate(bag.messages([topic.name])):
+        yield number, message.time_ns, decode(message, number)
+
+
+def frames_at(bag: Bag, topic: BagTopic, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+    """Some frames of an image topic, by number.
+
+    Raises:
+        ConfigError: the topic has fewer frames than that.
+    """
+    wanted = set(numbers)
+    found: dict[int, np.ndarray] = {}
+    for number, message in enumerate(bag.messages([topic.name])):
+        if number in wanted:
+            found[number] = decode(message, number)
+        if len(found) == len(wanted):
+            break
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise ConfigError(
+            f"Frame {missing[0]} is wanted as a reference, but {topic.name} of '{bag.path}' has "
+            f"the frames 0-{topic.count - 1}."
+        )
+    return found
+
+
+def decode(message: BagMessage, number: int) -> np.ndarray:
+    """One recorded image as ``(H, W, 3)`` uint8 BGR."""
+    try:
+        if message.msgtype == IMAGE_TYPE:
+            return image_to_bgr(deserialize_message(message.cdr, Image))
+        return compressed_to_bgr(deserialize_message(message.cdr, CompressedImage))
+    except RefdetError as error:
+        raise SourceError(f"Image {number} of {message.topic}: {error}") from error
+    except Exception as error:
+        # What rclpy raises for bytes that are no such message is not documented.
+        raise SourceError(
+            f"Image {number} of {message.topic} is not a readable {message.msgtype}: {error}"
+        ) from error

@@ -1,0 +1,98 @@
+"""What a detector answered when a bag was replayed, and the offline way to get it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Mapping, Sequence
+
+from tqdm import tqdm
+
+from refdet_core.detector import Detector
+from refdet_core.metrics import percentile
+from refdet_core.types import BoxXYXY, Detection
+from refdet_ros.bag_frames import frames
+from refdet_ros.bag_reading import Bag, BagTopic
+from refdet_ros.bag_targets import Target
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The detections of one frame, best first.
+
+    Attributes:
+        latency_ms: stamp to detections received (live), or time in the detector (offline).
+    """
+
+    detections: tuple[Detection, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replayed bag.
+
+    Attributes:
+        mode: ``live`` or ``offline``.
+        sent: frames that were shown.
+        answers: by frame number; a frame that is not here was dropped.
+        wall_s: seconds from the first frame sent to the last answer.
+        camera_hz: rate of the frames as they were sent; None offline.
+        worst_late_s: how far the player itself fell behind; 0 offline.
+    """
+
+    mode: str
+    sent: int
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+    wall_s: float = 0.0
+    camera_hz: float | None = None
+    worst_late_s: float = 0.0
+
+    @property
+    def dropped(self) -> int:
+        """Frames without an answer."""
+        return self.sent - len(self.answers)
+
+    @property
+    def answer_hz(self) -> float | None:
+        """Answers per second."""
+        return len(self.answers) / self.wall_s if self.answers and self.wall_s > 0 else None
+
+    def latency_ms(self, share: float) -> float | None:
+        """A percentile of the latencies, None without answers."""
+        return percentile([answer.latency_ms for answer in self.answers.values()], share)
+
+    def best(self, template_id: str) -> dict[int, Detection]:
+        """The best detection of one template by frame."""
+        found: dict[int, Detection] = {}
+        for number, answer in self.answers.items():
+            own = [item for item in answer.detections if item.template_id == template_id]
+            if own:
+                found[number] = max(own, key=lambda item: item.score)
+        return found
+
+    def best_boxes(self, template_id: str) -> dict[int, BoxXYXY]:
+        """The best box of one template by frame, xyxy pixels."""
+        return {number: item.bbox_xyxy for number, item in self.best(template_id).items()}
+
+
+def replay_offline(
+    bag: Bag, topic: BagTopic, detector: Detector, targets: Sequence[Target], progress: bool = False
+) -> Replay:
+    """Show every frame of a bag to a detector, one after the other, without ROS.
+
+    Raises:
+        RefdetError: a reference cannot be used or a frame cannot be decoded.
+    """
+    detector.clear_template()
+    for target in targets:
+        detector.set_template(target.references, target.template_id)
+    answers: dict[int, Answer] = {}
+    started = time.perf_counter()
+    for number, _, frame_bgr in tqdm(
+        frames(bag, topic), total=topic.count, unit="frame", disable=None if progress else True
+    ):
+        before = time.perf_counter()
+        result = detector.detect(frame_bgr)
+        answers[number] = Answer(result.detections, (time.perf_counter() - before) * 1e3)
+    return Replay("offline", len(answers), answers, time.perf_counter() - started)

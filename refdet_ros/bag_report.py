@@ -1,0 +1,150 @@
+"""The result of an evaluation: a table for people and a dictionary for machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from refdet_core.metrics import Scores, evaluate
+from refdet_ros.bag_replay import Replay
+from refdet_ros.bag_targets import Target
+
+_COLUMNS = (
+    ("recall", "recall@{iou:g}"),
+    ("mean_iou", "mean IoU"),
+    ("success_auc", "AUC"),
+    ("precision_20px", "P@20px"),
+    ("st_iou", "ST-IoU"),
+    ("false_alarm_rate", "false alarms"),
+)
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """How one target was found.
+
+    Attributes:
+        found: frames with a detection of it, of the frames that were answered.
+        mean_score: of these detections, None if there are none.
+        scores: agreement with the ground truth, None where there is none.
+    """
+
+    template_id: str
+    references: int
+    found: int
+    answered: int
+    mean_score: float | None
+    scores: Scores | None
+
+
+def score_targets(
+    replay: Replay, targets: Sequence[Target], iou_threshold: float = 0.5
+) -> list[TargetResult]:
+    """Score every target on the frames that were answered; those it was cut from do not count."""
+    results = []
+    for target in targets:
+        best = replay.best(target.template_id)
+        scores = None
+        if target.truth is not None:
+            counted = set(replay.answers) - target.reference_frames
+            boxes = replay.best_boxes(target.template_id)
+            scores = evaluate(target.truth, boxes, counted, iou_threshold)
+        results.append(
+            TargetResult(
+                target.template_id,
+                len(target.references),
+                len(best),
+                len(replay.answers),
+                sum(item.score for item in best.values()) / len(best) if best else None,
+                scores,
+            )
+        )
+    return results
+
+
+def as_dict(replay: Replay, results: Sequence[TargetResult]) -> dict[str, Any]:
+    """What ``report.json`` holds."""
+    return {
+        "mode": replay.mode,
+        "frames_sent": replay.sent,
+        "frames_answered": len(replay.answers),
+        "frames_dropped": replay.dropped,
+        "camera_hz": replay.camera_hz,
+        "answer_hz": replay.answer_hz,
+        "latency_ms": {"p50": replay.latency_ms(50), "p95": replay.latency_ms(95)},
+        "latency_is": (
+            "header stamp to detections received"
+            if replay.mode == "live"
+            else "time in the detector"
+        ),
+        "player_worst_late_ms": replay.worst_late_s * 1e3,
+        "targets": [
+            {
+                "template_id": result.template_id,
+                "references": result.references,
+                "frames_found": result.found,
+                "mean_score": result.mean_score,
+                "scores": result.scores.as_dict() if result.scores is not None else None,
+            }
+            for result in results
+        ],
+    }
+
+
+def as_text(replay: Replay, results: Sequence[TargetResult]) -> str:
+    """The table and the lines under it."""
+    lines = [_table(_rows(results)), "", _timing(replay)]
+    if any(result.scores is not None for result in results) and replay.dropped:
+        lines.append("Dropped frames are not scored.")
+    return "\n".join(lines)
+
+
+def _rows(results: Sequence[TargetResult]) -> list[list[str]]:
+    scored = [result.scores for result in results if result.scores is not None]
+    iou = scored[0].iou_threshold if scored else 0.5
+    head = ["target", "found", "mean score"]
+    if scored:
+        head += ["scored", *(title.format(iou=iou) for _, title in _COLUMNS)]
+    rows = [head]
+    for result in results:
+        row = [
+            result.template_id,
+            f"{result.found}/{result.answered}",
+            _number(result.mean_score),
+        ]
+        if result.scores is not None:
+            values: Mapping[str, Any] = result.scores.as_dict()
+            row += [str(result.scores.frames), *(_number(values[name]) for name, _ in _COLUMNS)]
+        rows.append(row + ["-"] * (len(head) - len(row)))
+    return rows
+
+
+def _timing(replay: Replay) -> str:
+    shown = f"{replay.sent} frames sent"
+    if replay.camera_hz:
+        shown += f" at {replay.camera_hz:.1f} Hz"
+    answered = f"{len(replay.answers)} answered"
+    if replay.answer_hz:
+        answered += f" at {replay.answer_hz:.1f} Hz"
+    what = "stamp to detections received" if replay.mode == "live" else "time in the detector"
+    p50, p95 = _number(replay.latency_ms(50), 1), _number(replay.latency_ms(95), 1)
+    return (
+        f"{shown}, {answered}, {replay.dropped} dropped.\n"
+        f"Latency ({what}): p50 {p50} ms, p95 {p95} ms."
+    )
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else "{:.{}f}".format(value, digits)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        lines.append("  ".join(cells).rstrip())
+        if number == 0:
+            lines.append("  ".join("-" * width for width in widths))
+    return "\n".join(lines)

@@ -1,0 +1,158 @@
+"""What an evaluation looks for: reference photos, and where the object really is."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from refdet_core.errors import ConfigError
+from refdet_core.metrics import GroundTruth
+from refdet_core.sources import parse_roi, read_image
+from refdet_core.types import BoxXYXY, Reference
+from refdet_ros.bag_frames import frames_at
+from refdet_ros.bag_reading import Bag, BagTopic
+from refdet_ros.bag_truth import AnnotatedObject
+
+REFERENCE_MARGIN = 1.0
+"""Surroundings kept around a reference box, as a share of its longer side on each side; the
+template encoder looks at some of them."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One object to look for.
+
+    Attributes:
+        template_id: the detections' class_id.
+        truth: None if nothing is known about where it is.
+        reference_frames: frames of the bag that the references were cut from; not scored.
+    """
+
+    template_id: str
+    references: tuple[Reference, ...]
+    truth: GroundTruth | None = None
+    reference_frames: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class TemplatePhoto:
+    """A photo named on the command line, and where in it the object is."""
+
+    path: Path
+    roi_xyxy: BoxXYXY | None = None
+
+
+class TemplateAction(argparse.Action):
+    """``--template IMG`` starts a photo; a following ``--roi X,Y,W,H`` belongs to it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the photo, or complete the last one with its ROI."""
+        photos: list[TemplatePhoto] = list(namespace.photos)
+        if option_string == "--template":
+            photos.append(TemplatePhoto(Path(str(values))))
+        elif not photos or photos[-1].roi_xyxy is not None:
+            parser.error("--roi belongs after its --template")
+        else:
+            try:
+                photos[-1] = TemplatePhoto(photos[-1].path, parse_roi(str(values)))
+            except ConfigError as error:
+                parser.error(str(error))
+        namespace.photos = photos
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--template`` and ``--roi``; they fill ``photos``, a list of :class:`TemplatePhoto`."""
+    parser.set_defaults(photos=[])
+    parser.add_argument(
+        "--template",
+        action=TemplateAction,
+        dest="photos",
+        metavar="IMG",
+        help="a photo of the object (may be repeated for more views of it)",
+    )
+    parser.add_argument(
+        "--roi",
+        action=TemplateAction,
+        dest="photos",
+        metavar="X,Y,W,H",
+        help="where the object is in the --template before it (default: the whole photo)",
+    )
+
+
+def target_from_photos(
+    photos: Sequence[TemplatePhoto], template_id: str, truth: GroundTruth | None = None
+) -> Target:
+    """A target described by photos on disk.
+
+    Raises:
+        SourceError: a photo cannot be read.
+    """
+    references = tuple(Reference(read_image(photo.path), photo.roi_xyxy) for photo in photos)
+    return Target(template_id, references, truth)
+
+
+def targets_from_truth(
+    bag: Bag, topic: BagTopic, objects: Sequence[AnnotatedObject], count: int = 0
+) -> list[Target]:
+    """Targets whose references are cut out of the bag's own annotated frames.
+
+    Args:
+        bag: where the frames are.
+        topic: its image topic.
+        objects: frames counted as in the bag.
+        count: so many boxes, evenly spread; 0 takes the annotation's ``references``, or the
+            first box where it has none.
+
+    Raises:
+        ConfigError: an object has no box in the bag.
+    """
+    chosen = []
+    for entry in objects:
+        boxes = dict(entry.within(topic.count).references) if not count else {}
+        chosen.append(boxes or entry.spread_references(max(1, count), topic.count))
+    pictures = frames_at(bag, topic, {number for boxes in chosen for number in boxes})
+    return [
+        target_from_boxes(entry.truth, boxes, pictures) for entry, boxes in zip(objects, chosen)
+    ]
+
+
+def target_from_boxes(
+    truth: GroundTruth, boxes_xyxy: Mapping[int, BoxXYXY], pictures: Mapping[int, np.ndarray]
+) -> Target:
+    """A target whose references are these boxes, cut out of the pictures of their frames.
+
+    Raises:
+        ConfigError: there is no box, or one lies outside its picture.
+    """
+    if not boxes_xyxy:
+        raise ConfigError(f"'{truth.object_id}' has no box in these frames for a reference.")
+    references = tuple(cut_reference(pictures[frame], box) for frame, box in boxes_xyxy.items())
+    return Target(truth.object_id, references, truth, frozenset(boxes_xyxy))
+
+
+def cut_reference(frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> Reference:
+    """A reference photo: the box with some surroundings, cut out of a frame."""
+    height, width = frame_bgr.shape[:2]
+    margin = REFERENCE_MARGIN * max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])
+    left, top = max(0, int(box_xyxy[0] - margin)), max(0, int(box_xyxy[1] - margin))
+    right = min(width, int(np.ceil(box_xyxy[2] + margin)))
+    bottom = min(height, int(np.ceil(box_xyxy[3] + margin)))
+    if right <= left or bottom <= top:
+        raise ConfigError(
+            f"The box {tuple(round(value, 1) for value in box_xyxy)} lies outside the "
+            f"{width}x{height} frame; the ground truth belongs to another video or size."
+        )
+    x1, y1, x2, y2 = box_xyxy
+    return Reference(
+        frame_bgr[top:bottom, left:right].copy(), (x1 - left, y1 - top, x2 - left, y2 - top)
+    )

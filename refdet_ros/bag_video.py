@@ -1,0 +1,121 @@
+"""Pictures of an evaluation: the bag's frames with detections and ground truth drawn in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from refdet_core.drawing import TRUTH_COLOUR, draw_box, draw_detections, draw_text
+from refdet_core.errors import SourceError
+from refdet_core.metrics import box_iou
+from refdet_ros.bag_frames import frames
+from refdet_ros.bag_reading import Bag, BagTopic, topic_rate_hz
+from refdet_ros.bag_replay import Replay
+from refdet_ros.bag_targets import Target
+
+FALLBACK_FPS = 10.0
+
+
+class VideoFile:
+    """An MP4 being written. Use it as a context manager.
+
+    The codec is MPEG-4 part 2: the OpenCV wheels cannot write H.264. The first frame sets the
+    size; frames of other sizes are scaled to it.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path = path
+        self._fps = fps
+        self._size: tuple[int, int] = (0, 0)
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, frame_bgr: np.ndarray) -> None:
+        """Append a frame.
+
+        Raises:
+            SourceError: the file cannot be written.
+        """
+        if self._writer is None:
+            # MPEG-4 takes even sides only.
+            self._size = (max(2, frame_bgr.shape[1] // 2 * 2), max(2, frame_bgr.shape[0] // 2 * 2))
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+            if not self._writer.isOpened():
+                raise SourceError(
+                    f"The video '{self._path}' cannot be written; is the folder writable, and can "
+                    "this OpenCV write MPEG-4?"
+                )
+        if frame_bgr.shape[1::-1] != self._size:
+            frame_bgr = cv2.resize(frame_bgr, self._size)
+        self._writer.write(frame_bgr)
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+
+def annotated_frames(
+    bag: Bag, topic: BagTopic, replay: Replay, targets: Sequence[Target]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Every frame of the bag with its number: truth thin and white, detections in colour."""
+    for number, _, frame_bgr in frames(bag, topic):
+        yield number, annotate(frame_bgr.copy(), number, replay, targets)
+
+
+def annotate(
+    frame_bgr: np.ndarray, number: int, replay: Replay, targets: Sequence[Target]
+) -> np.ndarray:
+    """Draw one frame's truth, detections and a status line on it, and return it."""
+    answer = replay.answers.get(number)
+    status = f"frame {number}"
+    for target in targets:
+        if target.truth is not None and number in target.truth.boxes_xyxy:
+            draw_box(frame_bgr, target.truth.boxes_xyxy[number], TRUTH_COLOUR)
+    if answer is None:
+        status += "  dropped"
+    else:
+        wanted = {target.template_id for target in targets}
+        draw_detections(
+            frame_bgr, [item for item in answer.detections if item.template_id in wanted]
+        )
+        status += f"  {answer.latency_ms:.0f} ms"
+    return draw_text(frame_bgr, status, (0, 0))
+
+
+def write_video(
+    path: Path, bag: Bag, topic: BagTopic, replay: Replay, targets: Sequence[Target]
+) -> None:
+    """Write the annotated MP4, at the bag's own rate."""
+    with VideoFile(path, topic_rate_hz(bag, topic) or FALLBACK_FPS) as video:
+        for _, frame_bgr in annotated_frames(bag, topic, replay, targets):
+            video.write(frame_bgr)
+
+
+def frame_caption(number: int, replay: Replay, target: Target) -> str:
+    """One line on how a target was found in a frame."""
+    found = replay.best(target.template_id).get(number)
+    text = f"{target.template_id} frame {number}: "
+    text += f"score {found.score:.2f}" if found is not None else "not found"
+    truth = target.truth.boxes_xyxy.get(number) if target.truth is not None else None
+    if found is not None and truth is not None:
+        text += f", IoU {box_iou(found.bbox_xyxy, truth):.2f}"
+    return text
+
+
+def sample_numbers(count: int, numbers: Sequence[int]) -> list[int]:
+    """``count`` of the numbers, evenly spread."""
+    if len(numbers) <= count:
+        return list(numbers)
+    return [numbers[round(i * (len(numbers) - 1) / (count - 1))] for i in range(count)]

@@ -1,0 +1,148 @@
+"""Writing camera images into a rosbag2 bag (mcap or sqlite3) through the rosbags package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from refdet_core.errors import ConfigError, SourceError
+from refdet_ros.bag_cdr import split_ns
+from refdet_ros.bag_reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
+
+STORAGES = ("mcap", "sqlite3")
+TRANSPORTS = ("raw", "compressed")
+# What Humble reads as well; version 9 writes QoS profiles that only Jazzy and later parse.
+_METADATA_VERSION: Literal[8] = 8
+_QOS_DEPTH = 10
+
+
+class ImageBagWriter:
+    """Writes one image topic. Use it as a context manager; the bag is complete after that.
+
+    Args:
+        path: the new bag folder; it must not exist.
+        topic: base topic. Compressed images go to ``<topic>/compressed``, where
+            image_transport looks for them.
+        quality: JPEG quality of the ``compressed`` transport, 1-100.
+
+    Raises:
+        ConfigError: an unknown storage or transport, or a quality out of range.
+        SourceError: the folder exists or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        topic: str = "image",
+        storage: str = "mcap",
+        transport: str = "raw",
+        frame_id: str = "camera",
+        quality: int = 90,
+    ) -> None:
+        _check_choice("storage", storage, STORAGES)
+        _check_choice("transport", transport, TRANSPORTS)
+        if not 1 <= quality <= 100:
+            raise ConfigError(f"The JPEG quality must be within 1 and 100, got {quality}.")
+        try:
+            from rosbags.rosbag2 import StoragePlugin, Writer
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError as error:
+            raise SourceError(
+                "Writing bags needs Python 3.10 or newer and rosbags 0.10 or newer: "
+                "'pip install \"rosbags>=0.10\"'."
+            ) from error
+        self._transport = transport
+        self._frame_id = frame_id
+        self._quality = quality
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._msgtype = IMAGE_TYPE if transport == "raw" else COMPRESSED_TYPE
+        name = absolute(topic) + ("" if transport == "raw" else "/compressed")
+        plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+        try:
+            self._writer = Writer(Path(path), version=_METADATA_VERSION, storage_plugin=plugin)
+            self._writer.open()
+            self._connection = self._writer.add_connection(
+                name, self._msgtype, typestore=self._store, offered_qos_profiles=[_reliable_qos()]
+            )
+        except Exception as error:
+            raise SourceError(
+                f"The bag '{path}' cannot be written: {str(error) or type(error).__name__}"
+            ) from error
+
+    def write(self, frame_bgr: np.ndarray, time_ns: int) -> None:
+        """Append one ``(H, W, 3)`` uint8 BGR frame; bag time and header stamp are ``time_ns``."""
+        types = self._store.types
+        sec, nanosec = split_ns(time_ns)
+        header = types["std_msgs/msg/Header"](
+            stamp=types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec),
+            frame_id=self._frame_id,
+        )
+        message: Any
+        if self._transport == "raw":
+            height, width = frame_bgr.shape[:2]
+            message = types[IMAGE_TYPE](
+                header=header,
+                height=height,
+                width=width,
+                encoding="bgr8",
+                is_bigendian=0,
+                step=width * 3,
+                data=np.ascontiguousarray(frame_bgr).reshape(-1),
+            )
+        else:
+            encoded, jpeg = cv2.imencode(
+                ".jpg", frame_bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+            )
+            if not encoded:
+                raise SourceError(f"A frame of {frame_bgr.shape} cannot be encoded as JPEG.")
+            # The format string is what compressed_image_transport itself writes.
+            message = types[COMPRESSED_TYPE](
+                header=header, format="bgr8; jpeg compressed bgr8", data=jpeg.reshape(-1)
+            )
+        cdr = self._store.serialize_cdr(message, self._msgtype)
+        self._writer.write(self._connection, time_ns, cdr)
+
+    def __enter__(self) -> ImageBagWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def _check_choice(name: str, value: str, valid: Any) -> None:
+    if value not in valid:
+        raise ConfigError("Unknown {} '{}'; valid are {}.".format(name, value, ", ".join(valid)))
+
+
+def _reliable_qos() -> Any:
+    """Reliable: 'ros2 bag play' offers what is recorded, and that suits every subscriber."""
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+
+    unset = QosTime(0, 0)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        _QOS_DEPTH,
+        QosReliability.RELIABLE,
+        QosDurability.VOLATILE,
+        unset,
+        unset,
+        QosLiveliness.SYSTEM_DEFAULT,
+        unset,
+        False,
+    )

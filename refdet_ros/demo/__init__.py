@@ -1,0 +1,1 @@
+"""``make demo``: the real node on real footage, over DDS, measured."""

@@ -1,0 +1,80 @@
+"""What the demo shows to the node, and what the node is to look for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Sequence
+
+from refdet_core.detector import DEFAULT_TEMPLATE_ID
+from refdet_core.errors import SourceError
+from refdet_core.sources import FrameSource, open_source
+from refdet_ros.bag_targets import Target, TemplatePhoto, target_from_boxes, target_from_photos
+from refdet_ros.bag_truth import load_ground_truth
+from refdet_ros.demo.footage import FootageError, fetch_footage
+from refdet_ros.video_to_bag import DEFAULT_FPS
+
+ANNOTATIONS = Path(__file__).parent / "annotations.json"
+ANNOTATED_PART = (150, 650)
+"""The frames of the clip that are played, 50 s: both objects come, are in view, and are gone."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is shown to the node, and what it is to look for.
+
+    Attributes:
+        source: the video or folder.
+        targets: truth counted in frames from the start of the part.
+        start_s: where the part begins.
+        seconds: how long it is.
+        transport: of its bag, ``raw`` or ``compressed``.
+    """
+
+    source: FrameSource
+    targets: Sequence[Target]
+    start_s: float
+    seconds: float
+    transport: str
+
+
+def annotated_scene(cache: Path) -> Scene:
+    """The demo's own footage, with reference photos cut out of it and our boxes.
+
+    Raises:
+        RefdetError: the footage cannot be fetched.
+    """
+    print(f"Footage: {cache} (the first time some 100 MB are downloaded) ...", flush=True)
+    try:
+        source = open_source(fetch_footage(cache))
+    except FootageError as error:
+        raise SourceError(str(error)) from error
+    first, end = ANNOTATED_PART
+    objects = load_ground_truth(ANNOTATIONS)
+    wanted = {frame for entry in objects for frame in entry.references}
+    pictures = {}
+    for index, (_, frame_bgr) in enumerate(source):
+        if index in wanted:
+            pictures[index] = frame_bgr
+        if len(pictures) == len(wanted):
+            break
+    targets = []
+    for entry in objects:
+        target = target_from_boxes(entry.truth, entry.references, pictures)
+        shifted = entry.shifted(first)
+        targets.append(
+            replace(target, truth=shifted.truth, reference_frames=frozenset(shifted.references))
+        )
+    fps = source.fps or DEFAULT_FPS
+    return Scene(source, targets, first / fps, (end - first) / fps, "raw")
+
+
+def own_scene(video: Path, photos: Sequence[TemplatePhoto], seconds: float) -> Scene:
+    """The first seconds of the user's video, and photos of one object.
+
+    Raises:
+        RefdetError: the video or a photo cannot be read.
+    """
+    # A video may be of any size; as JPEG its bag stays small.
+    targets = [target_from_photos(photos, DEFAULT_TEMPLATE_ID)]
+    return Scene(open_source(video), targets, 0.0, seconds, "compressed")

@@ -1,0 +1,242 @@
+"""``evaluate_bag``: how well and how fast a detector finds annotated objects in a bag."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Sequence
+
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.search import SEARCH_NAMES
+from refdet_ros.bag_reading import Bag, BagTopic
+from refdet_ros.bag_replay import Replay, replay_offline
+from refdet_ros.bag_report import TargetResult, as_dict, as_text, score_targets
+from refdet_ros.bag_targets import (
+    Target,
+    add_photo_arguments,
+    target_from_photos,
+    targets_from_truth,
+)
+from refdet_ros.bag_truth import AnnotatedObject, load_ground_truth
+from refdet_ros.bag_video import write_video
+
+_EXAMPLES = """examples:
+  evaluate_bag flight_bag --ground-truth boxes.json --references-from-ground-truth --offline
+  evaluate_bag flight_bag --ground-truth boxes.json --object-id car16_1 \\
+      --template car.jpg --roi 40,30,120,80 --live /
+  evaluate_bag flight_bag --template car.jpg --offline --search tiles --output out
+
+Ground truth: a list of videos with 'video_id' and 'annotations'; each annotation has
+'object_id', 'labelled_frames' [first, last] and 'bboxes' of {frame, x1, y1, x2, y2}, and may
+have 'references' of the same form. 'frame' is the n-th image of the bag, counted from 0.
+"""
+
+
+_PROFILE_HINT = (
+    "Frames may have been lost between the processes: Fast DDS has no profile here. Set "
+    "FASTRTPS_DEFAULT_PROFILES_FILE (Kilted: FASTDDS_DEFAULT_PROFILES_FILE) to "
+    "config/fastdds_shm.xml for the detector and for evaluate_bag."
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate_bag",
+        description="Replay a bag against the live detector node or offline, and compare its "
+        "detections with ground-truth boxes.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "bag", type=Path, metavar="BAG", help="bag folder, or one .mcap or .db3 file"
+    )
+    parser.add_argument("--topic", help="image topic in the bag (default: the only one)")
+    parser.add_argument("--ground-truth", type=Path, metavar="JSON", help="boxes to compare with")
+    parser.add_argument(
+        "--video-id", help="which video of the ground truth (default: the only one)"
+    )
+    parser.add_argument(
+        "--object-id", action="append", metavar="ID", help="only this object (may be repeated)"
+    )
+    parser.add_argument(
+        "--first-frame",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the bag's first image is frame N of the ground truth (default: 0)",
+    )
+    add_photo_arguments(parser)
+    parser.add_argument(
+        "--references-from-ground-truth",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="cut the references out of the bag: of N evenly spread boxes, or without N of the "
+        "annotation's references, else of the first box; these frames are not scored",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--live",
+        metavar="NAMESPACE",
+        help="the running detector node in this namespace, '/' for none",
+    )
+    where.add_argument("--offline", action="store_true", help="without ROS nodes (default)")
+    parser.add_argument("--rate", type=float, default=1.0, help="live: playing speed (default: 1)")
+    parser.add_argument("--search", choices=SEARCH_NAMES, help="offline: where to look")
+    parser.add_argument("--bundle", type=Path, help="offline: model bundle (default: the released)")
+    parser.add_argument("--backend", default="auto", help="offline: default auto")
+    parser.add_argument("--score-threshold", type=float, help="offline: default: the bundle's own")
+    parser.add_argument("--iou-threshold", type=float, default=0.5, help="of recall (default: 0.5)")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write report.json and annotated.mp4 there"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(format="evaluate_bag: %(message)s")
+    try:
+        if args.output is not None:
+            # Before the replay, which may take minutes.
+            make_folder(args.output)
+        with Bag(args.bag) as bag:
+            topic = bag.image_topic(args.topic)
+            targets = choose_targets(args, bag, topic)
+            replay = (
+                _live(args, bag, topic, targets)
+                if args.live
+                else _offline(args, bag, topic, targets)
+            )
+            results = score_targets(replay, targets, args.iou_threshold)
+            print(as_text(replay, results))
+            if replay.dropped and not _has_dds_profile():
+                print(_PROFILE_HINT)
+            if args.output is not None:
+                video, report = write_output(args.output, bag, topic, replay, targets, results)
+                print(f"Annotated video: {video}\nReport: {report}")
+    except RefdetError as error:
+        print(f"evaluate_bag: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate_bag: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def choose_targets(args: argparse.Namespace, bag: Bag, topic: BagTopic) -> list[Target]:
+    """What to look for, from the command line.
+
+    Raises:
+        ConfigError: the options do not fit together.
+    """
+    objects: list[AnnotatedObject] = []
+    if not 0 < args.iou_threshold <= 1:
+        raise ConfigError(
+            f"--iou-threshold must be above 0 and at most 1, got {args.iou_threshold:g}."
+        )
+    if args.ground_truth is not None:
+        objects = [
+            entry.shifted(args.first_frame)
+            for entry in load_ground_truth(args.ground_truth, args.object_id, args.video_id)
+        ]
+    if args.photos and args.references_from_ground_truth is not None:
+        raise ConfigError("Choose one of --template and --references-from-ground-truth.")
+    if args.references_from_ground_truth is not None:
+        if not objects:
+            raise ConfigError("--references-from-ground-truth needs --ground-truth JSON.")
+        if args.references_from_ground_truth < 0:
+            raise ConfigError("--references-from-ground-truth takes a number of frames, 1-5.")
+        return targets_from_truth(bag, topic, objects, args.references_from_ground_truth)
+    if not args.photos:
+        raise ConfigError(
+            "Say what to look for: --template IMG [--roi X,Y,W,H], or "
+            "--references-from-ground-truth with --ground-truth JSON."
+        )
+    if len(objects) > 1:
+        raise ConfigError(
+            "--template shows one object; say which one of the ground truth it is with "
+            "--object-id: {}.".format(", ".join(entry.truth.object_id for entry in objects))
+        )
+    truth = objects[0].truth if objects else None
+    return [target_from_photos(args.photos, truth.object_id if truth else "target", truth)]
+
+
+def write_output(
+    folder: Path,
+    bag: Bag,
+    topic: BagTopic,
+    replay: Replay,
+    targets: Sequence[Target],
+    results: Sequence[TargetResult],
+) -> tuple[Path, Path]:
+    """Write the annotated video and the report; returns their paths.
+
+    Raises:
+        RefdetError: the folder cannot be made or written to.
+    """
+    make_folder(folder)
+    report = folder / "report.json"
+    report.write_text(json.dumps(as_dict(replay, results), indent=2) + "\n", encoding="utf-8")
+    video = folder / "annotated.mp4"
+    write_video(video, bag, topic, replay, targets)
+    return video, report
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, unless it is there.
+
+    Raises:
+        ConfigError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").touch()
+    except OSError as error:
+        raise ConfigError(f"Cannot write to '{folder}': {error.strerror}.") from error
+
+
+def _has_dds_profile() -> bool:
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    return any(os.environ.get(name) for name in names)
+
+
+def _offline(
+    args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence[Target]
+) -> Replay:
+    given = {"search": args.search, "score_threshold": args.score_threshold}
+    config = DetectorConfig(**{name: value for name, value in given.items() if value is not None})
+    with Detector.open(args.bundle, args.backend, config) as detector:
+        return replay_offline(bag, topic, detector, targets, progress=True)
+
+
+def _live(args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence[Target]) -> Replay:
+    # Offline use must not need DDS.
+    from refdet_ros.bag_live import LiveDetector
+
+    ignored = [
+        name for name in ("search", "bundle", "score_threshold") if getattr(args, name) is not None
+    ]
+    if ignored:
+        raise ConfigError(
+            "--{} is for --offline; the live node has its own setting, a parameter.".format(
+                ignored[0].replace("_", "-")
+            )
+        )
+    with LiveDetector(args.live) as detector:
+        detector.wait_until_active(topic.msgtype)
+        for target in targets:
+            detector.set_target(target)
+        return detector.replay(bag, topic, args.rate)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,363 @@
+"""The lifecycle node ``detector``.
+
+The executor's thread only stores frames and answers services; everything heavy happens in
+the worker's thread of :class:`~refdet_ros.pipeline.Pipeline`. A callback group or a
+multi-threaded executor is therefore not needed.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from typing import Any, Callable, Dict, List, Optional
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from refdet_core.errors import ConfigError, RefdetError
+from refdet_ros.camera import Camera, CameraMessage, to_bgr
+from refdet_ros.counters import Statistics
+from refdet_ros.diagnostics import NodeState, to_diagnostics
+from refdet_ros.parameters import changed, check_changeable, declare, own_values, unknown_names
+from refdet_ros.pipeline import Pipeline
+from refdet_ros.publishing import ResultPublisher
+from refdet_ros.references import from_files
+from refdet_ros.services import DetectorServices
+
+DIAGNOSTICS_PERIOD_S = 1.0
+AUTOSTART_RETRY_S = 5.0
+ERROR_LOG_PERIOD_S = 5.0
+
+
+class DetectorNode(LifecycleNode):
+    """Finds the objects in the reference photos in a camera topic.
+
+    Raises:
+        ConfigError: a parameter it was started with cannot be used.
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("detector", **node_arguments)
+        self._settings = declare(self)
+        for warning in unknown_names(self._parameter_overrides):
+            self.get_logger().warning(warning)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._state = "unconfigured"
+        self._fault = ""
+        self._last_error = ""
+        self._statistics = Statistics()
+        self._publisher: Optional[ResultPublisher] = None
+        self._pipeline: Optional[Pipeline] = None
+        self._camera: Optional[Camera] = None
+        self._survive_invalid_transitions()
+
+        self._services_of_detector = DetectorServices(self)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Not on the node's clock: a simulation that stands still must not silence diagnostics.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
+        self._autostart_timer = None
+        if self._settings.autostart:
+            self._autostart_timer = self.create_timer(0.01, self._autostart, clock=self._steady)
+
+    # Lifecycle. rclpy swallows what these raise, so each reports its own exceptions.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the model and load the photos of ``template_path``."""
+
+        def action() -> None:
+            references = from_files(self._settings.template_path, self._settings.template_roi)
+            self._publisher = ResultPublisher(self)
+            self._pipeline = Pipeline(
+                self._settings,
+                self._publisher,
+                self._statistics,
+                self.get_clock(),
+                self._on_frame_error,
+                self.context.ok,
+            )
+            self._pipeline.open()
+            if references:
+                self._pipeline.set_template(references, self._settings.template_id, append=False)
+            self.get_logger().info(
+                f"model {self._pipeline.model}, backend {self._pipeline.backend_name}"
+            )
+
+        if self._attempt("configure", action):
+            self._state = "inactive"
+            return TransitionCallbackReturn.SUCCESS
+        self._release()
+        return TransitionCallbackReturn.FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the topics and listen to the camera."""
+
+        def action() -> None:
+            super(DetectorNode, self).on_activate(state)
+            self.pipeline.publish_templates()
+            self._camera = Camera(
+                self, self._settings.image_transport, self._settings.image_qos, self._on_image
+            )
+            self.get_logger().info(f"looking at {self._camera.topic}")
+
+        if self._attempt("activate", action):
+            self._state = "active"
+            return TransitionCallbackReturn.SUCCESS
+        self._stop_camera()
+        super().on_deactivate(state)
+        return TransitionCallbackReturn.FAILURE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening; the model and the templates stay."""
+
+        def action() -> None:
+            self._stop_camera()
+            self.pipeline.finish_frames()
+            super(DetectorNode, self).on_deactivate(state)
+
+        if self._attempt("deactivate", action):
+            self._state = "inactive"
+            return TransitionCallbackReturn.SUCCESS
+        return TransitionCallbackReturn.ERROR
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the model; templates are gone."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything."""
+        self._release()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start over: release everything and be unconfigured."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop the worker; for the end of the process."""
+        self._release()
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:
+            fault = f"cannot {what}: {error}"
+            # Autostart would repeat it with each retry; a shutdown interrupts on purpose.
+            if fault != self._fault and self.context.ok():
+                self.get_logger().error(
+                    fault if isinstance(error, RefdetError) else traceback.format_exc()
+                )
+            self._fault = fault
+            return False
+        self._fault = ""
+        return True
+
+    def _release(self) -> None:
+        """Give everything back that configuring and activating took; never raises."""
+        try:
+            self._stop_camera()
+            if self._pipeline is not None and not self._pipeline.close():
+                self.get_logger().error(
+                    "The backend did not finish its frame; its thread is abandoned."
+                )
+            if self._publisher is not None:
+                self._publisher.destroy()
+        except Exception:
+            self.get_logger().error(traceback.format_exc())
+        self._pipeline = None
+        self._publisher = None
+
+    def _stop_camera(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.destroy()
+
+    def _autostart(self) -> None:
+        """Configure and activate; try again later if that fails."""
+        if self._autostart_timer is not None:
+            self.destroy_timer(self._autostart_timer)
+            self._autostart_timer = None
+        if self._state == "unconfigured":
+            self.trigger_configure()
+        if self._state == "inactive":
+            self.trigger_activate()
+        if self._fault and self.context.ok():
+            if self._state == "inactive":
+                fault = self._fault
+                self.trigger_cleanup()
+                self._fault = fault
+            self._autostart_timer = self.create_timer(
+                AUTOSTART_RETRY_S, self._autostart, clock=self._steady
+            )
+
+    def _survive_invalid_transitions(self) -> None:
+        """Answer a transition that is not possible now with success=false.
+
+        rclpy (3.3 to 7.1) lets the exception through, which ends the executor.
+        """
+        service = getattr(self, "_service_change_state", None)
+        if service is None:
+            return
+        answer = service.callback
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                return answer(request, response)
+            except Exception as error:
+                self.get_logger().warning(f"Refused: {error}")
+                response.success = False
+                return response
+
+        service.callback = callback
+
+    # Frames.
+
+    def _on_image(self, message: CameraMessage) -> None:
+        self._statistics.arrived()
+        if self._pipeline is not None and self._settings.enabled:
+            self._pipeline.offer(message)
+
+    def _on_frame_error(self, error: Exception) -> None:
+        """Worker's thread: a frame gave no result."""
+        self._last_error = str(error) or type(error).__name__
+        text = self._last_error
+        if not isinstance(error, RefdetError):
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.get_logger().error(f"A frame failed: {text}", throttle_duration_sec=ERROR_LOG_PERIOD_S)
+
+    def newest_frame(self) -> Optional[np.ndarray]:
+        """The newest camera frame as BGR, None while none has arrived.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
+        message = self._camera.newest if self._camera is not None else None
+        return None if message is None else to_bgr(message)
+
+    # Parameters and what the services ask.
+
+    def _on_set_parameters(self, parameters: List[Parameter]) -> SetParametersResult:
+        try:
+            new = changed(self._settings, own_values(parameters))
+            if self._pipeline is not None:
+                check_changeable(self._settings, new, self.get_fully_qualified_name())
+                self._pipeline.configure(new)
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=self.refusal("parameters", error))
+        self._settings = new
+        return SetParametersResult(successful=True)
+
+    @property
+    def active(self) -> bool:
+        """Whether camera frames are being searched."""
+        return self._state == "active"
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The running detector.
+
+        Raises:
+            RefdetError: the node is not configured; the sentence says how to.
+        """
+        if self._pipeline is None:
+            raise RefdetError(
+                "The detector is {}; configure it first: ros2 lifecycle set {} configure.{}".format(
+                    self._state,
+                    self.get_fully_qualified_name(),
+                    f" It says: {self._fault}" if self._fault else "",
+                )
+            )
+        return self._pipeline
+
+    def refusal(self, what: str, error: Exception) -> str:
+        """The sentence for the client; what is not the client's fault is logged in full."""
+        if isinstance(error, RefdetError):
+            self.get_logger().warning(f"{what} refused: {error}")
+            return str(error)
+        self.get_logger().error(
+            "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        )
+        self._last_error = f"{what} failed: {error!r}"
+        return f"Internal error, see the node's log: {error!r}"
+
+    @property
+    def template_counts(self) -> Dict[str, int]:
+        """References of each template; empty while not configured."""
+        return self._pipeline.template_counts if self._pipeline is not None else {}
+
+    def _publish_diagnostics(self) -> None:
+        pipeline, camera = self._pipeline, self._camera
+        state = NodeState(
+            lifecycle=self._state,
+            fault=self._fault,
+            enabled=self._settings.enabled,
+            input_topic=camera.topic if camera is not None else self.resolve_topic_name("image"),
+            input_problem=camera.problem() if camera is not None else "",
+            search=self._settings.search,
+            score_threshold=pipeline.score_threshold if pipeline is not None else None,
+            model=pipeline.model if pipeline is not None else "",
+            backend=pipeline.backend if pipeline is not None else None,
+            templates=self.template_counts,
+            last_error=self._last_error,
+        )
+        name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
+        self._diagnostics.publish(to_diagnostics(name, state, self._statistics.snapshot(), stamp))
+
+
+def main(args: Optional[List[str]] = None) -> int:
+    """Run the node until SIGINT, SIGTERM or a shutdown from outside; returns the exit code."""
+    # rclpy's C handlers end the context and then call Python's. Python's own would raise
+    # KeyboardInterrupt at any line, a second Ctrl-C in the middle of cleaning up.
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = DetectorNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok() and not interrupted.is_set():
+            _spin(node, executor)
+    except ConfigError as error:
+        rclpy.logging.get_logger("detector").fatal(str(error))
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        # The interpreter resets other handlers before it tears down modules and threads.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return 0
+
+
+def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:
+    """Spin; a callback that raises is reported and does not end the node."""
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        raise
+    except Exception:
+        if rclpy.ok():
+            node.get_logger().error(f"A callback failed:\n{traceback.format_exc()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""The node's parameters: one table that says everything about each of them.
+
+:class:`Settings` is that table. Its values are read once, replaced as a whole when a
+parameter changes, and never fetched per frame.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from refdet_core.backends import BACKEND_NAMES
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, DetectorConfig
+from refdet_core.errors import ConfigError
+from refdet_core.search import SEARCH_NAMES
+from refdet_core.templates import POOLINGS
+
+IMAGE_TRANSPORTS = ("raw", "compressed")
+IMAGE_QOS = ("sensor_data", "reliable", "system_default")
+
+_CORE = DetectorConfig()
+# Parameters of rclpy itself, which a params file may carry next to ours.
+_FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known about a parameter besides its name, type and default.
+
+    Attributes:
+        running: may change at any time; otherwise only while the node is unconfigured.
+        low, high: inclusive range of a number.
+        choices: the valid values of a string.
+        several: a string array is taken as well as a string.
+    """
+
+    default: Any
+    description: str
+    running: bool = False
+    low: Optional[float] = None
+    high: Optional[float] = None
+    choices: Tuple[str, ...] = ()
+    several: bool = False
+
+
+def option(default: Any, description: str, **details: Any) -> Any:
+    """A field of :class:`Settings`, in one line."""
+    return field(default=default, metadata={"option": Option(default, description, **details)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All parameters of the node ``detector`` and their defaults."""
+
+    bundle: str = option("", "Folder of the model bundle; empty takes the released model.")
+    backend: str = option("auto", "What runs the network.", choices=BACKEND_NAMES)
+    autostart: bool = option(
+        True, "Configure and activate without being asked, and retry until it works."
+    )
+    enabled: bool = option(
+        True, "Search incoming frames; false pauses and keeps the templates.", running=True
+    )
+    image_transport: str = option(
+        "raw",
+        "raw takes sensor_msgs/Image on 'image', compressed takes CompressedImage on "
+        "'image/compressed'.",
+        choices=IMAGE_TRANSPORTS,
+    )
+    image_qos: str = option(
+        "sensor_data",
+        "Quality of service of the image subscription; sensor_data (best effort) fits every "
+        "publisher.",
+        choices=IMAGE_QOS,
+    )
+    max_frame_age_s: float = option(
+        0.0,
+        "Drop frames whose stamp is older than this on the node's clock, seconds; 0 takes "
+        "every frame.",
+        running=True,
+        low=0.0,
+        high=3600.0,
+    )
+    template_path: Tuple[str, ...] = option(
+        (),
+        "Photo or photos of the object to look for from the start; several as an array or "
+        "separated by ';'.",
+        several=True,
+    )
+    template_roi: str = option(
+        "",
+        "Where the object is in template_path: X,Y,W,H in pixels; one for each photo, "
+        "separated by ';'. "
+        "Empty takes the whole photo.",
+    )
+    template_id: str = option(DEFAULT_TEMPLATE_ID, "Name of the template made of template_path.")
+    search: str = option(
+        _CORE.search, "Where in a frame to look.", running=True, choices=SEARCH_NAMES
+    )
+    tile_width: int = option(
+        _CORE.tile_width,
+        "Largest tile of search 'tiles', pixels.",
+        running=True,
+        low=64,
+        high=16384,
+    )
+    tile_height: int = option(
+        _CORE.tile_height,
+        "Largest tile of search 'tiles', pixels.",
+        running=True,
+        low=64,
+        high=16384,
+    )
+    tile_overlap: int = option(
+        _CORE.tile_overlap,
+        "Least overlap of neighbouring tiles, pixels; at least the largest object's side.",
+        running=True,
+        low=0,
+        high=16384,
+    )
+    score_threshold: float = option(
+        _CORE.score_threshold,
+        "Least probability of a reported detection; negative takes the model's own.",
+        running=True,
+        low=-1.0,
+        high=1.0,
+    )
+    max_detections: int = option(
+        _CORE.max_detections,
+        "Most detections for each template in a frame.",
+        running=True,
+        low=1,
+        high=1000,
+    )
+    nms_iou: float = option(
+        _CORE.nms_iou,
+        "Boxes of one template that overlap more than this (IoU) are one object.",
+        running=True,
+        low=0.0,
+        high=1.0,
+    )
+    reference_pooling: str = option(
+        _CORE.reference_pooling,
+        "How several references of a template work together.",
+        running=True,
+        choices=POOLINGS,
+    )
+
+    @property
+    def detector(self) -> DetectorConfig:
+        """The part of the settings that belongs to the detector.
+
+        Raises:
+            ConfigError: the values do not fit together.
+        """
+        known = {item.name for item in fields(DetectorConfig)}
+        return DetectorConfig(
+            **{item.name: getattr(self, item.name) for item in fields(self) if item.name in known}
+        )
+
+
+OPTIONS: Dict[str, Option] = {item.name: item.metadata["option"] for item in fields(Settings)}
+
+
+def declare(node: Node) -> Settings:
+    """Declare every parameter and return the values it starts with.
+
+    Raises:
+        ConfigError: a value from the command line, launch file or params file cannot be used.
+    """
+    given: Dict[str, Any] = {}
+    for item in fields(Settings):
+        known: Option = item.metadata["option"]
+        default = "" if known.several else known.default
+        try:
+            given[item.name] = node.declare_parameter(
+                item.name, default, _descriptor(item.name, known)
+            ).value
+        except ParameterException as error:
+            raise ConfigError(f"Parameter '{item.name}' cannot be used: {error}") from error
+    return changed(Settings(), given)
+
+
+def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
+    """The settings with some values replaced.
+
+    Raises:
+        ConfigError: a value is not valid, or they do not fit together.
+    """
+    clean: Dict[str, Any] = {
+        name: _several(name, value) if OPTIONS[name].several else value
+        for name, value in values.items()
+    }
+    for name, value in clean.items():
+        choices = OPTIONS[name].choices
+        if choices and value not in choices:
+            raise ConfigError(
+                "{} cannot be '{}'; valid are {}.".format(name, value, ", ".join(choices))
+            )
+    result = replace(settings, **clean)
+    if not result.template_id:
+        raise ConfigError("template_id must not be empty.")
+    result.detector  # noqa: B018 - raises where the detector's values do not fit together
+    return result
+
+
+def check_changeable(settings: Settings, new: Settings, node_name: str) -> None:
+    """Refuse changes that need the node to be unconfigured.
+
+    Raises:
+        ConfigError: naming the parameter and the way to change it.
+    """
+    for name, known in OPTIONS.items():
+        if not known.running and getattr(settings, name) != getattr(new, name):
+            raise ConfigError(
+                f"{name} can only change while the node is unconfigured: 'ros2 lifecycle set "
+                f"{node_name} deactivate', "
+                f"'ros2 lifecycle set {node_name} cleanup', change it, then configure and activate."
+            )
+
+
+def own_values(parameters: Iterable[Parameter]) -> Dict[str, Any]:
+    """Name and value of those parameters that are in the table."""
+    return {
+        parameter.name: parameter.value for parameter in parameters if parameter.name in OPTIONS
+    }
+
+
+def unknown_names(given: Iterable[str]) -> List[str]:
+    """A warning for each name that was given to the node and does not exist (a typo, mostly)."""
+    warnings = []
+    for name in given:
+        if name in OPTIONS or name.split(".")[0] in _FOREIGN:
+            continue
+        near = difflib.get_close_matches(name, OPTIONS, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        warnings.append(f"There is no parameter '{name}', it is ignored.{hint}")
+    return warnings
+
+
+def _descriptor(name: str, known: Option) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=name,
+        description=known.description + ("" if known.running else " Only while unconfigured."),
+        # A string or an array of strings: two types cannot be declared otherwise.
+        dynamic_typing=known.several,
+    )
+    if known.choices:
+        descriptor.additional_constraints = "one of: " + ", ".join(known.choices)
+    if known.low is not None and known.high is not None:
+        if isinstance(known.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=known.low, to_value=known.high)
+            ]
+        else:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(known.low), to_value=int(known.high), step=1)
+            ]
+    return descriptor
+
+
+def _several(name: str, value: Any) -> Tuple[str, ...]:
+    """A string (parts separated by ';') or a sequence of strings as a tuple without empty parts."""
+    parts: Any = value.split(";") if isinstance(value, str) else () if value is None else value
+    if not (hasattr(parts, "__iter__") and all(isinstance(part, str) for part in parts)):
+        raise ConfigError(f"{name} must be a string or an array of strings, got {value!r}.")
+    return tuple(part.strip() for part in parts if part.strip())

@@ -1,0 +1,169 @@
+"""``play_bag``: publish a rosbag2 bag in real time, for machines without ``ros2 bag``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, Sequence
+
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from refdet_core.errors import ConfigError, RefdetError
+from refdet_ros.bag_cdr import split_ns
+from refdet_ros.bag_player import RELIABILITIES, BagPlayer, message_type, parse_remaps, topic_lines
+from refdet_ros.bag_reading import Bag, absolute
+
+_EXAMPLES = """examples:
+  play_bag flight_bag --restamp
+  play_bag flight_bag --loop --rate 0.5 --remap /image:=/camera/image_raw
+  play_bag flight_bag --clock --wait-for-subscribers 10
+
+Header stamps are kept, as 'ros2 bag play' does. A node with a wall clock then sees old
+frames: use --restamp to stamp them anew (latencies are measured from there), or --clock
+together with the node's use_sim_time.
+With Fast DDS set FASTRTPS_DEFAULT_PROFILES_FILE (Kilted: FASTDDS_DEFAULT_PROFILES_FILE) to
+config/fastdds_shm.xml here and for the subscribers, or most large raw images are lost.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="play_bag",
+        description="Publish the messages of a rosbag2 bag (mcap or sqlite3) in real time.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "bag", type=Path, metavar="BAG", help="bag folder, or one .mcap or .db3 file"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="speed, 1 is real time (default: 1)"
+    )
+    parser.add_argument("--loop", action="store_true", help="start again at the end")
+    parser.add_argument(
+        "--topic", action="append", metavar="NAME", help="play only this topic (may be repeated)"
+    )
+    parser.add_argument(
+        "--remap",
+        action="append",
+        default=[],
+        metavar="FROM:=TO",
+        help="another name (may be repeated)",
+    )
+    parser.add_argument(
+        "--restamp", action="store_true", help="set header stamps to the current time"
+    )
+    parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock")
+    parser.add_argument(
+        "--qos",
+        choices=RELIABILITIES,
+        default="recorded",
+        help="reliability to offer (default: recorded)",
+    )
+    parser.add_argument(
+        "--wait-for-subscribers",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="wait up to S seconds until every topic has a subscriber (default: 0)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code. Ctrl-C ends it with code 0."""
+    own, ros = _split_ros_args(list(sys.argv[1:] if argv is None else argv))
+    args = make_parser().parse_args(own)
+    logging.basicConfig(format="play_bag: %(message)s")
+    try:
+        # Before any ROS is started: a wrong path should not wait for DDS.
+        if args.clock and args.restamp:
+            raise ConfigError("--clock plays the bag's time and --restamp replaces it; choose one.")
+        with Bag(args.bag) as bag:
+            return _play(bag, args, ros)
+    except RefdetError as error:
+        print(f"play_bag: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our arguments, and ``--ros-args ...``.
+
+    rclpy's remove_ros_args would also take ``FROM:=TO`` out of ours.
+    """
+    if "--ros-args" not in arguments:
+        return arguments, []
+    start = arguments.index("--ros-args")
+    return arguments[:start], arguments[start:]
+
+
+def _play(bag: Bag, args: argparse.Namespace, ros_arguments: list[str]) -> int:
+    # rclpy's own handler would tear the context down under a running publish.
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    node = rclpy.create_node("play_bag")
+    try:
+        player = BagPlayer(
+            node,
+            bag,
+            topics=[absolute(name) for name in args.topic] if args.topic else None,
+            remap=parse_remaps(args.remap),
+            rate=args.rate,
+            restamp_now=args.restamp,
+            reliability=args.qos,
+        )
+        on_time = _clock_publisher(node) if args.clock else None
+        if args.wait_for_subscribers > 0 and not player.wait_for_subscribers(
+            args.wait_for_subscribers
+        ):
+            print(
+                "play_bag: not every topic has a subscriber after "
+                f"{args.wait_for_subscribers:g} s; playing anyway.",
+                file=sys.stderr,
+            )
+        report = player.play(loop=args.loop, on_time=on_time)
+        print("\n".join(topic_lines(report)))
+        if report.late:
+            print(
+                f"{report.late} messages were more than 5 ms late, "
+                f"the worst {report.worst_late_s * 1e3:.0f} ms."
+            )
+        if report.stopped:
+            print("Stopped before the end of the bag.")
+        return 0
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _clock_publisher(node: Node) -> Callable[[int], None]:
+    message_class: Any = message_type("rosgraph_msgs/msg/Clock")
+    if message_class is None:
+        raise ConfigError(
+            "--clock needs the ROS package rosgraph_msgs, which is not installed here."
+        )
+    publisher = node.create_publisher(message_class, "/clock", 10)
+
+    def publish(time_ns: int) -> None:
+        message = message_class()
+        message.clock.sec, message.clock.nanosec = split_ns(time_ns)
+        publisher.publish(message)
+
+    return publish
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

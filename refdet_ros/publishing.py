@@ -1,0 +1,170 @@
+"""What the node publishes about a frame, and about what it looks for."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from refdet_msgs.msg import Template, TemplateArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from refdet_core.types import Detection, FrameResult
+from refdet_ros.conversions import to_compressed, to_image
+
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+_GREEN_BGR = (0, 255, 0)
+
+
+class ResultPublisher:
+    """Publishers of the results; silent while the node is not active.
+
+    ``publish_frame`` may be called from the worker's thread, rclpy's publishers allow that.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._detections = node.create_lifecycle_publisher(
+            Detection2DArray, "detections", _RELIABLE
+        )
+        self._templates = node.create_lifecycle_publisher(TemplateArray, "templates", _LATCHED)
+        self._heatmap = _PicturePublisher(node, "heatmap")
+        self._debug_image = _PicturePublisher(node, "debug_image")
+
+    @property
+    def wants_heatmap(self) -> bool:
+        """Whether somebody listens to a topic that needs the heatmap."""
+        return self._heatmap.wanted
+
+    def publish_frame(self, header: Header, frame_bgr: np.ndarray, result: FrameResult) -> None:
+        """Publish one frame's result under the frame's own header; pictures only if wanted."""
+        self._detections.publish(to_detections(result, header))
+        # Somebody may have subscribed while the frame was searched without a heatmap.
+        if self._heatmap.wanted and (result.heatmaps or not result.presence):
+            self._heatmap.publish(heatmap_picture(result, frame_bgr), "mono8", header)
+        if self._debug_image.wanted:
+            self._debug_image.publish(debug_picture(result, frame_bgr), "bgr8", header)
+
+    def publish_templates(self, templates: TemplateArray) -> None:
+        """Publish what is being looked for; late subscribers get it too."""
+        self._templates.publish(templates)
+
+    def destroy(self) -> None:
+        """Take the topics back."""
+        for publisher in (self._detections, self._templates):
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._heatmap.destroy()
+        self._debug_image.destroy()
+
+
+class _PicturePublisher:
+    """One picture on ``<topic>`` and, as JPEG, on ``<topic>/compressed``."""
+
+    def __init__(self, node: LifecycleNode, topic: str) -> None:
+        self._node = node
+        self._raw = node.create_lifecycle_publisher(Image, topic, _RELIABLE)
+        # Like image_transport: the JPEG topic follows wherever the raw one is remapped to.
+        compressed_topic = node.resolve_topic_name(topic) + "/compressed"
+        self._compressed = node.create_lifecycle_publisher(
+            CompressedImage, compressed_topic, _RELIABLE
+        )
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self._raw.get_subscription_count() or self._compressed.get_subscription_count())
+
+    def publish(self, picture: np.ndarray, encoding: str, header: Header) -> None:
+        if self._raw.get_subscription_count():
+            self._raw.publish(to_image(picture, encoding, header))
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(to_compressed(picture, encoding, header))
+
+    def destroy(self) -> None:
+        self._node.destroy_lifecycle_publisher(self._raw)
+        self._node.destroy_lifecycle_publisher(self._compressed)
+
+
+def to_detections(result: FrameResult, header: Header) -> Detection2DArray:
+    """The result in frame pixels; every element carries the frame's header."""
+    return Detection2DArray(
+        header=header,
+        detections=[_to_detection(detection, header) for detection in result.detections],
+    )
+
+
+def _to_detection(detection: Detection, header: Header) -> Detection2D:
+    x1, y1, x2, y2 = detection.bbox_xyxy
+    message = Detection2D(header=header)
+    if detection.track_id is not None:
+        message.id = str(detection.track_id)
+    message.bbox.center.position.x = (x1 + x2) / 2
+    message.bbox.center.position.y = (y1 + y2) / 2
+    message.bbox.size_x = x2 - x1
+    message.bbox.size_y = y2 - y1
+    hypothesis = ObjectHypothesisWithPose()
+    hypothesis.hypothesis.class_id = detection.template_id
+    hypothesis.hypothesis.score = detection.score
+    message.results = [hypothesis]
+    return message
+
+
+def to_template_array(
+    templates: Dict[str, Any], created: Dict[str, Time], stamp: Time
+) -> TemplateArray:
+    """The bank's templates, ordered by id.
+
+    Args:
+        templates: ``TemplateBank.templates``.
+        created: for each id when it was set, on the node's clock.
+        stamp: when the set last changed.
+    """
+    message = TemplateArray()
+    message.header.stamp = stamp
+    for template_id in sorted(templates):
+        template = templates[template_id]
+        entry = Template(template_id=template_id, reference_count=len(template.features))
+        entry.created = created.get(template_id, stamp)
+        header = Header(stamp=entry.created)
+        entry.thumbnails = [
+            to_compressed(thumbnail, "bgr8", header) for thumbnail in template.thumbnails_bgr
+        ]
+        message.templates.append(entry)
+    return message
+
+
+def heatmap_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
+    """The strongest score of any template at each frame pixel, ``(H, W)`` uint8, 255 is 1.0."""
+    height, width = frame_bgr.shape[:2]
+    if not result.heatmaps:
+        return np.zeros((height, width), np.uint8)
+    strongest = np.maximum.reduce(list(result.heatmaps.values()))
+    grey = cv2.convertScaleAbs(strongest, alpha=255)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
+    """The frame with every detection's box, template id and score; ``(H, W, 3)`` uint8 BGR."""
+    picture = frame_bgr.copy()
+    for detection in result.detections:
+        x1, y1, x2, y2 = (round(value) for value in detection.bbox_xyxy)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), _GREEN_BGR, 2)
+        label = f"{detection.template_id} {detection.score:.2f}"
+        cv2.putText(
+            picture,
+            label,
+            (x1, max(12, y1 - 4)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            _GREEN_BGR,
+            1,
+            cv2.LINE_AA,
+        )
+    return np.asarray(picture)

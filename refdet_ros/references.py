@@ -1,0 +1,124 @@
+"""Reference photos from service requests and from files, as ``refdet_core`` takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+from refdet_msgs.msg import TemplateReference
+from sensor_msgs.msg import RegionOfInterest
+
+from refdet_core.errors import BadReferenceError, RefdetError
+from refdet_core.templates import MAX_REFERENCES
+from refdet_core.types import BoxXYXY, Reference
+from refdet_ros.conversions import compressed_to_bgr, decode, image_to_bgr
+
+
+def from_request(
+    references: Sequence[TemplateReference], newest_frame: Callable[[], Optional[np.ndarray]]
+) -> List[Reference]:
+    """Decode the references of a ``SetTemplate`` request.
+
+    Args:
+        newest_frame: gives the newest camera frame as BGR, None when there was none.
+
+    Raises:
+        RefdetError: naming the reference and what is wrong with it.
+    """
+    # Before decoding, so that a request with a hundred photos is refused at once.
+    if not 1 <= len(references) <= MAX_REFERENCES:
+        raise BadReferenceError(
+            f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."
+        )
+    result = []
+    for number, reference in enumerate(references, start=1):
+        try:
+            result.append(_from_message(reference, newest_frame))
+        except RefdetError as error:
+            raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
+    return result
+
+
+def from_files(paths: Sequence[str], rois: str) -> List[Reference]:
+    """Read photos from files.
+
+    Args:
+        rois: ``X,Y,W,H`` in pixels for each photo, separated by ``;``; empty takes whole photos.
+
+    Raises:
+        BadReferenceError: a file cannot be read, or a ROI is not four numbers inside its photo.
+    """
+    boxes = [part.strip() for part in rois.split(";")] if rois.strip() else [""] * len(paths)
+    if len(boxes) != len(paths):
+        raise BadReferenceError(
+            f"template_roi has {len(boxes)} ROIs for {len(paths)} photos in template_path; give "
+            "one for each, separated by ';' "
+            "(nothing between two ';' takes the whole photo)."
+        )
+    result = []
+    for path, box in zip(paths, boxes):
+        try:
+            content = np.frombuffer(Path(path).expanduser().read_bytes(), dtype=np.uint8)
+        except OSError as error:
+            raise BadReferenceError(
+                f"template_path '{path}' cannot be read: {error.strerror}."
+            ) from error
+        picture = decode(content, f"template_path '{path}'")
+        result.append(Reference(picture, _parse_roi(box, picture) if box else None))
+    return result
+
+
+def _from_message(
+    reference: TemplateReference, newest_frame: Callable[[], Optional[np.ndarray]]
+) -> Reference:
+    image, compressed, roi = reference.image, reference.compressed_image, reference.roi
+    has_image = bool(len(image.data) or image.width or image.height)
+    has_compressed = bool(len(compressed.data) or compressed.format)
+    if has_image and has_compressed:
+        raise BadReferenceError("Both image and compressed_image are filled; fill one of them.")
+    if has_image:
+        return Reference(*_with_roi(image_to_bgr(image), roi))
+    if has_compressed:
+        return Reference(*_with_roi(compressed_to_bgr(compressed), roi))
+    if not (roi.width and roi.height):
+        raise BadReferenceError(
+            "It has neither an image nor a ROI with a size; fill image or compressed_image, or "
+            "give the object's "
+            "ROI in the newest camera frame."
+        )
+    frame = newest_frame()
+    if frame is None:
+        raise BadReferenceError(
+            "It is a ROI in the newest camera frame, but no frame has arrived yet; start the "
+            "camera, or send an "
+            "image."
+        )
+    return Reference(*_with_roi(frame, roi))
+
+
+def _with_roi(picture: np.ndarray, roi: RegionOfInterest) -> Tuple[np.ndarray, Optional[BoxXYXY]]:
+    if not (roi.x_offset or roi.y_offset or roi.width or roi.height):
+        return picture, None
+    return picture, _checked(roi.x_offset, roi.y_offset, roi.width, roi.height, picture)
+
+
+def _parse_roi(text: str, picture: np.ndarray) -> BoxXYXY:
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadReferenceError(
+            f"template_roi must be X,Y,W,H in pixels, for example 412,80,36,52; got '{text}'."
+        ) from None
+    return _checked(x, y, width, height, picture)
+
+
+def _checked(x: float, y: float, width: float, height: float, picture: np.ndarray) -> BoxXYXY:
+    image_height, image_width = picture.shape[:2]
+    inside = x >= 0 and y >= 0 and x + width <= image_width and y + height <= image_height
+    if not (inside and width > 0 and height > 0):
+        raise BadReferenceError(
+            f"The ROI x={x:g} y={y:g} width={width:g} height={height:g} must have a size and "
+            f"lie inside the {image_width}x{image_height} px image."
+        )
+    return x, y, x + width, y + height

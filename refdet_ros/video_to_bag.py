@@ -1,0 +1,173 @@
+"""``video_to_bag``: a video file or a folder of images as a rosbag2 bag of camera images."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from tqdm import tqdm
+
+from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.sources import FrameSource, open_source
+from refdet_ros.bag_reading import absolute
+from refdet_ros.bag_writing import STORAGES, TRANSPORTS, ImageBagWriter
+
+DEFAULT_FPS = 30.0
+FIRST_STAMP_NS = 1_700_000_000_000_000_000
+"""A fixed first stamp (November 2023): the same video gives the same bag, and a zero stamp would
+mean "no time" to ROS."""
+
+_EXAMPLES = """examples:
+  video_to_bag flight.mp4 flight_bag
+  video_to_bag photos/ photos_bag --fps 10 --transport compressed
+  video_to_bag flight.mp4 part --start 12.5 --end 30 --storage sqlite3 --frame-id front_camera
+then:
+  play_bag flight_bag --restamp        (or: ros2 bag play flight_bag)
+"""
+
+
+@dataclass(frozen=True)
+class BagSummary:
+    """What was written."""
+
+    path: Path
+    topic: str
+    frames: int
+    fps: float
+    problems: Sequence[str]
+
+
+def write_bag(
+    source: FrameSource,
+    bag: Path,
+    topic: str = "image",
+    storage: str = "mcap",
+    transport: str = "raw",
+    frame_id: str = "camera",
+    quality: int = 90,
+    fps: float | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    max_frames: int | None = None,
+    progress: bool = False,
+) -> BagSummary:
+    """Write the frames of a source into a new bag.
+
+    Args:
+        source: where the frames come from.
+        bag: the new bag folder.
+        topic: base topic; compressed images go to ``<topic>/compressed``.
+        storage: ``mcap`` or ``sqlite3``.
+        transport: ``raw`` or ``compressed``.
+        frame_id: of the image headers.
+        quality: JPEG quality 1-100 of compressed images.
+        fps: frames per second; None takes the video's own, or 30 for images.
+        start_s: the bag's first frame is the first one at or after this second of the source.
+        end_s: stop before this second; None means the end.
+        max_frames: most frames to write.
+        progress: show a progress bar.
+
+    Raises:
+        RefdetError: a setting is out of range, no frame falls into the chosen part, or the bag
+            cannot be written. Nothing is left on the disk then.
+    """
+    fps = fps if fps is not None else source.fps or DEFAULT_FPS
+    if not math.isfinite(fps) or fps <= 0:
+        raise ConfigError(f"The frame rate must be above 0, got {fps:g}.")
+    if start_s < 0 or (end_s is not None and end_s <= start_s):
+        raise ConfigError("The part must start at 0 s or later and end after its start.")
+    if max_frames is not None and max_frames < 1:
+        raise ConfigError(f"At least one frame must be written, got --max-frames {max_frames}.")
+    if bag.exists():
+        raise SourceError(f"'{bag}' exists already; remove it or choose another name.")
+    first = math.ceil(start_s * fps - 1e-6)
+    last = math.inf if end_s is None else math.ceil(end_s * fps - 1e-6)
+    written = 0
+    try:
+        with ImageBagWriter(bag, topic, storage, transport, frame_id, quality) as writer:
+            for index, (_, frame_bgr) in enumerate(
+                tqdm(source, total=len(source), unit="frame", disable=None if progress else True)
+            ):
+                if index >= last or written == max_frames:
+                    break
+                if index >= first:
+                    writer.write(frame_bgr, FIRST_STAMP_NS + round(written * 1e9 / fps))
+                    written += 1
+        if not written:
+            raise SourceError(f"'{source.path}' has no frame in the chosen part.")
+    except OSError as error:
+        shutil.rmtree(bag, ignore_errors=True)
+        raise SourceError(f"The bag '{bag}' cannot be written: {error.strerror}.") from error
+    except BaseException:
+        # A bag that misses its end would pass for a whole one.
+        shutil.rmtree(bag, ignore_errors=True)
+        raise
+    name = absolute(topic) + ("" if transport == "raw" else "/compressed")
+    return BagSummary(bag, name, written, fps, tuple(source.problems))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="video_to_bag",
+        description="Write a video file or a folder of images as a rosbag2 bag of camera images.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="new bag folder")
+    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="default: mcap")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="raw", help="default: raw")
+    parser.add_argument(
+        "--topic", default="image", help="default: image (compressed: image/compressed)"
+    )
+    parser.add_argument("--frame-id", default="camera", help="default: camera")
+    parser.add_argument(
+        "--fps", type=float, help=f"default: the video's own; {DEFAULT_FPS:g} for images"
+    )
+    parser.add_argument(
+        "--start", type=float, default=0.0, metavar="S", help="first second (default: 0)"
+    )
+    parser.add_argument(
+        "--end", type=float, metavar="S", help="second to stop at (default: the end)"
+    )
+    parser.add_argument("--max-frames", type=int, metavar="N", help="write at most N frames")
+    parser.add_argument("--quality", type=int, default=90, help="JPEG quality 1-100 (default: 90)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = make_parser().parse_args(argv)
+    try:
+        summary = write_bag(
+            open_source(args.source),
+            args.bag,
+            topic=args.topic,
+            storage=args.storage,
+            transport=args.transport,
+            frame_id=args.frame_id,
+            quality=args.quality,
+            fps=args.fps,
+            start_s=args.start,
+            end_s=args.end,
+            max_frames=args.max_frames,
+            progress=True,
+        )
+    except RefdetError as error:
+        print(f"video_to_bag: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("video_to_bag: stopped; the unfinished bag was removed.", file=sys.stderr)
+        return 130
+    print(f"{summary.path}: {summary.frames} frames on {summary.topic} at {summary.fps:g} Hz")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Real nodes in processes of their own, and a client in this one, over Fast DDS.
+
+Every session has a ROS domain to itself; the nodes run the toy model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_model import COLOURS_BGR, SQUARE, SQUARES_XY, square_frame
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _claim_domain():
+    """A ROS domain that no other session on this machine uses, and the socket that reserves it."""
+    for domain in random.sample(range(1, 101), 100):
+        guard = socket.socket()
+        try:
+            guard.bind(("127.0.0.1", 29000 + domain))
+        except OSError:
+            guard.close()
+        else:
+            return domain, guard
+    raise RuntimeError("All ROS domains 1-100 are in use by other test sessions.")
+
+
+_domain, _guard = _claim_domain()
+os.environ.update(
+    ROS_DOMAIN_ID=str(_domain),
+    ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+    ROS_PYTHON_CHECK_FIELDS="1",
+)
+for _variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    os.environ[_variable] = str(REPOSITORY / "config" / "fastdds_shm.xml")
+
+try:
+    import rclpy
+except ImportError:
+    rclpy = None
+    collect_ignore_glob = ["test_*.py"]
+
+
+class NodeProcess:
+    """``python -m refdet_ros.node`` with parameters, remaps and a namespace."""
+
+    def __init__(self, log, name="detector", namespace="", arguments=(), **parameters):
+        command = [sys.executable, "-m", "refdet_ros.node", "--ros-args"]
+        command += ["-r", "__ns:=/" + namespace] if namespace else []
+        for key, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            command += ["-p", "{}:={}".format(key, text if text else '""')]
+        self.name = "/".join(["", namespace, name]) if namespace else "/" + name
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [*command, *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY
+            )
+
+    @property
+    def output(self):
+        return self.log.read_text()
+
+    def stop(self, *signals, timeout=15):
+        """Send the signals (default SIGINT), wait, and return the exit code."""
+        for number in signals or (signal.SIGINT,):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                time.sleep(0.05)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+class Client:
+    """A node of this process with its own executor thread."""
+
+    def __init__(self, namespace=""):
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node(
+            "test_client", namespace="/" + namespace, context=self.context
+        )
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self._clients = {}
+
+    def _spin(self):
+        from rclpy.executors import ExternalShutdownException
+
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def collect(self, message_type, topic, qos=10):
+        """Subscribe; returns the list that grows with each message."""
+        messages = []
+        self.node.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def publisher(self, message_type, topic, qos=10, subscribers=1):
+        """A publisher that has been discovered by as many subscribers."""
+        publisher = self.node.create_publisher(message_type, topic, qos)
+        wait_for(lambda: publisher.get_subscription_count() >= subscribers, 10, topic)
+        return publisher
+
+    def call(self, service_type, name, request=None, timeout=10):
+        """Call a service and return its response."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, name)
+            assert self._clients[name].wait_for_service(10), "no service " + name
+        done = threading.Event()
+        future = self._clients[name].call_async(request or service_type.Request())
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(timeout), f"{name} did not answer in {timeout} s"
+        return future.result()
+
+    def state(self, node="/detector"):
+        from lifecycle_msgs.srv import GetState
+
+        return self.call(GetState, node + "/get_state").current_state.label
+
+    def change_state(self, transition, node="/detector", timeout=20):
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request(
+            transition=Transition(id=getattr(Transition, "TRANSITION_" + transition.upper()))
+        )
+        return self.call(ChangeState, node + "/change_state", request, timeout).success
+
+    def set_parameter(self, name, value, node="/detector"):
+        """The result (successful, reason) of setting one parameter."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        return self.call(SetParameters, node + "/set_parameters", request).results[0]
+
+    def close(self):
+        self._executor.shutdown(5)
+        self.context.try_shutdown()
+        self._thread.join(5)
+
+
+def wait_for(condition, timeout=10, what="the condition"):
+    """Poll until the condition holds; returns its value."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {timeout} s for {what}")
+
+
+class Toolbox:
+    """What tests need of this file, as one fixture: test modules cannot import a conftest."""
+
+    square_frame = staticmethod(square_frame)
+    wait_for = staticmethod(wait_for)
+    SQUARE = SQUARE
+    COLOURS_BGR = COLOURS_BGR
+    SQUARES_XY = SQUARES_XY
+    REPOSITORY = REPOSITORY
+
+    @staticmethod
+    def header(frame_id="camera", stamp_ns=None):
+        from builtin_interfaces.msg import Time
+        from std_msgs.msg import Header
+
+        stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
+        return Header(
+            frame_id=frame_id, stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        )
+
+    @classmethod
+    def image(cls, frame_bgr, header=None, encoding="bgr8"):
+        from refdet_ros.conversions import to_image
+
+        return to_image(frame_bgr, encoding, header or cls.header())
+
+    @staticmethod
+    def set_template_request(*references, template_id="", append=False):
+        from refdet_msgs.srv import SetTemplate
+
+        return SetTemplate.Request(
+            references=list(references), template_id=template_id, append=append
+        )
+
+    @classmethod
+    def colour_reference(cls, colour):
+        """A reference photo that is one of the coloured squares."""
+        from refdet_msgs.msg import TemplateReference
+
+        photo = np.full((48, 48, 3), COLOURS_BGR[colour], np.uint8)
+        return TemplateReference(image=cls.image(photo))
+
+
+@pytest.fixture(scope="session")
+def tools():
+    return Toolbox
+
+
+@pytest.fixture(scope="module")
+def start_node(colour_bundle, tmp_path_factory):
+    """Start node processes with the toy model; they are stopped when the module ends."""
+    started = []
+
+    def start(namespace="", arguments=(), **parameters):
+        parameters.setdefault("bundle", colour_bundle)
+        log = tmp_path_factory.mktemp("node") / "log.txt"
+        process = NodeProcess(log, namespace=namespace, arguments=arguments, **parameters)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def connect():
+    """Make clients; they are closed when the module ends."""
+    clients = []
+
+    def make(namespace=""):
+        clients.append(Client(namespace))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()

@@ -1,0 +1,141 @@
+"""Parameters: the table, refusals with a reason, changes while running."""
+
+from dataclasses import fields
+
+import pytest
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
+
+from refdet_core.detector import DetectorConfig
+from refdet_core.errors import ConfigError
+from refdet_ros.parameters import OPTIONS, Settings, changed, unknown_names
+
+
+@pytest.fixture(scope="module")
+def client(start_node, connect, tools):
+    start_node()
+    client = connect()
+    tools.wait_for(lambda: client.state() == "active", 15)
+    return client
+
+
+def test_table_covers_the_detectors_settings_with_its_defaults():
+    ours = {item.name: item.default for item in fields(Settings)}
+    theirs = {item.name: item.default for item in fields(DetectorConfig)}
+    assert {name: ours.get(name, "missing") for name in theirs} == theirs
+    assert Settings().detector == DetectorConfig()
+
+
+def test_every_parameter_is_declared_described_and_has_its_default(client, colour_bundle):
+    names = list(OPTIONS)
+    listed = client.call(ListParameters, "/detector/list_parameters").result.names
+    assert set(names) <= set(listed)
+    described = client.call(
+        DescribeParameters, "/detector/describe_parameters", DescribeParameters.Request(names=names)
+    )
+    assert all(len(descriptor.description) > 15 for descriptor in described.descriptors)
+    ranges = {item.name: item for item in described.descriptors}
+    assert ranges["nms_iou"].floating_point_range[0].to_value == 1.0
+    assert ranges["tile_width"].integer_range[0].from_value == 64
+    assert "full_frame" in ranges["search"].additional_constraints
+    values = client.call(
+        GetParameters,
+        "/detector/get_parameters",
+        GetParameters.Request(names=["bundle", "nms_iou"]),
+    ).values
+    assert values[0].string_value == str(colour_bundle)
+    assert values[1].double_value == DetectorConfig().nms_iou
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("score_threshold", 0.9),
+        ("max_detections", 3),
+        ("nms_iou", 0.5),
+        ("tile_width", 640),
+        ("search", "full_frame"),
+        ("search", "tiles"),
+        ("reference_pooling", "prototype"),
+        ("max_frame_age_s", 0.5),
+        ("enabled", False),
+        ("enabled", True),
+        ("bundle", None),
+    ],
+)
+def test_changeable_while_running(client, colour_bundle, name, value):
+    result = client.set_parameter(name, str(colour_bundle) if value is None else value)
+    assert result.successful, result.reason
+
+
+@pytest.mark.parametrize(
+    "name, value, reason",
+    [
+        ("score_threshold", 1.5, "range"),
+        ("max_detections", 0, "range"),
+        ("nms_iou", -0.1, "range"),
+        ("tile_overlap", 9000, "tile"),
+        ("score_threshold", "high", "type"),
+        ("search", "everywhere", "valid are full_frame, tiles"),
+        ("reference_pooling", "max", "valid are prototype, best_view"),
+        ("bundle", "/elsewhere", "only change while the node is unconfigured"),
+        ("image_qos", "reliable", "only change while the node is unconfigured"),
+        ("image_transport", "h264", "valid are raw, compressed"),
+        ("template_path", 5, "string"),
+    ],
+)
+def test_refused_with_a_reason(client, name, value, reason):
+    result = client.set_parameter(name, value)
+    assert not result.successful
+    assert reason in result.reason.lower() or reason in result.reason
+    assert client.state() == "active"
+
+
+@pytest.mark.parametrize(
+    "parameter, sentence",
+    [
+        ({"search": "everywhere"}, "search cannot be 'everywhere'; valid are full_frame"),
+        ({"score_threshold": 2.0}, "score_threshold"),
+        ({"max_detections": "many"}, "max_detections"),
+        ({"template_id": ""}, "template_id must not be empty"),
+    ],
+)
+def test_bad_start_values_end_the_node_with_one_sentence(start_node, tools, parameter, sentence):
+    node = start_node(**parameter)
+    assert node.process.wait(15) == 1
+    assert sentence in node.output and "Traceback" not in node.output
+
+
+def test_unknown_names_are_warned_of(start_node, tools, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text(
+        "/**:\n  ros__parameters:\n    score_treshold: 0.4\n    use_sim_time: false\n"
+    )
+    node = start_node(namespace="typo", arguments=["--params-file", str(params)])
+    tools.wait_for(lambda: "'score_treshold'" in node.output, 15)
+    assert "Did you mean 'score_threshold'?" in node.output
+    assert "use_sim_time" not in node.output
+
+
+def test_unknown_names_without_a_near_one():
+    assert unknown_names(["use_sim_time", "qos_overrides./image.reliability", "search"]) == []
+    assert unknown_names(["zzz"]) == ["There is no parameter 'zzz', it is ignored."]
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("", ()),
+        ("a.jpg", ("a.jpg",)),
+        ("a.jpg; b.jpg", ("a.jpg", "b.jpg")),
+        (["a.jpg", "b;c.jpg"], ("a.jpg", "b;c.jpg")),
+        (None, ()),
+        ([], ()),
+    ],
+)
+def test_template_path_as_string_or_array(value, expected):
+    assert changed(Settings(), {"template_path": value}).template_path == expected
+
+
+def test_template_path_of_another_type():
+    with pytest.raises(ConfigError, match="array of strings"):
+        changed(Settings(), {"template_path": 3})

@@ -1,0 +1,153 @@
+"""The worker's thread and the pipeline, without DDS."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from refdet_ros.worker import Worker, WorkerBusyError
+
+
+@pytest.fixture
+def gate():
+    return threading.Event()
+
+
+def test_newest_frame_wins(gate, tools):
+    seen, errors = [], []
+    started = threading.Event()
+
+    def slow(frame):
+        seen.append(frame)
+        started.set()
+        gate.wait(5)
+
+    worker = Worker(slow, errors.append)
+    assert not worker.offer(1)
+    assert started.wait(5)
+    assert not worker.offer(2)
+    assert worker.offer(3) and worker.offer(4)
+    gate.set()
+    tools.wait_for(lambda: len(seen) == 2)
+    assert seen == [1, 4] and not errors
+    assert worker.stop(5)
+
+
+def test_jobs_come_before_the_waiting_frame(gate):
+    order = []
+    started = threading.Event()
+
+    def slow(frame):
+        started.set()
+        gate.wait(5)
+        order.append(frame)
+
+    worker = Worker(slow, order.append)
+    worker.offer("first")
+    assert started.wait(5)
+    worker.offer("second")
+    threading.Timer(0.1, gate.set).start()
+    assert worker.call(lambda: order.append("job") or 7, 5) == 7
+    worker.call(lambda: None, 5)
+    assert order[:2] == ["first", "job"]
+    assert worker.stop(5)
+
+
+def test_errors_go_to_whom_they_concern(tools):
+    errors = []
+
+    def fail(frame):
+        raise KeyError(frame)
+
+    worker = Worker(fail, errors.append)
+    worker.offer("bad frame")
+    tools.wait_for(lambda: errors)
+    with pytest.raises(ZeroDivisionError):
+        worker.call(lambda: 1 / 0, 5)
+    with pytest.raises(TimeoutError):  # a job's own, not the waiting's
+        worker.call(lambda: exec("raise TimeoutError"), 5)
+    assert worker.call(lambda: "alive", 5) == "alive"
+    assert worker.stop(5)
+
+
+def test_a_job_that_cannot_begin_is_dropped(gate):
+    ran = []
+    worker = Worker(lambda frame: gate.wait(5), ran.append)
+    worker.offer(1)
+    time.sleep(0.05)
+    with pytest.raises(WorkerBusyError, match="nothing was changed"):
+        worker.call(lambda: ran.append("late"), 0.2)
+    gate.set()
+    worker.call(lambda: None, 5)
+    assert ran == []
+    assert worker.stop(5)
+
+
+def test_waiting_ends_with_the_process(gate):
+    worker = Worker(lambda frame: gate.wait(5), print, keep_waiting=lambda: False)
+    worker.offer(1)
+    time.sleep(0.05)
+    started = time.monotonic()
+    with pytest.raises(WorkerBusyError, match="shutting down"):
+        worker.call(lambda: None, 60)
+    assert time.monotonic() - started < 2
+    gate.set()
+
+
+def test_stop_runs_the_last_job_and_refuses_more():
+    last = []
+    worker = Worker(print, print, on_stop=lambda: last.append(threading.current_thread().name))
+    assert worker.stop(5) and worker.stop(5)
+    assert last == ["refdet_worker"]
+    with pytest.raises(WorkerBusyError, match="shutting down"):
+        worker.call(lambda: None, 1)
+
+
+def test_stop_tells_of_a_hanging_frame(gate):
+    worker = Worker(lambda frame: gate.wait(5), print)
+    worker.offer(1)
+    time.sleep(0.05)
+    assert not worker.stop(0.1)
+    gate.set()
+    assert worker.stop(5)
+
+
+class SilentPublisher:
+    wants_heatmap = False
+
+    def __init__(self):
+        self.frames = []
+
+    def publish_frame(self, header, frame_bgr, result):
+        self.frames.append((header, result))
+
+    def publish_templates(self, templates):
+        pass
+
+
+def test_heatmap_is_computed_only_when_wanted(colour_bundle, tools):
+    from rclpy.clock import Clock
+
+    from refdet_core.types import Reference
+    from refdet_ros.counters import Statistics
+    from refdet_ros.parameters import Settings, changed
+    from refdet_ros.pipeline import Pipeline
+
+    publisher, counts = SilentPublisher(), Statistics()
+    settings = changed(Settings(), {"bundle": str(colour_bundle), "tile_width": 320})
+    pipeline = Pipeline(settings, publisher, counts, Clock(), print, lambda: True)
+    pipeline.open()
+    assert pipeline.template_counts == {}  # the warm-up's is gone
+    red = np.full((40, 40, 3), tools.COLOURS_BGR["red"], np.uint8)
+    pipeline.set_template([Reference(red)], "red", append=False)
+    for wanted in (False, True):
+        publisher.wants_heatmap = wanted
+        pipeline.offer(tools.image(tools.square_frame("red")))
+        tools.wait_for(lambda n=wanted: len(publisher.frames) == n + 1)
+        result = publisher.frames[-1][1]
+        assert bool(result.heatmaps) is wanted and len(result.detections) == 1
+    tools.wait_for(lambda: counts.snapshot().processed == 2)
+    times = counts.snapshot().times_ms
+    assert {"wait", "convert", "detect", "network", "publish", "latency", "overhead"} <= set(times)
+    assert pipeline.close()
