@@ -24,11 +24,11 @@ from refdet_core.heatmap import overlay
 from refdet_core.search import SEARCH_NAMES
 from refdet_core.sources import FrameName, FrameSource, open_source, parse_roi, read_image
 from refdet_core.types import FrameResult, Reference
+from refdet_core.video_file import FALLBACK_FPS, VideoFile
 
 DETECTIONS_FILE = "detections.jsonl"
 VIDEO_FILE = "annotated.mp4"
 HEATMAP_FOLDER = "heatmaps"
-_DEFAULT_FPS = 10.0
 
 
 class _Template(argparse.Action):
@@ -166,30 +166,23 @@ def _run(
 ) -> Dict[str, List[float]]:
     """Search all frames; returns per-frame values by name (detections, milliseconds by stage)."""
     statistics: Dict[str, List[float]] = {}
-    video: Optional[cv2.VideoWriter] = None
     read_since = time.perf_counter()
-    try:
-        with (options.output / DETECTIONS_FILE).open("w", encoding="utf-8") as lines:
-            for name, frame_bgr in tqdm(source, total=len(source), unit="frame", desc="refdet"):
-                timings = {"read": (time.perf_counter() - read_since) * 1e3}
-                result = detector.detect(frame_bgr, heatmaps=options.heatmaps)
-                timings.update(result.timings_ms)
-                lines.write(json.dumps(as_line(name, result)) + "\n")
-                if options.heatmaps:
-                    _write_heatmap(options.output / HEATMAP_FOLDER, name, frame_bgr, result)
-                if options.video:
-                    video = video or _open_video(options.output / VIDEO_FILE, source)
-                    drawn = draw_detections(frame_bgr.copy(), result.detections)
-                    if drawn.shape[1::-1] != source.size:
-                        drawn = cv2.resize(drawn, source.size)
-                    video.write(drawn)
-                statistics.setdefault("detections", []).append(len(result.detections))
-                for stage, milliseconds in timings.items():
-                    statistics.setdefault(stage, []).append(milliseconds)
-                read_since = time.perf_counter()
-    finally:
-        if video is not None:
-            video.release()
+    lines = (options.output / DETECTIONS_FILE).open("w", encoding="utf-8")
+    # The video file comes into being with its first frame.
+    with lines, VideoFile(options.output / VIDEO_FILE, source.fps or FALLBACK_FPS) as video:
+        for name, frame_bgr in tqdm(source, total=len(source), unit="frame", desc="refdet"):
+            timings = {"read": (time.perf_counter() - read_since) * 1e3}
+            result = detector.detect(frame_bgr, heatmaps=options.heatmaps)
+            timings.update(result.timings_ms)
+            lines.write(json.dumps(as_line(name, result)) + "\n")
+            if options.heatmaps:
+                _write_heatmap(options.output / HEATMAP_FOLDER, name, frame_bgr, result)
+            if options.video:
+                video.write(draw_detections(frame_bgr.copy(), result.detections))
+            statistics.setdefault("detections", []).append(len(result.detections))
+            for stage, milliseconds in timings.items():
+                statistics.setdefault(stage, []).append(milliseconds)
+            read_since = time.perf_counter()
     return statistics
 
 
@@ -217,15 +210,6 @@ def _write_heatmap(
     stem = f"{name:06d}" if isinstance(name, int) else Path(name).stem
     picture = draw_detections(overlay(frame_bgr, combined), result.detections)
     cv2.imwrite(str(folder / f"{stem}.png"), picture)
-
-
-def _open_video(path: Path, source: FrameSource) -> cv2.VideoWriter:
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter.fourcc(*"mp4v"), source.fps or _DEFAULT_FPS, source.size
-    )
-    if not writer.isOpened():
-        raise SourceError(f"This OpenCV cannot write '{path}'; leave --video away.")
-    return writer
 
 
 def _summary(statistics: Dict[str, List[float]], backend: str, output: Path) -> str:

@@ -11,8 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.boxes import clip, nms
 from refdet_core.bundle import Bundle, load_bundle
+from refdet_core.closing import Closing
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.heatmap import merge_maps
@@ -86,7 +86,7 @@ class DetectorConfig:
             )
 
 
-class Detector:
+class Detector(Closing):
     """Finds the objects in the reference photos in frames.
 
     ``detect`` and the template calls may come from different threads if the backend allows it
@@ -242,17 +242,6 @@ class Detector:
     def close(self) -> None:
         """Release the backend. Closing twice is harmless."""
         self.backend.close()
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def _candidates(
         self, crops: List[Crop], maps: RawMaps, views: slice, frame_size: Tuple[int, int]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from types import TracebackType
 from typing import Any, Callable
 
 import rclpy
@@ -17,6 +16,7 @@ from refdet_msgs.srv import SetTemplate
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from refdet_core.closing import Closing
 from refdet_core.errors import RefdetError
 from refdet_core.types import Detection, Reference
 from refdet_ros.bag_player import BagPlayer
@@ -28,7 +28,7 @@ from refdet_ros.conversions import to_image
 _NS = 1_000_000_000
 
 
-class LiveDetector:
+class LiveDetector(Closing):
     """A detector node as seen from outside: its services and topics. Use as a context manager.
 
     Args:
@@ -169,17 +169,6 @@ class LiveDetector:
             self._thread.join(timeout=2.0)
             self._node.destroy_node()
             self._context.try_shutdown()
-
-    def __enter__(self) -> LiveDetector:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _name(self, relative: str) -> str:
         return self._namespace.rstrip("/") + "/" + relative

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Iterator, Sequence
 
+from refdet_core.closing import Closing
 from refdet_core.errors import ConfigError, SourceError
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -42,7 +42,7 @@ class BagMessage:
     cdr: bytes
 
 
-class Bag:
+class Bag(Closing):
     """An open bag. Use it as a context manager.
 
     Args:
@@ -128,17 +128,6 @@ class Bag:
         if not self._closed:
             self._closed = True
             self._reader.close()
-
-    def __enter__(self) -> Bag:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def absolute(topic: str) -> str:

@@ -3,67 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from refdet_core.drawing import TRUTH_COLOUR, draw_box, draw_detections, draw_text
-from refdet_core.errors import SourceError
 from refdet_core.metrics import box_iou
+from refdet_core.video_file import FALLBACK_FPS, VideoFile
 from refdet_ros.bag_frames import frames
 from refdet_ros.bag_reading import Bag, BagTopic, topic_rate_hz
 from refdet_ros.bag_replay import Replay
 from refdet_ros.bag_targets import Target
-
-FALLBACK_FPS = 10.0
-
-
-class VideoFile:
-    """An MP4 being written. Use it as a context manager.
-
-    The codec is MPEG-4 part 2: the OpenCV wheels cannot write H.264. The first frame sets the
-    size; frames of other sizes are scaled to it.
-    """
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path = path
-        self._fps = fps
-        self._size: tuple[int, int] = (0, 0)
-        self._writer: cv2.VideoWriter | None = None
-
-    def write(self, frame_bgr: np.ndarray) -> None:
-        """Append a frame.
-
-        Raises:
-            SourceError: the file cannot be written.
-        """
-        if self._writer is None:
-            # MPEG-4 takes even sides only.
-            self._size = (max(2, frame_bgr.shape[1] // 2 * 2), max(2, frame_bgr.shape[0] // 2 * 2))
-            codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
-            if not self._writer.isOpened():
-                raise SourceError(
-                    f"The video '{self._path}' cannot be written; is the folder writable, and can "
-                    "this OpenCV write MPEG-4?"
-                )
-        if frame_bgr.shape[1::-1] != self._size:
-            frame_bgr = cv2.resize(frame_bgr, self._size)
-        self._writer.write(frame_bgr)
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writer is not None:
-            self._writer.release()
 
 
 def annotated_frames(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from refdet_core.closing import Closing
 from refdet_core.errors import ConfigError, SourceError
 from refdet_ros.bag_cdr import split_ns
 from refdet_ros.bag_reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
@@ -20,7 +20,7 @@ _METADATA_VERSION: Literal[8] = 8
 _QOS_DEPTH = 10
 
 
-class ImageBagWriter:
+class ImageBagWriter(Closing):
     """Writes one image topic. Use it as a context manager; the bag is complete after that.
 
     Args:
@@ -106,15 +106,7 @@ class ImageBagWriter:
         cdr = self._store.serialize_cdr(message, self._msgtype)
         self._writer.write(self._connection, time_ns, cdr)
 
-    def __enter__(self) -> ImageBagWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._writer.close()
 
 

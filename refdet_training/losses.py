@@ -20,6 +20,7 @@ class LossWeights:
     box: float = 1.0
     giou: float = 1.0
     presence: float = 0.3
+    identity: float = 0.5
     focal_gamma: float = 2.0
 
 
@@ -75,8 +76,8 @@ def siamese_loss(
     cells = focal_bce(output.score, target, weights.focal_gamma) * known[:, :, None, None]
     own = cells[diagonal].sum() / count
     others = (cells.sum() - cells[diagonal].sum()) / count
-    # All other templates together weigh as much as the own ones, however large the batch is.
-    parts = {"heatmap": own + others * (2.0 / batch)}
+    # The other templates together weigh the same however many they are.
+    parts = {"heatmap": own + others * (4.0 / batch)}
 
     truth = (diagonal & present[:, None]).float()
     presence = F.binary_cross_entropy_with_logits(output.presence, truth, reduction="none")
@@ -102,3 +103,35 @@ def siamese_loss(
         + weights.giou * parts["giou"]
     )
     return parts
+
+
+def identity_loss(
+    features: Tensor,
+    kernels: Tensor,
+    boxes_xyxy: Tensor,
+    present: Tensor,
+    ignore: Tensor,
+    stride: float,
+    temperature: float = 0.1,
+) -> Tensor:
+    """Which template is this object? Cross-entropy over all templates of the batch (InfoNCE, van
+    den Oord et al. 2018) on the cosine of each kernel's mean with the frame at the object's centre.
+
+    Args:
+        features: ``(B, C, h, w)`` encoded frames.
+        kernels: ``(B, C, k, k)``; kernel i belongs to frame i.
+        ignore: ``(B, B)`` bool over (frame, template), pairs whose truth is unknown.
+    """
+    if not present.any():
+        return features.sum() * 0
+    height, width = features.shape[-2:]
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 / stride
+    columns = centres[:, 0].long().clamp(0, width - 1)
+    rows = centres[:, 1].long().clamp(0, height - 1)
+    index = torch.arange(len(features), device=features.device)
+    objects = F.normalize(features[index, :, rows, columns], dim=1)
+    templates = F.normalize(kernels.mean(dim=(2, 3)), dim=1)
+    logits = objects @ templates.T / temperature
+    unknown = ignore & ~torch.eye(len(index), dtype=torch.bool, device=ignore.device)
+    logits = logits.masked_fill(unknown, -1e4)
+    return F.cross_entropy(logits[present], index[present])

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from refdet_core.errors import ConfigError
 from refdet_core.model.siamese import Siamese, SiameseConfig
-from refdet_training.losses import LossWeights, siamese_loss
+from refdet_training.losses import LossWeights, identity_loss, siamese_loss
 from refdet_training.pairs import (
     CutoutPairs,
     PairBatch,
@@ -59,7 +59,7 @@ class Recipe:
     weights: str = ""
     steps: int = 3000
     batch_size: int = 16
-    group_size: int = 4
+    group_size: int = 8
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 100
@@ -68,10 +68,10 @@ class Recipe:
     ema: float = 0.998
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "aerial_sequences": 0.4,
+            "aerial_sequences": 0.35,
             "airborne_targets": 0.2,
-            "aerial_cars": 0.15,
-            "cutouts": 0.25,
+            "aerial_cars": 0.1,
+            "cutouts": 0.35,
         }
     )
     tune_videos: tuple[str, ...] = ()
@@ -169,6 +169,15 @@ def fit(
             )
             features, kernels = model.encode_frame(frames), model.encode_template(templates)
             parts = _grouped_loss(model, features, kernels, batch, recipe)
+            parts["identity"] = identity_loss(
+                features,
+                kernels,
+                batch.boxes_xyxy.to(device),
+                batch.present.to(device),
+                batch.ignore.to(device),
+                recipe.model.stride,
+            )
+            parts["total"] = parts["total"] + recipe.loss.identity * parts["identity"]
             if not torch.isfinite(parts["total"]):
                 raise ConfigError(
                     f"The loss is {parts['total'].item()} at step {step}; lower lr ({recipe.lr})."

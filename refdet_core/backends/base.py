@@ -7,14 +7,14 @@ packed by :meth:`Backend.pack`, and handed back to :meth:`Backend.detect` as the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Generic, Optional, Sequence, Type, TypeVar
+from typing import Any, Generic, Sequence, Type, TypeVar
 
 import numpy as np
 
 from refdet_core.bundle import Bundle
+from refdet_core.closing import Closing
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.types import RawMaps
 
@@ -32,7 +32,7 @@ class BackendInfo:
     precision: str
 
 
-class Backend(ABC, Generic[Features]):
+class Backend(Closing, Generic[Features]):
     """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
 
     One thread at a time may call it.
@@ -74,14 +74,3 @@ class Backend(ABC, Generic[Features]):
 
     def close(self) -> None:
         """Release the device. Closing twice is harmless."""
-
-    def __enter__(self: BackendType) -> BackendType:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()

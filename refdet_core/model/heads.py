@@ -27,10 +27,10 @@ class HeadOutput:
 
 
 class Head(nn.Module):
-    """Heatmap, (dx, dy, dw, dh) and presence from a view's responses and the frame's features.
+    """Heatmap and presence from a view's responses alone; (dx, dy, dw, dh) also from the frame.
 
-    The frame's features enter once for all views: what an object's extent is depends on the
-    frame, which object it is depends on the view.
+    What an object's extent is can be seen in the frame. Whether it is the wanted one must not be:
+    a heatmap that sees the frame's features learns to find whatever stands out.
 
     Args:
         responses: channels M of the matcher.
@@ -41,36 +41,34 @@ class Head(nn.Module):
     def __init__(self, responses: int, channels: int, hidden: int = 32) -> None:
         super().__init__()
         self.hidden = hidden
-        self.from_frame = nn.Conv2d(channels, hidden, 1)
-        self.from_responses = nn.Sequential(
-            nn.BatchNorm2d(responses), nn.Conv2d(responses, hidden, 3, padding=1, bias=False)
-        )
-        self.norm = nn.BatchNorm2d(hidden)
-        self.body = nn.Sequential(
+        self.compare = nn.Sequential(
+            nn.BatchNorm2d(responses),
+            nn.Conv2d(responses, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
         )
-        self.out = nn.Conv2d(hidden, 5, 3, padding=1)
+        self.score = nn.Conv2d(hidden, 1, 3, padding=1)
         self.presence = nn.Linear(hidden + 1, 1)
-        prior = torch.tensor([_PRIOR_LOGIT, 0.0, 0.0, 0.0, 0.0])
-        self.out.bias = nn.Parameter(prior)
+        self.from_frame = nn.Conv2d(channels, hidden, 1)
+        self.from_compared = nn.Conv2d(hidden, hidden, 1)
+        self.box = nn.Conv2d(hidden, 4, 3, padding=1)
+        self.score.bias = nn.Parameter(torch.tensor([_PRIOR_LOGIT]))
 
     def forward(self, responses: Tensor, frame: Tensor) -> HeadOutput:
         batch, views, _, height, width = responses.shape
-        mapped = self.from_responses(responses.flatten(0, 1))
-        mapped = mapped.reshape(batch, views, self.hidden, height, width)
-        mapped = (mapped + self.from_frame(frame).unsqueeze(1)).flatten(0, 1)
-        hidden = self.body(self.norm(mapped))
-        out = self.out(hidden).reshape(batch, views, 5, height, width)
-        score, deltas = out[:, :, 0], out[:, :, 1:]
-        strongest = torch.cat(
-            [hidden.amax(dim=(2, 3)), score.reshape(batch * views, -1).amax(dim=1, keepdim=True)],
-            dim=1,
+        compared = self.compare(responses.flatten(0, 1))
+        score = self.score(compared)
+        strongest = torch.cat([compared.amax(dim=(2, 3)), score.amax(dim=(2, 3))], dim=1)
+        extent = self.from_compared(compared).reshape(batch, views, self.hidden, height, width)
+        extent = torch.relu(extent + self.from_frame(frame).unsqueeze(1)).flatten(0, 1)
+        return HeadOutput(
+            score.reshape(batch, views, height, width),
+            self.box(extent).reshape(batch, views, 4, height, width),
+            self.presence(strongest).reshape(batch, views),
         )
-        presence = self.presence(strongest).reshape(batch, views)
-        return HeadOutput(score, deltas, presence)
 
 
 def decode_boxes(deltas: Tensor, stride: float) -> Tensor:

@@ -8,7 +8,13 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("timm", reason="training needs timm")
 
 from refdet_core.model.heads import HeadOutput, decode_boxes  # noqa: E402
-from refdet_training.losses import LossWeights, focal_bce, giou_loss, siamese_loss  # noqa: E402
+from refdet_training.losses import (
+    LossWeights,
+    focal_bce,
+    giou_loss,
+    identity_loss,
+    siamese_loss,
+)  # noqa: E402
 from refdet_training.targets import box_deltas, gaussian_heatmap  # noqa: E402
 
 
@@ -97,3 +103,22 @@ def test_a_batch_without_any_object_has_a_finite_loss_with_gradient() -> None:
     total = siamese_loss(output, boxes, present, ignore, 8.0, LossWeights())["total"]
     total.backward()
     assert torch.isfinite(total) and torch.isfinite(score.grad).all() and score.grad.abs().sum() > 0
+
+
+def test_identity_loss_is_small_for_own_templates_and_large_for_exchanged_ones() -> None:
+    features = torch.zeros(2, 3, 8, 8)
+    features[0, 0, 2, 3] = 1.0  # object 0 at cell (row 2, column 3) looks like channel 0
+    features[1, 1, 5, 1] = 1.0
+    kernels = torch.zeros(2, 3, 3, 3)
+    kernels[0, 0], kernels[1, 1] = 1.0, 1.0
+    boxes = torch.tensor([[20.0, 12, 36, 28], [4, 36, 20, 52]])  # centres (28, 20) and (12, 44)
+    present, known = torch.tensor([True, True]), torch.zeros(2, 2, dtype=torch.bool)
+    # cosines 1 and 0 at temperature 0.1: log(1 + exp(-10)) and log(1 + exp(10))
+    own = identity_loss(features, kernels, boxes, present, known, 8.0)
+    assert own.item() == pytest.approx(math.log(1 + math.exp(-10)), abs=1e-6)
+    exchanged = identity_loss(features, kernels.flip(0), boxes, present, known, 8.0)
+    assert exchanged.item() == pytest.approx(math.log(1 + math.exp(10)), rel=1e-4)
+    unknown = torch.ones(2, 2, dtype=torch.bool)
+    assert identity_loss(features, kernels.flip(0), boxes, present, unknown, 8.0).item() < 1e-6
+    nobody = torch.tensor([False, False])
+    assert identity_loss(features, kernels, boxes, nobody, known, 8.0).item() == 0.0

@@ -7,7 +7,7 @@ pytest.importorskip("timm", reason="the backbones come from timm")
 
 from refdet_core.errors import ConfigError  # noqa: E402
 from refdet_core.model.backbones import Backbone  # noqa: E402
-from refdet_core.model.heads import BOX_BASE_PX, decode_boxes  # noqa: E402
+from refdet_core.model.heads import BOX_BASE_PX, Head, decode_boxes  # noqa: E402
 from refdet_core.model.siamese import Siamese, SiameseConfig  # noqa: E402
 
 
@@ -82,3 +82,15 @@ def test_backbone_refuses_unknown_names_strides_and_foreign_weights(tmp_path) ->
     torch.save({"something": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match="another architecture"):
         Backbone("resnet18", (8,)).load_weights(tmp_path / "weights.pth")
+
+
+def test_the_heatmap_depends_on_the_comparison_alone_the_box_also_on_the_frame() -> None:
+    torch.manual_seed(0)
+    head = Head(responses=6, channels=4, hidden=8).eval()
+    responses = torch.randn(1, 2, 6, 5, 7)
+    with torch.no_grad():
+        first = head(responses, torch.randn(1, 4, 5, 7))
+        second = head(responses, torch.randn(1, 4, 5, 7))
+    assert torch.equal(first.score, second.score)
+    assert torch.equal(first.presence, second.presence)
+    assert not torch.allclose(first.deltas, second.deltas)
