@@ -21,40 +21,15 @@ from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.drawing import draw_detections
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.heatmap import overlay
+from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.search import SEARCH_NAMES
-from refdet_core.sources import FrameName, FrameSource, open_source, parse_roi, read_image
-from refdet_core.types import FrameResult, Reference
+from refdet_core.sources import FrameName, FrameSource, open_source
+from refdet_core.types import FrameResult
 from refdet_core.video_file import FALLBACK_FPS, VideoFile
 
 DETECTIONS_FILE = "detections.jsonl"
 VIDEO_FILE = "annotated.mp4"
 HEATMAP_FOLDER = "heatmaps"
-
-
-class _Template(argparse.Action):
-    """``--template PHOTO`` starts a reference, a following ``--roi`` belongs to it."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option: Optional[str] = None,
-    ) -> None:
-        namespace.templates = [*namespace.templates, (Path(values), None)]
-
-
-class _Roi(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option: Optional[str] = None,
-    ) -> None:
-        if not namespace.templates or namespace.templates[-1][1] is not None:
-            parser.error("--roi belongs right after the --template it is for")
-        namespace.templates = [*namespace.templates[:-1], (namespace.templates[-1][0], values)]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -69,21 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Search every frame for the object in the reference photos and write "
         f"{DETECTIONS_FILE} to the output folder.",
     )
-    detect.set_defaults(templates=[])
     detect.add_argument("--frames", type=Path, required=True, metavar="VIDEO_OR_FOLDER")
-    detect.add_argument(
-        "--template",
-        action=_Template,
-        required=True,
-        metavar="PHOTO",
-        help="a reference photo of the object; give it up to 5 times",
-    )
-    detect.add_argument(
-        "--roi",
-        action=_Roi,
-        metavar="X,Y,W,H",
-        help="where the object is in the --template before it (default: all of it)",
-    )
+    add_photo_arguments(detect, required=True)
     detect.add_argument("--output", type=Path, required=True, metavar="DIR")
     detect.add_argument("--search", choices=SEARCH_NAMES, default=DetectorConfig.search)
     detect.add_argument(
@@ -127,7 +89,7 @@ def detect(options: argparse.Namespace) -> int:
     if options.init is not None:
         raise ConfigError("--init is not available yet; it comes with --search track.")
     config = _config(options)
-    references = [_reference(path, roi) for path, roi in options.templates]
+    references = read_references(options.photos)
     source = open_source(options.frames)
     with Detector.open(options.bundle, options.backend, config) as detector:
         detector.set_template(references)
@@ -155,10 +117,6 @@ def _config(options: argparse.Namespace) -> DetectorConfig:
             f"--score-threshold must be within 0 and 1, got {options.score_threshold}."
         )
     return DetectorConfig(search=options.search, score_threshold=options.score_threshold)
-
-
-def _reference(path: Path, roi: Optional[str]) -> Reference:
-    return Reference(read_image(path), parse_roi(roi) if roi is not None else None)
 
 
 def _run(

@@ -12,18 +12,18 @@ from typing import Sequence
 
 from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.search import SEARCH_NAMES
-from refdet_ros.bag_reading import Bag, BagTopic
-from refdet_ros.bag_replay import Replay, replay_offline
-from refdet_ros.bag_report import TargetResult, as_dict, as_text, score_targets
-from refdet_ros.bag_targets import (
+from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.replay import Replay, replay_offline
+from refdet_ros.bags.report import TargetResult, as_dict, as_text, score_targets
+from refdet_ros.bags.targets import (
     Target,
-    add_photo_arguments,
     target_from_photos,
     targets_from_truth,
 )
-from refdet_ros.bag_truth import AnnotatedObject, load_ground_truth
-from refdet_ros.bag_video import write_video
+from refdet_ros.bags.truth import AnnotatedObject, load_ground_truth
+from refdet_ros.bags.video import write_video
 
 _EXAMPLES = """examples:
   evaluate_bag flight_bag --ground-truth boxes.json --references-from-ground-truth --offline
@@ -220,7 +220,7 @@ def _offline(
 
 def _live(args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence[Target]) -> Replay:
     # Offline use must not need DDS.
-    from refdet_ros.bag_live import LiveDetector
+    from refdet_ros.bags.live import LiveDetector
 
     ignored = [
         name for name in ("search", "bundle", "score_threshold") if getattr(args, name) is not None

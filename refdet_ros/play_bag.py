@@ -15,9 +15,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_ros.bag_cdr import split_ns
-from refdet_ros.bag_player import RELIABILITIES, BagPlayer, message_type, parse_remaps, topic_lines
-from refdet_ros.bag_reading import Bag, absolute
+from refdet_ros.bags.cdr import split_ns
+from refdet_ros.bags.player import RELIABILITIES, BagPlayer, message_type, parse_remaps, topic_lines
+from refdet_ros.bags.reading import Bag, absolute
 
 _EXAMPLES = """examples:
   play_bag flight_bag --restamp

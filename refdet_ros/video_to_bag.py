@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.sources import FrameSource, open_source
-from refdet_ros.bag_reading import absolute
-from refdet_ros.bag_writing import STORAGES, TRANSPORTS, ImageBagWriter
+from refdet_ros.bags.reading import absolute
+from refdet_ros.bags.writing import STORAGES, TRANSPORTS, ImageBagWriter
 
 DEFAULT_FPS = 30.0
 FIRST_STAMP_NS = 1_700_000_000_000_000_000

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command("prepare", _prepare, "decode the videos into frames", "data", "prepared")
     fitting = command("fit", _fit, "train", "data", "prepared", "recipe", "output")
     fitting.add_argument("--steps", type=int, help="instead of the recipe's")
+    fitting.add_argument("--initial", type=Path, help="checkpoint whose weights are the start")
     fitting.add_argument("--workers", type=int, default=1, help="processes that draw pairs")
     export = command("export", _export, "write a bundle from a checkpoint", "checkpoint", "output")
     export.add_argument("--name", required=True)
@@ -94,7 +95,9 @@ def _fit(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe)
     if options.steps:
         recipe = dataclasses.replace(recipe, steps=options.steps)
-    checkpoint = fit(recipe, options.data, options.prepared, options.output, options.workers)
+    checkpoint = fit(
+        recipe, options.data, options.prepared, options.output, options.workers, options.initial
+    )
     print(f"checkpoint: {checkpoint}")
 
 

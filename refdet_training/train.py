@@ -121,12 +121,22 @@ def make_sources(recipe: Recipe, data: Path, prepared: Path) -> list[tuple[PairS
 
 
 def fit(
-    recipe: Recipe, data: Path, prepared: Path, output: Path, workers: int = 1, resume: bool = True
+    recipe: Recipe,
+    data: Path,
+    prepared: Path,
+    output: Path,
+    workers: int = 1,
+    initial: Path | None = None,
 ) -> Path:
     """Train and return the path of the last checkpoint.
 
-    ``output`` gets ``last.pt`` (weights, averaged weights, optimiser; resumed from when it is
-    there) and ``log.jsonl``, one line every 20 steps.
+    Args:
+        initial: checkpoint of another run whose averaged weights are the start, wherever name
+            and shape agree.
+
+    Returns:
+        ``output/last.pt`` (weights, averaged weights, optimiser; resumed from when it is there).
+        Beside it ``log.jsonl`` gets a line every 20 steps.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -134,11 +144,13 @@ def fit(
     model = Siamese(recipe.model)
     if recipe.weights:
         model.backbone.load_weights(data / recipe.weights)
+    if initial is not None:
+        _load_fitting(model, initial)
     model.to(device, memory_format=torch.channels_last)
     optimiser = _optimiser(model, recipe)
     averaged = {key: value.clone() for key, value in model.state_dict().items()}
     checkpoint, step = output / "last.pt", 0
-    if resume and checkpoint.exists():
+    if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -229,6 +241,17 @@ def _grouped_loss(
         for key, value in parts.items():
             sums[key] = sums.get(key, 0.0) + value / len(starts)
     return sums
+
+
+def _load_fitting(model: Siamese, checkpoint: Path) -> None:
+    """Take over what has the same name and shape; says how much that was."""
+    given = torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"]
+    own = model.state_dict()
+    fitting = {
+        key: value for key, value in given.items() if key in own and own[key].shape == value.shape
+    }
+    model.load_state_dict({**own, **fitting})
+    print(f"{len(fitting)} of {len(own)} tensors start from {checkpoint}")
 
 
 def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Sequence
 
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_ros.bag_targets import add_photo_arguments
+from refdet_core.photo_arguments import add_photo_arguments
 from refdet_ros.demo.node_process import prepare_dds
 
 _EXAMPLES = """examples:

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import List, Optional
 
+from refdet_core.errors import SourceError
+
 PACKAGE = "opencv-doc"
 CLIP = "vtest.avi"
 CLIP_SIZE = 8_131_690
@@ -18,10 +20,6 @@ CLIP_SIZE = 8_131_690
 CLIP_SHA256 = frozenset({"45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"})
 INSTALLED = Path("/usr/share/doc/opencv-doc")
 OWN_VIDEO = "or use your own: make demo VIDEO=clip.mp4 TEMPLATE=photo.jpg ROI=x,y,w,h"
-
-
-class FootageError(RuntimeError):
-    """The clip cannot be had; the message says why and what to do."""
 
 
 def fetch_footage(cache_dir: Path) -> Path:
@@ -34,7 +32,7 @@ def fetch_footage(cache_dir: Path) -> Path:
         return target
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise FootageError(
+            raise SourceError(
                 f"The demo's clip comes from the Debian package {PACKAGE} and {tool} is not here: "
                 f"copy {CLIP} from OpenCV's samples/data to {target}, {OWN_VIDEO}."
             )
@@ -43,7 +41,7 @@ def fetch_footage(cache_dir: Path) -> Path:
         package = _download(Path(scratch))
         _run(["dpkg", "-x", str(package), str(tree)], f"Unpacking {package.name} failed")
         if not _take_clip(tree, target):
-            raise FootageError(
+            raise SourceError(
                 f"{package.name} holds no {CLIP} that the annotations belong to: "
                 f"copy it from OpenCV's samples/data to {target}, {OWN_VIDEO}."
             )
@@ -72,7 +70,7 @@ def _download(scratch: Path) -> Path:
         _run([*private, "download", PACKAGE], failure, way_out, folder)
     packages = sorted(folder.glob(f"{PACKAGE}_*.deb"))
     if not packages:
-        raise FootageError(f"apt-get said it downloaded {PACKAGE}, but left no file; {OWN_VIDEO}.")
+        raise SourceError(f"apt-get said it downloaded {PACKAGE}, but left no file; {OWN_VIDEO}.")
     return packages[-1]
 
 
@@ -90,7 +88,7 @@ def _take_clip(tree: Path, target: Path) -> bool:
                 partial.replace(target)
                 return True
         except OSError as error:
-            raise FootageError(
+            raise SourceError(
                 f"Copying {found} to {target} failed: {error}; {OWN_VIDEO}."
             ) from error
         finally:
@@ -124,7 +122,7 @@ def _attempt(command: List[str], folder: Optional[Path] = None) -> Optional[str]
 def _run(
     command: List[str], failure: str, way_out: str = OWN_VIDEO, folder: Optional[Path] = None
 ) -> None:
-    """Run a command or raise FootageError with one sentence."""
+    """Run a command or raise SourceError with one sentence."""
     said = _attempt(command, folder)
     if said is not None:
-        raise FootageError(f"{failure} ({said}): {way_out}.")
+        raise SourceError(f"{failure} ({said}): {way_out}.")

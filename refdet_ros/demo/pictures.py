@@ -12,11 +12,11 @@ import numpy as np
 from refdet_core.drawing import contact_sheet, draw_box, draw_magnified, fit, template_colour
 from refdet_core.errors import SourceError
 from refdet_core.types import BoxXYXY, Reference
-from refdet_ros.bag_frames import frames_at
-from refdet_ros.bag_reading import Bag, BagTopic
-from refdet_ros.bag_replay import Replay
-from refdet_ros.bag_targets import Target, cut_reference
-from refdet_ros.bag_video import annotate, frame_caption, sample_numbers
+from refdet_ros.bags.frames import frames_at
+from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.replay import Replay
+from refdet_ros.bags.targets import Target, cut_reference
+from refdet_ros.bags.video import annotate, frame_caption, sample_numbers
 
 FRAMES_PER_TARGET = 3
 _CELL_WIDTH = 480

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Sequence
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
-from refdet_core.errors import SourceError
+from refdet_core.photo_arguments import TemplatePhoto
 from refdet_core.sources import FrameSource, open_source
-from refdet_ros.bag_targets import Target, TemplatePhoto, target_from_boxes, target_from_photos
-from refdet_ros.bag_truth import load_ground_truth
-from refdet_ros.demo.footage import FootageError, fetch_footage
+from refdet_ros.bags.targets import Target, target_from_boxes, target_from_photos
+from refdet_ros.bags.truth import load_ground_truth
+from refdet_ros.demo.footage import fetch_footage
 from refdet_ros.video_to_bag import DEFAULT_FPS
 
 ANNOTATIONS = Path(__file__).parent / "annotations.json"
@@ -45,10 +45,7 @@ def annotated_scene(cache: Path) -> Scene:
         RefdetError: the footage cannot be fetched.
     """
     print(f"Footage: {cache} (the first time some 100 MB are downloaded) ...", flush=True)
-    try:
-        source = open_source(fetch_footage(cache))
-    except FootageError as error:
-        raise SourceError(str(error)) from error
+    source = open_source(fetch_footage(cache))
     first, end = ANNOTATED_PART
     objects = load_ground_truth(ANNOTATIONS)
     wanted = {frame for entry in objects for frame in entry.references}

@@ -9,10 +9,10 @@ from typing import Mapping, Sequence
 
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import RefdetError
-from refdet_ros.bag_live import LiveDetector
-from refdet_ros.bag_reading import Bag, BagTopic
-from refdet_ros.bag_report import as_text, score_targets
-from refdet_ros.bag_targets import Target
+from refdet_ros.bags.live import LiveDetector
+from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.report import as_text, score_targets
+from refdet_ros.bags.targets import Target
 from refdet_ros.demo.node_process import NodeProcess
 from refdet_ros.demo.pictures import write_contact_sheet, write_references
 from refdet_ros.demo.scene import Scene

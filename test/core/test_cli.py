@@ -115,26 +115,27 @@ def test_wrong_input_gives_one_sentence_and_writes_nothing(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("roi", ["1,2,3", "0,0,0,5", "a,b,c,d", "1000,1000,50,50"])
-def test_wrong_rois_are_refused(colour_bundle, flight, tmp_path, capsys, roi):
+def with_roi(colour_bundle, flight, tmp_path, roi):
     folder, photo = flight
-    code = main(
+    return main(
         [
-            "detect",
-            "--frames",
-            str(folder),
-            "--template",
-            str(photo),
-            "--roi",
-            roi,
-            "--output",
-            str(tmp_path / "out"),
-            "--bundle",
-            str(colour_bundle),
+            *("detect", "--frames", str(folder), "--template", str(photo), "--roi", roi),
+            *("--output", str(tmp_path / "out"), "--bundle", str(colour_bundle)),
         ]
     )
-    assert code == 2
-    assert "ROI" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("roi", ["1,2,3", "0,0,0,5", "a,b,c,d"])
+def test_a_roi_that_is_no_rectangle_is_a_usage_error(colour_bundle, flight, tmp_path, capsys, roi):
+    with pytest.raises(SystemExit) as stop:
+        with_roi(colour_bundle, flight, tmp_path, roi)
+    assert stop.value.code == 2
+    assert "A ROI" in capsys.readouterr().err
+
+
+def test_a_roi_outside_its_photo_is_refused(colour_bundle, flight, tmp_path, capsys):
+    assert with_roi(colour_bundle, flight, tmp_path, "1000,1000,50,50") == 2
+    assert "Give a ROI inside the image" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

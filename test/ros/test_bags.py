@@ -19,11 +19,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.sources import open_source
 from refdet_ros import play_bag, video_to_bag
-from refdet_ros.bag_cdr import has_header, read_stamp_ns, restamp
-from refdet_ros.bag_frames import frames, frames_at
-from refdet_ros.bag_player import BagPlayer, Pacer, message_type, parse_remaps, qos_profile
-from refdet_ros.bag_reading import Bag, topic_rate_hz
-from refdet_ros.bag_writing import ImageBagWriter
+from refdet_ros.bags.cdr import has_header, read_stamp_ns, restamp
+from refdet_ros.bags.frames import frames, frames_at
+from refdet_ros.bags.player import BagPlayer, Pacer, message_type, parse_remaps, qos_profile
+from refdet_ros.bags.reading import Bag, topic_rate_hz
+from refdet_ros.bags.writing import ImageBagWriter
 from refdet_ros.video_to_bag import FIRST_STAMP_NS, write_bag
 
 REPOSITORY = Path(__file__).resolve().parents[2]

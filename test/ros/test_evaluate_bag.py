@@ -13,14 +13,14 @@ from refdet_core.detector import Detector
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.types import Detection
 from refdet_ros import evaluate_bag
-from refdet_ros.bag_live import LiveDetector, detections_from
-from refdet_ros.bag_reading import IMAGE_TYPE, Bag
-from refdet_ros.bag_replay import Answer, Replay, replay_offline
-from refdet_ros.bag_report import as_dict, as_text, score_targets
-from refdet_ros.bag_targets import cut_reference, targets_from_truth
-from refdet_ros.bag_truth import load_ground_truth
-from refdet_ros.bag_video import write_video
-from refdet_ros.bag_writing import ImageBagWriter
+from refdet_ros.bags.live import LiveDetector, detections_from
+from refdet_ros.bags.reading import IMAGE_TYPE, Bag
+from refdet_ros.bags.replay import Answer, Replay, replay_offline
+from refdet_ros.bags.report import as_dict, as_text, score_targets
+from refdet_ros.bags.targets import cut_reference, targets_from_truth
+from refdet_ros.bags.truth import load_ground_truth
+from refdet_ros.bags.video import write_video
+from refdet_ros.bags.writing import ImageBagWriter
 
 FRAMES = 10
 ABSENT = (6, 7)  # red is not in these

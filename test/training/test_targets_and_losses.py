@@ -8,13 +8,13 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("timm", reason="training needs timm")
 
 from refdet_core.model.heads import HeadOutput, decode_boxes  # noqa: E402
-from refdet_training.losses import (
+from refdet_training.losses import (  # noqa: E402
     LossWeights,
     focal_bce,
     giou_loss,
     identity_loss,
     siamese_loss,
-)  # noqa: E402
+)
 from refdet_training.targets import box_deltas, gaussian_heatmap  # noqa: E402
 
 

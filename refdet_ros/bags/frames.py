@@ -9,7 +9,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from refdet_core.errors import ConfigError, RefdetError, SourceError
-from refdet_ros.bag_reading import IMAGE_TYPE, Bag, BagMessage, BagTopic
+from refdet_ros.bags.reading import IMAGE_TYPE, Bag, BagMessage, BagTopic
 from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 

@@ -11,9 +11,9 @@ from tqdm import tqdm
 from refdet_core.detector import Detector
 from refdet_core.metrics import percentile
 from refdet_core.types import BoxXYXY, Detection
-from refdet_ros.bag_frames import frames
-from refdet_ros.bag_reading import Bag, BagTopic
-from refdet_ros.bag_targets import Target
+from refdet_ros.bags.frames import frames
+from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.targets import Target
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from vision_msgs.msg import Detection2DArray
 from refdet_core.closing import Closing
 from refdet_core.errors import RefdetError
 from refdet_core.types import Detection, Reference
-from refdet_ros.bag_player import BagPlayer
-from refdet_ros.bag_reading import IMAGE_TYPE, Bag, BagTopic
-from refdet_ros.bag_replay import Answer, Replay
-from refdet_ros.bag_targets import Target
+from refdet_ros.bags.player import BagPlayer
+from refdet_ros.bags.reading import IMAGE_TYPE, Bag, BagTopic
+from refdet_ros.bags.replay import Answer, Replay
+from refdet_ros.bags.targets import Target
 from refdet_ros.conversions import to_image
 
 _NS = 1_000_000_000

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
 from refdet_core.errors import ConfigError
 from refdet_core.metrics import GroundTruth
-from refdet_core.sources import parse_roi, read_image
+from refdet_core.photo_arguments import TemplatePhoto, read_references
 from refdet_core.types import BoxXYXY, Reference
-from refdet_ros.bag_frames import frames_at
-from refdet_ros.bag_reading import Bag, BagTopic
-from refdet_ros.bag_truth import AnnotatedObject
+from refdet_ros.bags.frames import frames_at
+from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.truth import AnnotatedObject
 
 REFERENCE_MARGIN = 1.0
 """Surroundings kept around a reference box, as a share of its longer side on each side; the
@@ -38,57 +36,6 @@ class Target:
     reference_frames: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class TemplatePhoto:
-    """A photo named on the command line, and where in it the object is."""
-
-    path: Path
-    roi_xyxy: BoxXYXY | None = None
-
-
-class TemplateAction(argparse.Action):
-    """``--template IMG`` starts a photo; a following ``--roi X,Y,W,H`` belongs to it."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Add the photo, or complete the last one with its ROI."""
-        photos: list[TemplatePhoto] = list(namespace.photos)
-        if option_string == "--template":
-            photos.append(TemplatePhoto(Path(str(values))))
-        elif not photos or photos[-1].roi_xyxy is not None:
-            parser.error("--roi belongs after its --template")
-        else:
-            try:
-                photos[-1] = TemplatePhoto(photos[-1].path, parse_roi(str(values)))
-            except ConfigError as error:
-                parser.error(str(error))
-        namespace.photos = photos
-
-
-def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--template`` and ``--roi``; they fill ``photos``, a list of :class:`TemplatePhoto`."""
-    parser.set_defaults(photos=[])
-    parser.add_argument(
-        "--template",
-        action=TemplateAction,
-        dest="photos",
-        metavar="IMG",
-        help="a photo of the object (may be repeated for more views of it)",
-    )
-    parser.add_argument(
-        "--roi",
-        action=TemplateAction,
-        dest="photos",
-        metavar="X,Y,W,H",
-        help="where the object is in the --template before it (default: the whole photo)",
-    )
-
-
 def target_from_photos(
     photos: Sequence[TemplatePhoto], template_id: str, truth: GroundTruth | None = None
 ) -> Target:
@@ -97,8 +44,7 @@ def target_from_photos(
     Raises:
         SourceError: a photo cannot be read.
     """
-    references = tuple(Reference(read_image(photo.path), photo.roi_xyxy) for photo in photos)
-    return Target(template_id, references, truth)
+    return Target(template_id, read_references(photos), truth)
 
 
 def targets_from_truth(

@@ -10,8 +10,8 @@ import numpy as np
 
 from refdet_core.closing import Closing
 from refdet_core.errors import ConfigError, SourceError
-from refdet_ros.bag_cdr import split_ns
-from refdet_ros.bag_reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
+from refdet_ros.bags.cdr import split_ns
+from refdet_ros.bags.reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
 
 STORAGES = ("mcap", "sqlite3")
 TRANSPORTS = ("raw", "compressed")

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from refdet_core.errors import ConfigError, SourceError
-from refdet_ros.bag_cdr import has_header, restamp
-from refdet_ros.bag_reading import Bag, BagMessage, BagTopic
+from refdet_ros.bags.cdr import has_header, restamp
+from refdet_ros.bags.reading import Bag, BagMessage, BagTopic
 
 RELIABILITIES = ("recorded", "reliable", "best_effort")
 _LATE_S = 0.005

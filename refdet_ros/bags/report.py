@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from refdet_core.metrics import Scores, evaluate
-from refdet_ros.bag_replay import Replay
-from refdet_ros.bag_targets import Target
+from refdet_ros.bags.replay import Replay
+from refdet_ros.bags.targets import Target
 
 _COLUMNS = (
     ("recall", "recall@{iou:g}"),

@@ -1,0 +1,73 @@
+"""``--template IMG --roi X,Y,W,H`` on the command line: photos of the object, in order."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Tuple, Union
+
+from refdet_core.errors import ConfigError
+from refdet_core.sources import parse_roi, read_image
+from refdet_core.types import BoxXYXY, Reference
+
+
+@dataclass(frozen=True)
+class TemplatePhoto:
+    """A photo named on the command line, and where in it the object is."""
+
+    path: Path
+    roi_xyxy: Optional[BoxXYXY] = None
+
+
+class TemplateAction(argparse.Action):
+    """``--template IMG`` starts a photo; a following ``--roi X,Y,W,H`` belongs to it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Union[str, Sequence[Any], None],
+        option_string: Optional[str] = None,
+    ) -> None:
+        """Add the photo, or complete the last one with its ROI."""
+        photos: List[TemplatePhoto] = list(namespace.photos)
+        if option_string == "--template":
+            photos.append(TemplatePhoto(Path(str(values))))
+        elif not photos or photos[-1].roi_xyxy is not None:
+            parser.error("--roi belongs after its --template")
+        else:
+            try:
+                photos[-1] = TemplatePhoto(photos[-1].path, parse_roi(str(values)))
+            except ConfigError as error:
+                parser.error(str(error))
+        namespace.photos = photos
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add ``--template`` and ``--roi``; they fill ``photos``, a list of :class:`TemplatePhoto`."""
+    parser.set_defaults(photos=[])
+    parser.add_argument(
+        "--template",
+        action=TemplateAction,
+        dest="photos",
+        metavar="IMG",
+        required=required,
+        help="a photo of the object (may be repeated for more views of it)",
+    )
+    parser.add_argument(
+        "--roi",
+        action=TemplateAction,
+        dest="photos",
+        metavar="X,Y,W,H",
+        help="where the object is in the --template before it (default: the whole photo)",
+    )
+
+
+def read_references(photos: Sequence[TemplatePhoto]) -> Tuple[Reference, ...]:
+    """Load the photos.
+
+    Raises:
+        SourceError: a photo cannot be read.
+    """
+    return tuple(Reference(read_image(photo.path), photo.roi_xyxy) for photo in photos)

@@ -1,0 +1,1 @@
+"""Reading, writing, playing and scoring rosbag2 bags."""
