@@ -54,7 +54,7 @@ def fit_calibration(
     bundle_folder: Path,
     groups: Sequence[Sequence[Instance]],
     protocol: Protocol,
-    allowed_fpr: float = 0.03,
+    allowed_fpr: float = 0.05,
 ) -> tuple[Calibration, float]:
     """Logistic regression of "the best detection is right" on the raw outputs.
 

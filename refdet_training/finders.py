@@ -20,7 +20,7 @@ from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.detection_protocol import Finder
 
-_SCALES = (0.6, 0.8, 1.0, 1.25, 1.6)
+_SCALES = (0.75, 1.0, 1.33)
 
 
 class BundleFinder(Finder):
