@@ -60,7 +60,7 @@ class DetectorConfig:
     score_threshold: float = -1.0
     max_detections: int = 1
     nms_iou: float = 0.3
-    reference_pooling: str = "best_view"
+    reference_pooling: str = "prototype"
 
     def __post_init__(self) -> None:
         if self.score_threshold > 1:

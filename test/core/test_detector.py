@@ -76,6 +76,7 @@ def test_tiles_find_each_object_once_wherever_the_seams_are(
 
 
 def test_append_adds_references_and_best_view_finds_either(detector, square_frame, squares):
+    detector.configure(DetectorConfig(reference_pooling="best_view"))
     detector.set_template([photo(square_frame, "red", squares)], "thing")
     template = detector.set_template([photo(square_frame, "blue", squares)], "thing", append=True)
     assert len(template.features) == 2 and len(template.thumbnails_bgr) == 2
@@ -84,8 +85,7 @@ def test_append_adds_references_and_best_view_finds_either(detector, square_fram
 
 
 def test_prototype_looks_for_the_mean_of_the_references(colour_bundle, square_frame, squares):
-    config = DetectorConfig(reference_pooling="prototype")
-    with Detector.open(colour_bundle, config=config) as detector:
+    with Detector.open(colour_bundle) as detector:
         references = [photo(square_frame, colour, squares) for colour in ("red", "blue")]
         detector.set_template(references, "purple")
         frame = square_frame()

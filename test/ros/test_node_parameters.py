@@ -55,7 +55,7 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
         ("tile_width", 640),
         ("search", "full_frame"),
         ("search", "tiles"),
-        ("reference_pooling", "prototype"),
+        ("reference_pooling", "best_view"),
         ("max_frame_age_s", 0.5),
         ("enabled", False),
         ("enabled", True),
