@@ -73,7 +73,8 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(start_node, connect, tools):
-    return Bench(start_node(), connect(), tools)
+    # With best_view the toy model finds either of two references; their mean is a third colour.
+    return Bench(start_node(reference_pooling="best_view"), connect(), tools)
 
 
 @pytest.fixture(autouse=True)
