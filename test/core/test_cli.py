@@ -76,9 +76,10 @@ def test_a_video_names_frames_by_index_and_can_be_drawn(
 
 
 def test_several_templates_each_with_its_own_roi(colour_bundle, flight, tmp_path, square_frame):
-    blue = tmp_path / "blue.png"
-    cv2.imwrite(str(blue), square_frame("blue")[20:52, 140:172])
-    assert run(colour_bundle, flight, tmp_path / "out", "--template", str(blue)) == 0
+    # The ROI of the first photo would lie outside this one.
+    cut_out = tmp_path / "cut_out.png"
+    cv2.imwrite(str(cut_out), square_frame("red")[84:116, 68:100])
+    assert run(colour_bundle, flight, tmp_path / "out", "--template", str(cut_out)) == 0
     text = (tmp_path / "out/detections.jsonl").read_text().splitlines()
     assert [len(json.loads(line)["detections"]) for line in text] == [1, 1, 0]
 
