@@ -19,7 +19,6 @@ from refdet_ros.demo.scene import Scene
 from refdet_ros.evaluate_bag import write_output
 from refdet_ros.video_to_bag import write_bag
 
-
 SCORE_THRESHOLD = 0.5
 """Show what is more likely right than not. The model's own threshold keeps false alarms rare and
 shows less."""
