@@ -23,14 +23,20 @@ _CELL_WIDTH = 480
 
 
 def write_references(folder: Path, targets: Sequence[Target]) -> list[Path]:
-    """Write every reference photo as PNG, as it is handed to the detector."""
+    """Write every reference photo as PNG, as it is handed to the detector, and where in it the
+    object is: ``rois.txt``, a line ``FILE X,Y,W,H`` for each."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    rois = []
     for target in targets:
         for number, reference in enumerate(target.references, start=1):
             path = folder / f"{_file_name(target.template_id)}_{number}.png"
             _write(path, reference.image_bgr)
             written.append(path)
+            if reference.roi_xyxy is not None:
+                x1, y1, x2, y2 = (round(value) for value in reference.roi_xyxy)
+                rois.append(f"{path.name} {x1},{y1},{x2 - x1},{y2 - y1}\n")
+    (folder / "rois.txt").write_text("".join(rois), encoding="utf-8")
     return written
 
 

@@ -58,7 +58,7 @@ def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
     photos = write_references(output / "references", scene.targets)
     with Bag(path) as bag:
         _run_node(bag, bag.image_topic(), scene.targets, output, parameters)
-    _say(f"  reference photos  {photos[0].parent}/ ({len(photos)})")
+    _say(f"  reference photos  {photos[0].parent}/ ({len(photos)}; rois.txt: where the object is)")
     _say(f"  bag               {path}")
 
 
@@ -94,7 +94,8 @@ def _run_node(
     video, report = write_output(output, bag, topic, replay, targets, results)
     sheet = output / "contact_sheet.png"
     write_contact_sheet(sheet, bag, topic, replay, targets)
-    _say("\n" + as_text(replay, results) + "\n")
+    _say(f"\nDetections of probability {SCORE_THRESHOLD:g} and more:\n")
+    _say(as_text(replay, results) + "\n")
     _say(f"  annotated video   {video}")
     _say(f"  contact sheet     {sheet}")
     _say(f"  report            {report}")
