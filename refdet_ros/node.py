@@ -337,6 +337,10 @@ def main(args: Optional[List[str]] = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal while the node is being made ends the context under it: that is no failure.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.close()
