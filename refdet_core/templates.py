@@ -111,7 +111,7 @@ def check_reference(reference: Reference) -> BoxXYXY:
 def encode_references(
     backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]
 ) -> Tuple[Any, ...]:
-    """Encode references in one run; one single-view feature per reference."""
+    """One feature of a single view for each reference, so that they can be packed anew."""
     crops = []
     for reference in references:
         box_xyxy = check_reference(reference)

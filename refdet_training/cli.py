@@ -25,7 +25,7 @@ from refdet_training.calibrate import fit_calibration
 from refdet_training.detection_protocol import Finder, Protocol, run_protocol, summarise
 from refdet_training.export import export_bundle, publish
 from refdet_training.finders import BundleFinder, MatchTemplate, UntrainedBackbone
-from refdet_training.train import Recipe, fit, load_checkpoint, load_recipe
+from refdet_training.train import fit, load_checkpoint, load_recipe
 from refdet_training.videos import Instance, extract_frames, load_instances, split_videos
 
 SOURCES = ("aerial_sequences", "airborne_targets")
@@ -117,7 +117,7 @@ def _publish(options: argparse.Namespace) -> None:
         groups.append(_long_enough(load_instances(options.prepared, [source], tuning)))
     calibration, threshold = fit_calibration(options.bundle, groups, Protocol())
     bundle = publish(load_bundle(options.bundle), calibration, threshold, {})
-    scores = _measure(options, recipe, options.bundle, "val", baselines=True)
+    scores = _measure(options, options.bundle, "val", baselines=True)
     publish(
         bundle,
         calibration,
@@ -127,16 +127,13 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    recipe = Recipe(model=Recipe().model)
-    bundle = load_bundle(options.bundle)
-    recipe = dataclasses.replace(recipe, weights=bundle.training.get("weights", ""))
-    scores = _measure(options, recipe, options.bundle, options.split, options.baselines)
+    scores = _measure(options, options.bundle, options.split, options.baselines)
     if options.output:
         options.output.write_text(json.dumps(scores, indent=2), encoding="utf-8")
 
 
 def _measure(
-    options: argparse.Namespace, recipe: Recipe, bundle_folder: Path, split: str, baselines: bool
+    options: argparse.Namespace, bundle_folder: Path, split: str, baselines: bool
 ) -> dict[str, Any]:
     bundle = load_bundle(bundle_folder)
     torch.set_num_threads(2)
@@ -149,7 +146,9 @@ def _measure(
         finders: dict[str, Finder] = {"refdet": BundleFinder(bundle_folder)}
         if baselines:
             name = bundle.model["backbone"]
-            finders["untrained_backbone"] = UntrainedBackbone(name, options.data / recipe.weights)
+            finders["untrained_backbone"] = UntrainedBackbone(
+                name, options.data / bundle.training["weights"]
+            )
             finders["match_template"] = MatchTemplate()
         scores[source] = {}
         for name, finder in finders.items():

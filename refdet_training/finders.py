@@ -73,9 +73,8 @@ class UntrainedBackbone(Finder):
 
     def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         height, width = frame_bgr.shape[:2]
-        multiple = 32
-        crop = Crop(0, 0, -(-width // multiple) * multiple, -(-height // multiple) * multiple, 0, 0)
-        crop = Crop(0, 0, crop.width, crop.height, crop.width, crop.height)
+        width, height = -(-width // 32) * 32, -(-height // 32) * 32
+        crop = Crop(0, 0, width, height, width, height)
         features = self._features(extract(frame_bgr, crop))
         best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
         for kernel, box_width, box_height in self._kernels:

@@ -338,9 +338,6 @@ class PairBatch:
     present: Tensor
     ignore: Tensor
 
-    def pin_memory(self) -> PairBatch:
-        return self
-
 
 def collate(pairs: Sequence[Pair]) -> PairBatch:
     """Stack pairs and work out which cross pairs are unknown."""
