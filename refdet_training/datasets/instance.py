@@ -1,0 +1,86 @@
+"""One object followed through one video or seen in one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from refdet_core.errors import SourceError
+from refdet_core.types import BoxXYXY
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """Where a frame's pixels are.
+
+    Attributes:
+        path: a picture, or a video when ``video_frame`` is given.
+        video_frame: 0-based number of the frame the decoder returns; None for a picture.
+    """
+
+    path: Path
+    video_frame: int | None = None
+
+    def read(self) -> np.ndarray:
+        """``(H, W, 3)`` uint8 BGR.
+
+        Raises:
+            SourceError: the file is gone or damaged.
+        """
+        if self.video_frame is None:
+            frame = cv2.imread(str(self.path))
+        else:
+            video = _open_video(str(self.path))
+            if video.get(cv2.CAP_PROP_POS_FRAMES) != self.video_frame:
+                video.set(cv2.CAP_PROP_POS_FRAMES, self.video_frame)
+            frame = video.read()[1]
+        if frame is None:
+            where = "" if self.video_frame is None else f", frame {self.video_frame}"
+            raise SourceError(
+                f"Cannot read {self.path}{where}; run 'refdet-train prepare' again to see what is "
+                "damaged."
+            )
+        return np.asarray(frame)
+
+
+@lru_cache(maxsize=8)
+def _open_video(path: str) -> cv2.VideoCapture:
+    return cv2.VideoCapture(path)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object in one video (or photo).
+
+    Attributes:
+        object_id, video_id, source: names; ``source`` is the prepared data set's name.
+        family: instances of one family may be the same physical object or are too alike in
+            origin to be called different; they are never negatives of each other unless they
+            are seen in the same frame.
+        kind: what sort of object it is ("car"), empty when unknown; others of its kind are the
+            look-alikes of hard negative pairs.
+        frames: by frame number, only frames inside the labelled span.
+        boxes_xyxy: box by frame number; a labelled frame without one shows the object absent.
+    """
+
+    object_id: str
+    video_id: str
+    source: str
+    family: str
+    kind: str
+    frames: Mapping[int, FrameRef]
+    boxes_xyxy: Mapping[int, BoxXYXY]
+
+    @property
+    def present(self) -> list[int]:
+        """Frame numbers where the object is visible, ascending."""
+        return sorted(number for number in self.boxes_xyxy if number in self.frames)
+
+    def read(self, number: int) -> np.ndarray:
+        """The frame of that number, ``(H, W, 3)`` uint8 BGR; :class:`SourceError` if damaged."""
+        return self.frames[number].read()
