@@ -35,8 +35,7 @@ class TorchBackend(Backend["torch.Tensor"]):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             state = torch.load(bundle.torch_weights, map_location=device, weights_only=True)
-            settings = dict(bundle.model, strides=tuple(bundle.model["strides"]))
-            model = Siamese(SiameseConfig(**settings))
+            model = Siamese(SiameseConfig(**bundle.model))
             model.load_state_dict(state)
         except (OSError, KeyError, TypeError, RuntimeError) as error:
             raise BackendError(

@@ -32,6 +32,8 @@ class Backbone(nn.Module):
         name: one of :data:`BACKBONES`.
         strides: which levels to return, e.g. ``(8, 16)``, finest first.
         pretrained: load timm's weights from its hub.
+        cut_blocks: leave away that many of the deepest level's last blocks (they repeat at the same
+            size, so the level keeps its channels). MobileNets and EfficientNets only.
 
     Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to a list of ``(B, C_i, H / stride_i, W / stride_i)``.
     """
@@ -39,7 +41,9 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, strides: Sequence[int], pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str, strides: Sequence[int], pretrained: bool = False, cut_blocks: int = 0
+    ) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise ConfigError(f"Unknown backbone '{name}'; valid are {', '.join(BACKBONES)}.")
@@ -58,6 +62,17 @@ class Backbone(nn.Module):
         self.channels: List[int] = self.net.feature_info.channels()
         if hasattr(self.net, "_stage_out_idx"):  # timm keeps MobileNet blocks nobody asked for
             self.net.blocks = self.net.blocks[: max(self.net._stage_out_idx)]
+        if cut_blocks:
+            self._cut(cut_blocks)
+
+    def _cut(self, count: int) -> None:
+        blocks = list(self.net.blocks[-1]) if hasattr(self.net, "blocks") else []
+        if not 0 < count < len(blocks):
+            raise ConfigError(
+                f"cut_blocks is {count}; the deepest level here has {len(blocks)} blocks, of which "
+                "the first must stay."
+            )
+        self.net.blocks[-1] = nn.Sequential(*blocks[:-count])
 
     def forward(self, image: Tensor) -> List[Tensor]:
         if self.normalises:

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from refdet_core.errors import ConfigError
 
 BOX_BASE_PX = 32.0
 """Width and height that a zero (dw, dh) stands for, in network pixels."""
+BOX_CODINGS = ("log", "direct")
 _MAX_LOG_SIZE = 4.0
 _PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts from there
 
@@ -17,7 +21,7 @@ _PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts from t
 class HeadOutput:
     """Logits and box deltas for each frame and view.
 
-    Shapes: ``score (B, V, h, w)`` logits; ``deltas (B, V, 4, h, w)`` as (dx, dy, dw, dh);
+    Shapes: ``score (B, V, h, w)`` logits; ``deltas (B, V, 4, h, w)`` in the head's box coding;
     ``presence (B, V)`` logits.
     """
 
@@ -36,10 +40,18 @@ class Head(nn.Module):
         responses: channels M of the matcher.
         channels: channels C of the frame's features.
         hidden: width of the head.
+        box_coding: one of :data:`BOX_CODINGS`.
     """
 
-    def __init__(self, responses: int, channels: int, hidden: int = 32) -> None:
+    def __init__(
+        self, responses: int, channels: int, hidden: int = 32, box_coding: str = "log"
+    ) -> None:
         super().__init__()
+        if box_coding not in BOX_CODINGS:
+            raise ConfigError(
+                f"Unknown box_coding '{box_coding}'; valid are {', '.join(BOX_CODINGS)}."
+            )
+        self.box_coding = box_coding
         self.hidden = hidden
         self.compare = nn.Sequential(
             nn.BatchNorm2d(responses),
@@ -50,7 +62,7 @@ class Head(nn.Module):
             nn.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
         )
-        self.score = nn.Conv2d(hidden, 1, 3, padding=1)
+        self.score = nn.Conv2d(hidden, 1, 1)
         self.presence = nn.Linear(hidden + 1, 1)
         self.from_frame = nn.Conv2d(channels, hidden, 1)
         self.from_compared = nn.Conv2d(hidden, hidden, 1)
@@ -64,18 +76,22 @@ class Head(nn.Module):
         strongest = torch.cat([compared.amax(dim=(2, 3)), score.amax(dim=(2, 3))], dim=1)
         extent = self.from_compared(compared).reshape(batch, views, self.hidden, height, width)
         extent = torch.relu(extent + self.from_frame(frame).unsqueeze(1)).flatten(0, 1)
+        deltas = self.box(extent)
+        if self.box_coding == "direct":  # widths and heights are never negative
+            deltas = torch.cat([deltas[:, :2], functional.softplus(deltas[:, 2:])], dim=1)
         return HeadOutput(
             score.reshape(batch, views, height, width),
-            self.box(extent).reshape(batch, views, 4, height, width),
+            deltas.reshape(batch, views, 4, height, width),
             self.presence(strongest).reshape(batch, views),
         )
 
 
-def decode_boxes(deltas: Tensor, stride: float) -> Tensor:
-    """Deltas to xyxy boxes in network pixels.
+def decode_boxes(deltas: Tensor, stride: float, coding: str = "log") -> Tensor:
+    """What the head says at every cell to xyxy boxes in network pixels.
 
-    The centre is the cell's centre plus (dx, dy) strides; the size is
-    :data:`BOX_BASE_PX` times ``exp(dw), exp(dh)``.
+    The centre is the cell's centre plus (dx, dy) strides. The size is :data:`BOX_BASE_PX` times
+    ``exp(dw), exp(dh)`` in ``log`` coding (R-CNN's, Girshick et al. 2014) and times ``w, h`` in
+    ``direct`` coding.
 
     Shape: ``(B, V, 4, h, w)`` to the same.
     """
@@ -84,7 +100,10 @@ def decode_boxes(deltas: Tensor, stride: float) -> Tensor:
     columns = torch.arange(width, device=deltas.device).to(deltas.dtype).reshape(1, -1)
     centre_x = (columns + 0.5 + deltas[:, :, 0]) * stride
     centre_y = (rows + 0.5 + deltas[:, :, 1]) * stride
-    half = BOX_BASE_PX / 2 * torch.exp(deltas[:, :, 2:].clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE))
+    size = deltas[:, :, 2:]
+    if coding == "log":
+        size = torch.exp(size.clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE))
+    half = BOX_BASE_PX / 2 * size
     return torch.stack(
         [
             centre_x - half[:, :, 0],

@@ -36,8 +36,14 @@ class Depthwise(Matcher):
     are shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
     """
 
-    def __init__(self, channels: int, kernel_size: int, out_channels: int = 32) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, scales: int = 1, out_channels: int = 32
+    ) -> None:
         super().__init__()
+        if scales != 1:
+            raise ConfigError(
+                f"The depthwise matcher takes one template scale, not {scales}; use pixelwise."
+            )
         self.out_channels = out_channels
         self.kernel_size = kernel_size
         self.mix = nn.Parameter(torch.empty(out_channels, channels))
@@ -64,39 +70,35 @@ class Depthwise(Matcher):
 
 class Pixelwise(Matcher):
     """Cosine of every frame cell with every kernel cell (pixel-wise correlation, Alpha-Refine,
-    Yan et al. 2021), at two scales of the frame, and with the kernel's mean.
+    Yan et al. 2021), and with the mean of each template scale's cells.
 
     The head that follows learns how the parts lie beside each other. Cosines mean the same for
     an object never seen in training, which is why this generalises from few instances.
+
+    Args:
+        scales: template scales, whose kernels lie one below the other: ``kernel (V, C, S k, k)``.
     """
 
-    def __init__(self, channels: int, kernel_size: int) -> None:
+    def __init__(self, channels: int, kernel_size: int, scales: int = 1) -> None:
         super().__init__()
-        self.parts = kernel_size * kernel_size + 1
-        self.out_channels = 2 * self.parts
+        self.scales = scales
+        self.out_channels = scales * (kernel_size * kernel_size + 1)
 
     def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
         views, channels = kernel.shape[0], kernel.shape[1]
-        cells = kernel.reshape(views, channels, -1)
-        cells = unit(torch.cat([cells, cells.mean(dim=2, keepdim=True)], dim=2))
-        weights = cells.permute(0, 2, 1).reshape(views * self.parts, channels)
-        fine = self._correlate(frame, weights, views)
-        coarse = self._correlate(F.avg_pool2d(frame, 3, 2, 1), weights, views)
-        _batch, _, _, height, width = fine.shape
-        enlarged = F.interpolate(coarse.flatten(1, 2), size=(height, width), mode="nearest")
-        return torch.cat([fine, enlarged.reshape(fine.shape)], dim=2)
-
-    def _correlate(self, frame: Tensor, weights: Tensor, views: int) -> Tensor:
-        batch, channels, height, width = frame.shape
+        cells = kernel.reshape(views, channels, self.scales, -1)
+        cells = unit(torch.cat([cells, cells.mean(dim=3, keepdim=True)], dim=3).flatten(2))
+        weights = cells.permute(0, 2, 1).reshape(views * self.out_channels, channels)
+        batch, _, height, width = frame.shape
         cosines = torch.matmul(weights, unit(frame).reshape(batch, channels, height * width))
-        return cosines.reshape(batch, views, self.parts, height, width)
+        return cosines.reshape(batch, views, self.out_channels, height, width)
 
 
 MATCHERS: Dict[str, Type[Matcher]] = {"depthwise": Depthwise, "pixelwise": Pixelwise}
 
 
-def make_matcher(name: str, channels: int, kernel_size: int) -> Matcher:
-    """Build a matcher by name."""
+def make_matcher(name: str, channels: int, kernel_size: int, scales: int = 1) -> Matcher:
+    """Build a matcher by name, for kernels of that many template scales."""
     if name not in MATCHERS:
         raise ConfigError(f"Unknown matcher '{name}'; valid are {', '.join(MATCHERS)}.")
-    return MATCHERS[name](channels, kernel_size)
+    return MATCHERS[name](channels, kernel_size, scales)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,13 @@ class SiameseConfig:
             stride works.
         heatmap_size: cells per side for that input.
         template_size: side of the template encoder's input.
+        template_scales: the template is encoded at each of these sizes, shares of
+            ``template_size``, so that a close-up has a kernel made at a far object's size; with
+            ``pixelwise`` only.
         hidden: width of the head.
+        box_coding: what the head says of a box, see
+            :func:`refdet_core.model.heads.decode_boxes`.
+        cut_blocks: blocks left away at the end of the backbone.
     """
 
     backbone: str = "mobilenetv3_large_100"
@@ -45,7 +51,10 @@ class SiameseConfig:
     img_size: int = 320
     heatmap_size: int = 32
     template_size: int = 128
+    template_scales: Tuple[float, ...] = (1.0,)
     hidden: int = 32
+    box_coding: str = "log"
+    cut_blocks: int = 0
 
     @property
     def stride(self) -> float:
@@ -53,21 +62,26 @@ class SiameseConfig:
         return self.img_size / self.heatmap_size
 
     def __post_init__(self) -> None:
+        for name in ("strides", "template_scales"):  # lists, when they come from YAML
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.kernel_size % 2 == 0:
             raise ConfigError(
                 f"kernel_size must be odd so that it has a centre, got {self.kernel_size}."
             )
-        if self.img_size % self.strides[-1] or self.template_size % self.strides[-1]:
+        sides = [self.img_size, *(self.template_size * scale for scale in self.template_scales)]
+        if any(side <= 0 or side % self.strides[-1] for side in sides):
             raise ConfigError(
-                f"img_size {self.img_size} and template_size {self.template_size} must be "
-                f"multiples of the coarsest stride {self.strides[-1]}."
+                f"img_size {self.img_size} and template_size {self.template_size} at the scales "
+                f"{self.template_scales} must be multiples of the coarsest stride "
+                f"{self.strides[-1]}."
             )
 
 
 class Siamese(nn.Module):
     """Template encoder and detector over shared features.
 
-    Shapes: :meth:`encode_template` ``(N, 3, Ht, Wt)`` to ``(N, C, k, k)``; :meth:`encode_frame`
+    Shapes: :meth:`encode_template` ``(N, 3, Ht, Wt)`` to ``(N, C, S k, k)`` with the S
+    template scales one below the other; :meth:`encode_frame`
     ``(B, 3, H, W)`` to ``(B, C, h, w)``; :meth:`match` both to :class:`HeadOutput`; images are
     float32 RGB 0-255.
     """
@@ -75,15 +89,32 @@ class Siamese(nn.Module):
     def __init__(self, config: SiameseConfig, pretrained: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, config.strides, pretrained)
+        self.backbone = Backbone(config.backbone, config.strides, pretrained, config.cut_blocks)
         self.neck = Neck(self.backbone.channels, config.channels)
-        self.matcher = make_matcher(config.matcher, config.channels, config.kernel_size)
-        self.head = Head(self.matcher.out_channels, config.channels, config.hidden)
+        self.matcher = make_matcher(
+            config.matcher, config.channels, config.kernel_size, len(config.template_scales)
+        )
+        self.head = Head(
+            self.matcher.out_channels, config.channels, config.hidden, config.box_coding
+        )
 
     def encode_template(self, image: Tensor) -> Tensor:
-        """Template crops to kernels: the centre of the feature map, averaged to k x k cells."""
+        """Template crops to kernels: at every scale the centre of the feature map, averaged to
+        k x k cells."""
+        kernels: List[Tensor] = []
+        for scale in self.config.template_scales:
+            scaled = image
+            if scale != 1:
+                # Halving bilinearly is the mean of 2x2 pixels, so nothing is skipped.
+                scaled = F.interpolate(
+                    image, scale_factor=scale, mode="bilinear", align_corners=False
+                )
+            kernels.append(self._kernel(scaled, round(self.config.template_size * scale)))
+        return torch.cat(kernels, dim=2)
+
+    def _kernel(self, image: Tensor, side_px: int) -> Tensor:
         features: Tensor = self.neck(self.backbone(image))
-        side = self.config.template_size // self.config.strides[0]
+        side = side_px // self.config.strides[0]
         cell = max(1, int(_CONTEXT_SHARE * side) // self.config.kernel_size)
         start = (side - cell * self.config.kernel_size) // 2
         end = start + cell * self.config.kernel_size
@@ -107,5 +138,5 @@ class Siamese(nn.Module):
     def forward(self, frame: Tensor, kernel: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """The detector graph: score, box (xyxy network pixels), presence."""
         output = self.match(self.encode_frame(frame), kernel)
-        boxes = decode_boxes(output.deltas, self.config.stride)
+        boxes = decode_boxes(output.deltas, self.config.stride, self.config.box_coding)
         return torch.sigmoid(output.score), boxes, torch.sigmoid(output.presence)

@@ -24,20 +24,23 @@ def test_depthwise_equals_grouped_convolution_and_a_1x1(size: int, batch: int, v
     assert torch.allclose(matcher(frame, kernel), torch.stack(expected, dim=1), atol=1e-10)
 
 
-def test_pixelwise_equals_convolution_with_unit_kernel_cells() -> None:
+@pytest.mark.parametrize("scales", [1, 2])
+def test_pixelwise_equals_convolution_with_unit_kernel_cells(scales: int) -> None:
     torch.manual_seed(0)
     frame = torch.randn(2, 6, 9, 12, dtype=torch.double)
-    kernel = torch.randn(3, 6, 3, 3, dtype=torch.double)
-    responses = Pixelwise(6, 3)(frame, kernel)
-    assert responses.shape == (2, 3, 20, 9, 12)
+    kernel = torch.randn(3, 6, 3 * scales, 3, dtype=torch.double)
+    responses = Pixelwise(6, 3, scales)(frame, kernel)
+    assert responses.shape == (2, 3, 10 * scales, 9, 12)
     unit_frame = F.normalize(frame, dim=1)
     for view in range(3):
-        cells = [kernel[view, :, i, j] for i in range(3) for j in range(3)]
-        cells.append(kernel[view].mean(dim=(1, 2)))
-        for part, cell in enumerate(cells):
+        cells = []
+        for scale in range(scales):
+            part = kernel[view, :, 3 * scale : 3 * scale + 3]
+            cells += [part[:, i, j] for i in range(3) for j in range(3)] + [part.mean(dim=(1, 2))]
+        for number, cell in enumerate(cells):
             weights = F.normalize(cell, dim=0)[None, :, None, None]
             expected = F.conv2d(unit_frame, weights)[:, 0]
-            assert torch.allclose(responses[:, view, part], expected, atol=1e-5)
+            assert torch.allclose(responses[:, view, number], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("matcher", ["depthwise", "pixelwise"])
@@ -54,3 +57,8 @@ def test_each_view_is_matched_on_its_own(matcher: str) -> None:
 def test_unknown_matcher_names_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match="valid are depthwise, pixelwise"):
         make_matcher("transformer", 8, 3)
+
+
+def test_depthwise_refuses_several_template_scales() -> None:
+    with pytest.raises(ConfigError, match="use pixelwise"):
+        make_matcher("depthwise", 8, 3, scales=2)

@@ -57,8 +57,50 @@ def test_boxes_are_decoded_from_hand_computed_deltas() -> None:
     assert boxes[0, 0, :, 0, 0].tolist() == pytest.approx([4 - half, 4 - half, 4 + half, 4 + half])
 
 
+def test_direct_coding_takes_sizes_as_multiples_of_the_base() -> None:
+    deltas = torch.zeros(1, 1, 4, 1, 1)
+    deltas[0, 0, :, 0, 0] = torch.tensor([0.0, 0.0, 0.5, 2.0])
+    box = decode_boxes(deltas, 8.0, "direct")[0, 0, :, 0, 0].tolist()
+    assert box == pytest.approx([4 - BOX_BASE_PX / 4, 4 - BOX_BASE_PX, 4 + BOX_BASE_PX / 4, 36.0])
+
+
+@pytest.mark.parametrize("coding", ["log", "direct"])
+def test_heads_of_both_codings_give_boxes_with_positive_sides(coding: str) -> None:
+    torch.manual_seed(0)
+    head = Head(responses=6, channels=4, hidden=8, box_coding=coding).eval()
+    with torch.no_grad():
+        output = head(torch.randn(1, 2, 6, 5, 7) * 50, torch.randn(1, 4, 5, 7) * 50)
+    boxes = decode_boxes(output.deltas, 8.0, coding)
+    assert (boxes[:, :, 2:] >= boxes[:, :, :2]).all()
+
+
 def test_absurd_deltas_stay_finite() -> None:
     assert torch.isfinite(decode_boxes(torch.full((1, 1, 4, 2, 2), 1e6), 8.0)).all()
+
+
+def test_a_template_scale_equals_encoding_the_shrunk_photo() -> None:
+    torch.manual_seed(0)
+    settings = {"backbone": "resnet18", "channels": 8, "strides": (8,), "matcher": "pixelwise"}
+    settings.update(img_size=256, heatmap_size=32)
+    several = Siamese(SiameseConfig(template_scales=(1.0, 0.5), **settings)).eval()
+    half = Siamese(SiameseConfig(template_size=64, **settings)).eval()
+    half.backbone, half.neck = several.backbone, several.neck
+    photo = torch.rand(1, 3, 128, 128) * 255
+    with torch.no_grad():
+        kernel = several.encode_template(photo)
+        alone = half.encode_template(torch.nn.functional.avg_pool2d(photo, 2))
+    assert kernel.shape == (1, 8, 6, 3)
+    assert torch.allclose(kernel[:, :, 3:], alone, atol=1e-4)
+
+
+def test_cut_blocks_leave_the_level_its_channels() -> None:
+    whole = Backbone("mobilenetv3_large_075", (8, 16))
+    cut = Backbone("mobilenetv3_large_075", (8, 16), cut_blocks=1)
+    assert cut.channels == whole.channels
+    count = [sum(p.numel() for p in net.parameters()) for net in (cut, whole)]
+    assert count[0] < count[1]
+    levels = cut(torch.rand(1, 3, 64, 64))
+    assert [level.shape[1:] for level in levels] == [(32, 8, 8), (88, 4, 4)]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +109,7 @@ def test_absurd_deltas_stay_finite() -> None:
         ({"kernel_size": 4}, "must be odd"),
         ({"img_size": 250}, "multiples of the coarsest stride"),
         ({"template_size": 100}, "multiples of the coarsest stride"),
+        ({"template_scales": [1.0, 0.3]}, "multiples of the coarsest stride"),
     ],
 )
 def test_impossible_configurations_are_refused(settings: dict, message: str) -> None:
@@ -74,11 +117,17 @@ def test_impossible_configurations_are_refused(settings: dict, message: str) -> 
         SiameseConfig(**settings)
 
 
-def test_backbone_refuses_unknown_names_strides_and_foreign_weights(tmp_path) -> None:
+def test_parts_refuse_unknown_names_impossible_cuts_and_foreign_weights(tmp_path) -> None:
     with pytest.raises(ConfigError, match="Unknown backbone 'vgg99'"):
         Backbone("vgg99", (8,))
     with pytest.raises(ConfigError, match=r"no features at stride \[7\]"):
         Backbone("resnet18", (7,))
+    with pytest.raises(ConfigError, match="deepest level here has 2 blocks"):
+        Backbone("mobilenetv3_large_075", (8, 16), cut_blocks=2)
+    with pytest.raises(ConfigError, match="deepest level here has 0 blocks"):
+        Backbone("resnet18", (8,), cut_blocks=1)
+    with pytest.raises(ConfigError, match="Unknown box_coding 'polar'; valid are log, direct"):
+        Head(6, 4, box_coding="polar")
     torch.save({"something": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match="another architecture"):
         Backbone("resnet18", (8,)).load_weights(tmp_path / "weights.pth")
