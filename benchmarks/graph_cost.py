@@ -1,0 +1,169 @@
+"""Where the detector graph's time goes, operator by operator.
+
+    python -m benchmarks.graph_cost [--bundle DIR] [--size 1280x720] [--templates 1] [--rounds 20]
+
+The graph runs in ONNX Runtime with its profiler on. Each operator's time is the least of all rounds
+(a busy machine only ever adds); the total is the least of whole runs without the profiler. Names
+and operators are those of the optimised graph, in which neighbours are fused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from refdet_core.bundle import Bundle, load_bundle
+
+Inputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One node of the optimised graph: its least time and its multiply-adds."""
+
+    name: str
+    op: str
+    ms: float
+    macs: int
+    output: str
+
+
+def detector_inputs(bundle: Bundle, size: tuple[int, int], templates: int) -> Inputs:
+    """Random input at ``(width, height)``, rounded up to what the graph takes."""
+    rng = np.random.default_rng(0)
+    width, height = (-(-side // bundle.frame_multiple) * bundle.frame_multiple for side in size)
+    inputs = {"frame": rng.uniform(0, 255, (1, 3, height, width)).astype(np.float32)}
+    for name in bundle.kernel_names:
+        kernel = rng.normal(size=(templates, *bundle.kernel_shape))
+        inputs[name] = kernel.astype(np.float32)
+    return inputs
+
+
+def total_ms(graph: Path, inputs: Inputs, rounds: int, threads: int) -> float:
+    """Least milliseconds of a run."""
+    session = onnxruntime.InferenceSession(str(graph), _options(threads))
+    times = []
+    for _ in range(rounds + 1):  # the first run allocates; it is never the least
+        started = time.perf_counter()
+        session.run(None, inputs)
+        times.append((time.perf_counter() - started) * 1e3)
+    return min(times)
+
+
+def profile(graph: Path, inputs: Inputs, rounds: int, threads: int) -> list[Operator]:
+    """Every operator's least time, slowest first."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = _options(threads)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(graph), options)
+        for _ in range(rounds + 1):
+            session.run(None, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    least: dict[str, Operator] = {}
+    for event in events:
+        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
+            continue
+        operator = _operator(event)
+        known = least.get(operator.name)
+        if known is None or operator.ms < known.ms:
+            least[operator.name] = operator
+    return sorted(least.values(), key=lambda item: -item.ms)
+
+
+def parameters(graph: Path) -> int:
+    """Stored floating-point numbers of a graph."""
+    stored = onnx.load(str(graph)).graph.initializer
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    return sum(math.prod(item.dims) for item in stored if item.data_type in floats)
+
+
+def _options(threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the backend does
+    options.log_severity_level = 3
+    return options
+
+
+def _operator(event: dict[str, Any]) -> Operator:
+    given = event["args"]
+    inputs, outputs = _shapes(given["input_type_shape"]), _shapes(given["output_type_shape"])
+    name = event["name"].removesuffix("_kernel_time")
+    output = "x".join(str(side) for side in outputs[0]) if outputs else ""
+    return Operator(
+        name, given["op_name"], event["dur"] / 1e3, _macs(given["op_name"], inputs, outputs), output
+    )
+
+
+def _shapes(entries: list[dict[str, list[int]]]) -> list[list[int]]:
+    return [shape for entry in entries for shape in entry.values()]
+
+
+def _macs(op: str, inputs: list[list[int]], outputs: list[list[int]]) -> int:
+    """Multiply-adds of what is a convolution or a matrix product; others count nothing."""
+    if "Conv" in op:
+        return math.prod(outputs[0]) * math.prod(inputs[1][1:])
+    if "MatMul" in op or "Gemm" in op:
+        return math.prod(outputs[0]) * inputs[0][-1]
+    return 0
+
+
+def _print_table(operators: list[Operator], top: int) -> None:
+    whole = sum(item.ms for item in operators)
+    print(f"\n{'ms':>8} {'share':>6} {'MMACs':>8}  {'operator':16} {'output':18} name")
+    for item in operators[:top]:
+        print(
+            f"{item.ms:8.3f} {item.ms / whole:6.1%} {item.macs / 1e6:8.1f}  "
+            f"{item.op:16} {item.output:18} {item.name}"
+        )
+    print(f"\n{'ms':>8} {'share':>6} {'count':>8}  kind")
+    kinds = {item.op for item in operators}
+    rows = {kind: [item.ms for item in operators if item.op == kind] for kind in kinds}
+    for kind, times in sorted(rows.items(), key=lambda row: -sum(row[1]))[:top]:
+        print(f"{sum(times):8.3f} {sum(times) / whole:6.1%} {len(times):8}  {kind}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = text.lower().split("x")
+    return int(width), int(height)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Where the detector graph's time goes.")
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--size", type=_size, default=(1280, 720), metavar="WIDTHxHEIGHT")
+    parser.add_argument("--templates", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--top", type=int, default=20, help="rows of each table")
+    options = parser.parse_args()
+    bundle = load_bundle(options.bundle)
+    inputs = detector_inputs(bundle, options.size, options.templates)
+    graph = bundle.detector_graph
+    whole = total_ms(graph, inputs, options.rounds, options.threads)
+    operators = profile(graph, inputs, options.rounds, options.threads)
+    height, width = inputs["frame"].shape[2:]
+    print(
+        f"{bundle.name} {bundle.version}, {width}x{height}, {options.templates} template(s), "
+        f"onnxruntime {onnxruntime.__version__}, {options.threads} thread(s)\n"
+        f"total {whole:.1f} ms, operators {sum(item.ms for item in operators):.1f} ms, "
+        f"{sum(item.macs for item in operators) / 1e9:.2f} GMACs, "
+        f"{parameters(graph) / 1e6:.2f} M parameters"
+    )
+    _print_table(operators, options.top)
+
+
+if __name__ == "__main__":
+    main()

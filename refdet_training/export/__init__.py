@@ -1,0 +1,15 @@
+"""From a trained network to a model bundle: graphs, parity, and what TensorRT takes of them."""
+
+from refdet_training.export.bundle import export_bundle, publish, write_description
+from refdet_training.export.operators import Finding, check_bundle, check_graph
+from refdet_training.export.parity import parity
+
+__all__ = [
+    "Finding",
+    "check_bundle",
+    "check_graph",
+    "export_bundle",
+    "parity",
+    "publish",
+    "write_description",
+]

@@ -1,0 +1,243 @@
+"""A trained network to a model bundle: two ONNX graphs, torch weights, bundle.yaml."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import yaml
+from torch import Tensor, nn
+
+from refdet_core.bundle import (
+    DESCRIPTION,
+    DETECTOR_GRAPH,
+    FORMAT_VERSION,
+    TEMPLATE_GRAPH,
+    TORCH_WEIGHTS,
+    Bundle,
+    file_sha256,
+)
+from refdet_core.calibration import Calibration
+from refdet_core.errors import BundleError
+from refdet_core.model.siamese import Siamese
+from refdet_training.export.operators import check_bundle, refusal
+from refdet_training.export.parity import PARITY_TOLERANCE, parity
+
+OPSET = 13
+"""The newest operator set without HardSwish, about which TensorRT 8.4 contradicts itself."""
+
+
+class _TemplateGraph(nn.Module):
+    def __init__(self, model: Siamese) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model.encode_template(image)
+
+
+def export_bundle(
+    model: Siamese,
+    output: Path,
+    name: str,
+    version: str,
+    template_context: float = 0.5,
+    training: Mapping[str, Any] | None = None,
+    allow_unsupported: bool = False,
+) -> Bundle:
+    """Write a bundle, check it, and return it. The same weights give the same graphs, bit for bit.
+
+    Nothing in ``output`` changes before all checks have passed. Calibration and threshold are the
+    identity until :func:`publish` sets fitted ones.
+
+    Args:
+        model: the network; put into eval mode.
+        output: the bundle's folder; a bundle that is there is replaced.
+        name, version: of the released model.
+        template_context: SiamFC's context share the network was trained with.
+        training: how the weights came to be, for ``bundle.yaml``; plain data and paths, of which
+            an absolute one is cut down to its last part.
+        allow_unsupported: also export graphs that TensorRT 8.4 would not take.
+
+    Raises:
+        BundleError: TensorRT 8.4 does not take the graphs (all reasons are listed), or ONNX Runtime
+            and torch disagree by more than :data:`~refdet_training.export.parity.PARITY_TOLERANCE`.
+    """
+    model = model.eval()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as workshop:
+        folder = Path(workshop)
+        kernel_shape = _write_graphs(model, folder)
+        torch.save(model.state_dict(), folder / TORCH_WEIGHTS)
+        bundle = _describe(model, folder, name, version, template_context, kernel_shape, training)
+        write_description(bundle)
+        findings = check_bundle(bundle)
+        if findings and not allow_unsupported:
+            raise BundleError(refusal(findings))
+        worst = parity(model, bundle)
+        if not worst <= PARITY_TOLERANCE:  # NaN must not pass
+            raise BundleError(
+                f"ONNX Runtime differs from torch by {worst:.2g} (allowed {PARITY_TOLERANCE:g}); "
+                "the exported graphs do not compute what was trained."
+            )
+        output.mkdir(exist_ok=True)
+        # The description last: a half-written folder is then no bundle with wrong hashes.
+        (output / DESCRIPTION).unlink(missing_ok=True)
+        for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS, DESCRIPTION):
+            (folder / item).replace(output / item)
+    return replace(bundle, folder=output)
+
+
+def publish(
+    bundle: Bundle, calibration: Calibration, score_threshold: float, scores: dict[str, Any]
+) -> Bundle:
+    """The bundle with fitted calibration, threshold and measured scores, written to its folder."""
+    published = replace(
+        bundle, calibration=calibration, score_threshold=score_threshold, scores=scores
+    )
+    write_description(published)
+    return published
+
+
+def write_description(bundle: Bundle) -> None:
+    """Write ``bundle.yaml`` (plain types only, so that any YAML reader can take it)."""
+    content: dict[str, Any] = {"format": FORMAT_VERSION}
+    for key, value in asdict(bundle).items():
+        if key != "folder":
+            content[key] = _plain(value)
+    (bundle.folder / DESCRIPTION).write_text(
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+
+
+def _write_graphs(model: Siamese, folder: Path) -> tuple[int, int, int]:
+    """Both ONNX files; returns the kernel's ``(C, kh, kw)``."""
+    config = model.config
+    image = torch.zeros(1, 3, config.template_size, config.template_size)
+    frame = torch.zeros(1, 3, config.img_size, config.img_size)
+    with torch.no_grad():
+        kernel = model.encode_template(image)
+    _export(
+        _TemplateGraph(model),
+        (image,),
+        folder / TEMPLATE_GRAPH,
+        ["image"],
+        ["kernel"],
+        {"image": {0: "N"}, "kernel": {0: "N"}},
+    )
+    _export(
+        model,
+        (frame, kernel),
+        folder / DETECTOR_GRAPH,
+        ["frame", "kernel"],
+        ["score", "box", "presence"],
+        {
+            "frame": {0: "B", 2: "H", 3: "W"},
+            "kernel": {0: "V"},
+            "score": {0: "B", 1: "V", 2: "h", 3: "w"},
+            "box": {0: "B", 1: "V", 3: "h", 4: "w"},
+            "presence": {0: "B", 1: "V"},
+        },
+    )
+    return int(kernel.shape[1]), int(kernel.shape[2]), int(kernel.shape[3])
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    input_names: list[str],
+    output_names: list[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            str(path),
+            input_names=input_names,
+            output_names=output_names,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load(str(path))
+    _connect_constants(graph.graph)
+    onnx.save(graph, str(path))
+    onnx.checker.check_model(str(path))
+
+
+def _connect_constants(graph: Any) -> None:
+    """Undo torch's merging of equal weights, which hides all but one behind an Identity node.
+
+    TensorRT 8.4 does not look through Identity and then misses a convolution's weights or bias.
+    """
+    stored = {item.name for item in graph.initializer}
+    hidden = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in stored
+    }
+    for node in graph.node:
+        node.input[:] = [hidden.get(name, name) for name in node.input]
+    results = {item.name for item in graph.output}
+    for node in list(graph.node):
+        if node.op_type == "Identity" and hidden.keys() - results >= set(node.output):
+            graph.node.remove(node)
+
+
+def _describe(
+    model: Siamese,
+    folder: Path,
+    name: str,
+    version: str,
+    template_context: float,
+    kernel_shape: tuple[int, int, int],
+    training: Mapping[str, Any] | None,
+) -> Bundle:
+    config = model.config
+    files = (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)
+    return Bundle(
+        folder=folder,
+        name=name,
+        version=version,
+        frame_size=(config.img_size, config.img_size),
+        frame_multiple=config.strides[-1],
+        stride=config.stride,
+        template_size=config.template_size,
+        template_context=template_context,
+        kernel_names=("kernel",),
+        kernel_shape=kernel_shape,
+        calibration=Calibration(),
+        score_threshold=0.5,
+        model=asdict(config),
+        sha256={item: file_sha256(folder / item) for item in files},
+        training=_without_folders(dict(training or {})),
+    )
+
+
+def _without_folders(value: Any) -> Any:
+    """Where files lay on the machine that trained is nobody's business."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, (str, Path)):
+        return Path(value).name if Path(value).is_absolute() else str(value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,34 @@
+"""Do the exported graphs compute what the torch network computes?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
+from refdet_core.bundle import Bundle
+from refdet_core.model.siamese import Siamese
+
+PARITY_TOLERANCE = 2e-3
+
+
+def parity(model: Siamese, bundle: Bundle) -> float:
+    """Largest difference between torch and ONNX Runtime on random input, over scores, presence and
+    boxes (in units of the stride), at a size and batch the export did not see."""
+    generator = torch.Generator().manual_seed(0)
+    size = model.config.template_size
+    images = torch.rand(3, 3, size, size, generator=generator) * 255
+    multiple = bundle.frame_multiple
+    frames = torch.rand(2, 3, 5 * multiple, 8 * multiple, generator=generator) * 255
+    with torch.no_grad():
+        kernels = model.encode_template(images)
+        expected = model(frames, kernels)
+    with OnnxRuntimeBackend.open(bundle) as backend:
+        features = backend.encode_templates(images.numpy())
+        maps = backend.infer(frames.numpy(), features)
+    differences = [
+        np.abs(maps.score - expected[0].numpy()).max(),
+        np.abs(maps.box - expected[1].numpy()).max() / bundle.stride,
+        np.abs(maps.presence - expected[2].numpy()).max(),
+    ]
+    return float(max(differences))
