@@ -45,10 +45,32 @@ def write_index(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     temporary.replace(folder / INDEX)
 
 
+def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Write ``folder/splits.json``, whole or not at all."""
+    write_json(folder / SPLITS, splits)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
 def load_splits(folder: Path) -> dict[str, list[str]]:
-    """The splits of one prepared data set: video ids by split name."""
-    content: dict[str, list[str]] = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
-    return content
+    """The splits of one prepared data set: video ids by split name.
+
+    Raises:
+        SourceError: the file is not there or damaged.
+    """
+    try:
+        content = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{folder / SPLITS} cannot be read: {error}. Run 'refdet-train prepare' again."
+        ) from error
+    splits: dict[str, list[str]] = content
+    return splits
 
 
 def prepared_sources(prepared: Path) -> list[str]:
@@ -85,8 +107,7 @@ def _load_source(folder: Path, split: str | None) -> list[Instance]:
     if split is not None:
         table = table[table["video_id"].isin(load_splits(folder).get(split, []))]
     return [
-        _instance(folder, rows)
-        for _, rows in table.groupby(["video_id", "object_id"], sort=False)
+        _instance(folder, rows) for _, rows in table.groupby(["video_id", "object_id"], sort=False)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +36,7 @@ class FrameRef:
         if self.video_frame is None:
             frame = cv2.imread(str(self.path))
         else:
-            video = _open_video(str(self.path))
+            video = _open_video(str(self.path), os.getpid())
             if video.get(cv2.CAP_PROP_POS_FRAMES) != self.video_frame:
                 video.set(cv2.CAP_PROP_POS_FRAMES, self.video_frame)
             frame = video.read()[1]
@@ -49,7 +50,8 @@ class FrameRef:
 
 
 @lru_cache(maxsize=8)
-def _open_video(path: str) -> cv2.VideoCapture:
+def _open_video(path: str, process_id: int) -> cv2.VideoCapture:
+    """An open video of this process: workers forked from it would share its file position."""
     return cv2.VideoCapture(path)
 
 

@@ -1,0 +1,63 @@
+"""``refdet-train prepare``: a data set as people have it becomes an indexed one."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from refdet_training.datasets.frames import MODES
+from refdet_training.datasets.prepare import LAYOUTS, PrepareSettings, prepare
+from refdet_training.datasets.readers import AUTO, FORMATS
+
+HELP = "turn labelled videos or photos into an indexed data set"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command; their defaults are :class:`PrepareSettings`'s."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    known = "\n".join(f"  {name:7} {item.looks_like}" for name, item in FORMATS.items())
+    parser.epilog = f"formats:\n{known}"
+
+    def add(flag: str, help_text: str, **options: Any) -> None:
+        default = _DEFAULTS[flag.replace("-", "_")]
+        parser.add_argument(f"--{flag}", default=default, help=help_text, **options)
+
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for prepared data sets, one below it each",
+    )
+    formats = ", ".join([AUTO, *FORMATS])
+    add("format", f"one of {formats} (%(default)s)", metavar="FORMAT")
+    add("name", "of the prepared data set (that of the data set's folder)")
+    add(
+        "splits", "JSON: {train: [...], val: [...]}, or that by data set", type=Path, metavar="FILE"
+    )
+    add("tune", "videos taken out of train to choose settings", nargs="+", metavar="VIDEO")
+    add("val-share", "share of videos held out without --splits (%(default)s)", type=float)
+    add("seed", "of that choice (%(default)s)", type=int)
+    add("family-pattern", "first group in the video's name: its family (the name)", metavar="REGEX")
+    add("kind-pattern", "first group in the video's name: its kind (the data's)", metavar="REGEX")
+    add("every", "take every n-th frame (%(default)s)", type=int, metavar="N")
+    add("frames", "jpeg: write frames; video: point into the source (%(default)s)", choices=MODES)
+    add("quality", "of written JPEGs (%(default)s)", type=int)
+    add("layout", "also write {train,val}/templates + search (%(default)s)", choices=LAYOUTS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prepare the data set and print what is in it."""
+    values = {item.name: getattr(options, item.name) for item in fields(PrepareSettings)}
+    settings = PrepareSettings(**{**values, "tune": tuple(options.tune)})
+    manifest = prepare(settings)
+    for name, counts in {"all": manifest["counts"], **manifest["by_split"]}.items():
+        print(f"{name:7}" + "  ".join(f"{number} {what}" for what, number in counts.items()))
+    print(f"{settings.folder}: median object {manifest['box_size_px']['median']} px")
+
+
+_DEFAULTS = {
+    item.name: item.default for item in fields(PrepareSettings) if item.default is not MISSING
+}

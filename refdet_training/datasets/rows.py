@@ -1,0 +1,98 @@
+"""Rows of the index: labels that a reader found, on frames that can be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from refdet_core.types import BoxXYXY
+from refdet_training.datasets.box_hygiene import clean_box
+from refdet_training.datasets.frames import StoredFrame, StoredFrames
+from refdet_training.datasets.index import COLUMNS
+from refdet_training.datasets.problems import Problems
+from refdet_training.datasets.readers.record import ObjectTrack, Video
+
+_ABSENT = (float("nan"),) * 4
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Where source, family and kind come from.
+
+    Attributes:
+        source: the prepared data set's name.
+        family_pattern, kind_pattern: regular expressions for the video's name; the first group,
+            or all that is found. Empty, or nothing found: the video's name, the labels' kind.
+    """
+
+    source: str
+    family_pattern: str
+    kind_pattern: str
+
+    def family(self, video: Video) -> str:
+        """Family of a video."""
+        return _first_group(self.family_pattern, video.video_id) or video.video_id
+
+    def kind(self, video: Video, item: ObjectTrack) -> str:
+        """Kind of an object."""
+        return _first_group(self.kind_pattern, video.video_id) or item.kind
+
+
+def index_rows(
+    video: Video, stored: StoredFrames, names: Naming, problems: Problems
+) -> Iterator[dict[str, Any]]:
+    """Rows (:data:`refdet_training.datasets.index.COLUMNS`) of one video's objects.
+
+    A frame whose box was dropped gets no row: whether the object is there is not known.
+    """
+    frames: dict[int, StoredFrame] = {}
+    for number, frame in sorted(stored.frames.items()):
+        if video.size is None or tuple(video.size) == (frame.width, frame.height):
+            frames[number] = frame
+        else:
+            detail = f"{frame.width}x{frame.height}, labels are for {video.size}"
+            problems.add("frame_size", frame.picture, number, detail)
+    for item in video.objects:
+        boxes = _clean_boxes(video, item, frames, problems)
+        if not any(boxes.values()):
+            problems.add("object_without_box", video.labels, None, item.object_id)
+            continue
+        texts = (
+            *(names.source, video.video_id, item.object_id),
+            *(names.family(video), names.kind(video, item)),
+        )
+        for number, box in boxes.items():
+            frame = frames[number]
+            place = (number, frame.picture, frame.video_frame)
+            yield dict(zip(COLUMNS, (*texts, *place, *(box or _ABSENT)), strict=True))
+
+
+def _clean_boxes(
+    video: Video, item: ObjectTrack, frames: Mapping[int, StoredFrame], problems: Problems
+) -> dict[int, BoxXYXY | None]:
+    """Box by frame number, None where the object is absent; unknown frames are left out."""
+    boxes: dict[int, BoxXYXY | None] = {}
+    for number in sorted(frames.keys() & set(item.labelled)):
+        box = item.boxes_xyxy.get(number)
+        if box is None:
+            boxes[number] = None
+            continue
+        width, height = frames[number].width, frames[number].height
+        if video.relative:
+            box = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+        cleaned, wrong = clean_box(box, width, height)
+        if wrong:
+            corners = ", ".join(f"{value:.1f}" for value in box)
+            problems.add(wrong, video.labels, number, f"{item.object_id}: {corners}")
+        if cleaned is not None:
+            boxes[number] = cleaned
+    return boxes
+
+
+def _first_group(pattern: str, text: str) -> str:
+    found = re.search(pattern, text) if pattern else None
+    if found is None:
+        return ""
+    return (found.group(1) if found.re.groups else found.group()) or ""
