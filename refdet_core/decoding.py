@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 PEAKS_PER_MAP = 16
-_VOTE_CELLS = 2
 _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
 
 
@@ -44,33 +43,4 @@ def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candi
     order = np.argsort(-values, kind="stable")[:PEAKS_PER_MAP]
     rows, columns, values = rows[order], columns[order], values[order]
     winners = view[rows, columns]
-    boxes = np.take_along_axis(box, view[None, None], axis=0)[0]
-    return Candidates(_voted(merged, boxes, rows, columns), values, presence[winners])
-
-
-def _voted(
-    score: np.ndarray, boxes: np.ndarray, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """The box of each peak: the mean of the boxes that the cells around it say, weighted by their
-    scores (box voting, Gidaris and Komodakis 2015). One cell's box alone is noisy: on held-out
-    video voting raised recall at IoU 0.5 from 0.57 to 0.69 and from 0.61 to 0.77.
-
-    Args:
-        score: ``(h, w)``.
-        boxes: ``(4, h, w)``.
-        rows, columns: of the N peaks.
-
-    Returns:
-        ``(N, 4)``.
-    """
-    height, width = score.shape
-    reach = np.arange(-_VOTE_CELLS, _VOTE_CELLS + 1)
-    near_rows = rows[:, None, None] + reach[:, None]
-    near_columns = columns[:, None, None] + reach
-    inside = (near_rows >= 0) & (near_rows < height) & (near_columns >= 0) & (near_columns < width)
-    near = (near_rows.clip(0, height - 1), near_columns.clip(0, width - 1))
-    # Scores of exactly zero all around leave the peak's own box.
-    weights = score[near] * inside
-    weights[:, _VOTE_CELLS, _VOTE_CELLS] += np.finfo(np.float32).tiny
-    summed = (boxes[(slice(None), *near)] * weights).sum(axis=(2, 3))
-    return np.asarray((summed / weights.sum(axis=(1, 2))).T)
+    return Candidates(box[winners, :, rows, columns], values, presence[winners])
