@@ -21,7 +21,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-slow lint benchmark train-smoke lock clean
+.PHONY: help setup setup-test demo test test-slow lint benchmark train-data train-smoke train-release \
+	lock clean
 
 help:  ## list the targets
 	@echo "refdet: finds the object of a few reference photos in a camera stream"
@@ -55,14 +56,41 @@ benchmark: setup  ## measure speed, side by side in one run
 	@$(PYTHON_IN_VENV) -m benchmarks.detector_speed $(BENCHMARK_ARGS)
 	@$(PYTHON_IN_VENV) -m benchmarks.node_overhead
 
+# The videos of one scene with the same people are one family: never each other's negatives.
 DATA ?= ../shared/data
-SMOKE := runs/smoke
-RECIPE := refdet_training/recipes/small_objects.yaml
-train-smoke: setup-test  ## ten minutes of training on DATA=, through to a measured bundle
-	@$(TRAIN) prepare --data $(DATA) --prepared runs/frames
-	@$(TRAIN) fit --data $(DATA) --prepared runs/frames --recipe $(RECIPE) --output $(SMOKE) --steps 300
-	@$(TRAIN) export --checkpoint $(SMOKE)/last.pt --output $(SMOKE)/bundle --name smoke --version 0.0.0
-	@$(TRAIN) publish --data $(DATA) --prepared runs/frames --recipe $(RECIPE) --bundle $(SMOKE)/bundle
+PREPARED ?= runs/prepared
+RECIPE := refdet_training/recipes/refdet_mobilenetv3.yaml
+PREPARE := $(TRAIN) prepare --frames raw --output $(PREPARED)
+FIT = $(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) \
+	--data.cutouts $(DATA)/cutout_sources \
+	--data.backgrounds '["$(DATA)/backgrounds", "$(DATA)/aerial_cars"]'
+BACKBONE := $(DATA)/weights/tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safetensors
+MEASURE := --data $(PREPARED) --source aerial_sequences airborne_targets \
+	--baselines --backbone-weights $(BACKBONE)
+
+train-data: setup-test  ## index the videos, photos and boxes in DATA= (10 GB of decoded frames)
+	@$(PREPARE) --data $(DATA)/aerial_sequences --every 2 --splits $(DATA)/splits.json \
+		--family-pattern '^(?:(?P<people>person|group)|(?P<wakeboard>wakeboard))' \
+		--kind-pattern '^(?:(?P<person>person|group)|([A-Za-z]+))' --tune car14 person11
+	@$(PREPARE) --data $(DATA)/airborne_targets --every 6 --splits $(DATA)/splits.json \
+		--kind-pattern '_([A-Z]+)_' --tune V_DRONE_110 V_BIRD_048 V_AIRPLANE_055 \
+		V_HELICOPTER_054 IR_DRONE_086 IR_BIRD_065
+	@$(PREPARE) --data $(DATA)/aerial_cars --val-share 0 --family-pattern '^([A-Za-z]+)'
+
+train-smoke: train-data  ## ten minutes of training on DATA=, through to a measured bundle
+	@$(FIT) --model.backbone_weights $(BACKBONE) --trainer.max_steps 200 \
+		--trainer.default_root_dir runs/smoke
+	@$(TRAIN) export --checkpoint runs/smoke/last.ckpt --output runs/smoke/bundle \
+		--name smoke --version 0.0.0
+	@$(TRAIN) publish --bundle runs/smoke/bundle --frames 10 $(MEASURE)
+
+train-release: train-data  ## train the released model anew: hours on a CPU, resumed if interrupted
+	@$(FIT) --model.backbone_weights $(BACKBONE) --trainer.default_root_dir runs/release \
+		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
+	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/bundle \
+		--name refdet-small-objects --version 0.0.0
+	@$(TRAIN) publish --bundle runs/release/bundle $(MEASURE)
+	@$(TRAIN) evaluate --bundle runs/release/bundle --output runs/release/report $(MEASURE)
 
 lock: setup  ## pin requirements/*.txt anew from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py

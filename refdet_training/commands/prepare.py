@@ -40,10 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("tune", "videos taken out of train to choose settings", nargs="+", metavar="VIDEO")
     add("val-share", "share of videos held out without --splits (%(default)s)", type=float)
     add("seed", "of that choice (%(default)s)", type=int)
-    add("family-pattern", "first group in the video's name: its family (the name)", metavar="REGEX")
-    add("kind-pattern", "first group in the video's name: its kind (the data's)", metavar="REGEX")
+    add(
+        "family-pattern",
+        "first group in the video's name, or the name of a named group: its family (the name)",
+        metavar="REGEX",
+    )
+    add("kind-pattern", "the same for its kind (the data's)", metavar="REGEX")
     add("every", "take every n-th frame (%(default)s)", type=int, metavar="N")
-    add("frames", "jpeg: write frames; video: point into the source (%(default)s)", choices=MODES)
+    add(
+        "frames",
+        "jpeg: write frames; raw: decoded, large and fast; video: point into the source "
+        "(%(default)s)",
+        choices=MODES,
+    )
     add("quality", "of written JPEGs (%(default)s)", type=int)
     add("layout", "also write {train,val}/templates + search (%(default)s)", choices=LAYOUTS)
 

@@ -20,7 +20,7 @@ class FrameRef:
     """Where a frame's pixels are.
 
     Attributes:
-        path: a picture, or a video when ``video_frame`` is given.
+        path: a picture, decoded pixels (.npy), or a video when ``video_frame`` is given.
         video_frame: 0-based number of the frame the decoder returns; None for a picture.
     """
 
@@ -28,12 +28,15 @@ class FrameRef:
     video_frame: int | None = None
 
     def read(self) -> np.ndarray:
-        """``(H, W, 3)`` uint8 BGR.
+        """``(H, W, 3)`` uint8 BGR, not to be written to.
 
         Raises:
             SourceError: the file is gone or damaged.
         """
-        if self.video_frame is None:
+        frame: np.ndarray | None
+        if self.path.suffix == ".npy":
+            frame = _map_pixels(self.path)
+        elif self.video_frame is None:
             frame = cv2.imread(str(self.path))
         else:
             video = _open_video(str(self.path), os.getpid())
@@ -47,6 +50,13 @@ class FrameRef:
                 "damaged."
             )
         return np.asarray(frame)
+
+
+def _map_pixels(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=8)

@@ -56,11 +56,9 @@ class PrepareSettings:
         tune: videos taken out of train to choose settings and to fit the calibration.
         val_share: share of the videos held out, where the splits are made here.
         seed: of that choice.
-        family_pattern: regular expression, its first group (or all of it) in the video's name is
-            the family; empty, or not found: the video's name.
-        kind_pattern: the same for the kind; empty, or not found: what the data set says.
+        family_pattern, kind_pattern: see :class:`refdet_training.datasets.rows.Naming`.
         every: take only frames whose number this divides.
-        frames: "jpeg" or "video", see :class:`refdet_training.datasets.frames.FrameSettings`.
+        frames: see :class:`refdet_training.datasets.frames.FrameSettings`.
         quality: of JPEGs that are written, 1 to 100.
         layout: "index", or "refdet_flat" to write the original folder layout as well.
     """

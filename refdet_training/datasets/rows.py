@@ -23,8 +23,9 @@ class Naming:
 
     Attributes:
         source: the prepared data set's name.
-        family_pattern, kind_pattern: regular expressions for the video's name; the first group,
-            or all that is found. Empty, or nothing found: the video's name, the labels' kind.
+        family_pattern, kind_pattern: regular expressions for the video's name; the first group
+            that takes part, or all that is found. A named group, ``(?P<people>person|group)``,
+            stands for its name. Empty, or nothing found: the video's name, the labels' kind.
     """
 
     source: str
@@ -33,11 +34,11 @@ class Naming:
 
     def family(self, video: Video) -> str:
         """Family of a video."""
-        return _first_group(self.family_pattern, video.video_id) or video.video_id
+        return _named(self.family_pattern, video.video_id) or video.video_id
 
     def kind(self, video: Video, item: ObjectTrack) -> str:
         """Kind of an object."""
-        return _first_group(self.kind_pattern, video.video_id) or item.kind
+        return _named(self.kind_pattern, video.video_id) or item.kind
 
 
 def index_rows(
@@ -91,8 +92,10 @@ def _clean_boxes(
     return boxes
 
 
-def _first_group(pattern: str, text: str) -> str:
+def _named(pattern: str, text: str) -> str:
     found = re.search(pattern, text) if pattern else None
     if found is None:
         return ""
-    return (found.group(1) if found.re.groups else found.group()) or ""
+    if found.lastgroup:
+        return found.lastgroup
+    return next(filter(None, found.groups()), "") if found.re.groups else found.group()

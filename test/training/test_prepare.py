@@ -127,6 +127,31 @@ def test_frames_that_no_label_needs_are_not_stored(videos, tmp_path):
     assert len(files_below(tmp_path / "prepared" / "flights" / "frames" / "car1")) == 3
 
 
+def test_a_named_group_of_a_pattern_stands_for_its_name(videos, tmp_path):
+    pattern = "^(?:(?P<vehicle>car|boat)|(x))"
+    run(
+        videos,
+        tmp_path,
+        val_share=0,
+        family_pattern=pattern,
+        kind_pattern="(?P<ship>boat)|([a-z]+)",
+    )
+    found = load_instances(tmp_path / "prepared")
+    assert {item.family for item in found} == {"vehicle"}
+    assert sorted(item.kind for item in found) == ["car", "car", "ship"]
+
+
+def test_raw_mode_stores_the_decoded_pixels(videos, tmp_path):
+    run(videos, tmp_path, frames="raw")
+    item = next(i for i in load_instances(tmp_path / "prepared") if i.video_id == "car1")
+    decoder = cv2.VideoCapture(str(videos / "car1.mp4"))
+    for number in range(3):
+        assert np.array_equal(item.read(number), decoder.read()[1])
+    item.frames[2].path.write_bytes(b"half")
+    with pytest.raises(SourceError, match="Cannot read .*run 'refdet-train prepare' again"):
+        item.read(2)
+
+
 def test_video_mode_points_at_the_frames_that_decoding_in_order_gives(videos, tmp_path):
     run(videos, tmp_path, frames="video")
     item = next(i for i in load_instances(tmp_path / "prepared") if i.video_id == "car2")
@@ -421,7 +446,7 @@ def test_flat_layout_of_a_photo_searches_the_photo_itself(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": "gif"}, r"no frames 'gif'.*'jpeg', 'video'"),
+        ({"frames": "gif"}, r"no frames 'gif'.*'jpeg', 'raw', 'video'"),
         ({"layout": "voc"}, r"no layout 'voc'.*'index', 'refdet_flat'"),
         ({"val_share": 1.0}, "val_share must be"),
         ({"every": 0}, "every must be"),

@@ -1,0 +1,24 @@
+"""``refdet-train fit``: train a network with PyTorch Lightning, from a recipe and overrides."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "train, from a recipe (--config FILE) and any of its settings as --key value"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Everything after ``fit`` goes to Lightning's own parser, ``--help`` included."""
+    parser.prefix_chars = ""  # else argparse takes options for its own
+    parser.add_argument("settings", nargs=argparse.REMAINDER)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train; the run's folder is ``trainer.default_root_dir``.
+
+    Raises:
+        RefdetError: a setting or the data cannot be used, or the loss is not finite.
+    """
+    from refdet_training.lightning_cli import fit
+
+    fit(options.settings)

@@ -1,0 +1,88 @@
+"""``refdet-train publish``: fit a bundle's calibration and threshold, measure it, write both in."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from refdet_core.bundle import load_bundle
+from refdet_core.errors import ConfigError
+from refdet_training.commands.evaluate import add_measuring_arguments, print_numbers
+from refdet_training.datasets.index import load_instances
+from refdet_training.evaluation.calibration import FittedCalibration, fit_calibration
+from refdet_training.evaluation.detection_protocol import DetectionProtocol
+from refdet_training.evaluation.evaluate_bundle import EvaluationSettings, evaluate_bundle
+from refdet_training.evaluation.overrides import detector_config
+from refdet_training.evaluation.tables import all_numbers
+from refdet_training.export import publish
+
+HELP = "fit a bundle's calibration and threshold, measure it, and store all that in it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--bundle", type=Path, required=True, help="its folder, to be changed")
+    add_measuring_arguments(parser)
+    parser.add_argument("--split", default="tune", help="held-out videos to fit on (%(default)s)")
+    parser.add_argument("--scores-split", default="val", help="videos to measure on (%(default)s)")
+    parser.add_argument(
+        "--allowed-fpr",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of frames without the object that may be reported (%(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Fit, measure, and write ``bundle.yaml`` when all of it has worked.
+
+    Raises:
+        RefdetError: the bundle, the data or a setting cannot be used.
+    """
+    protocol = DetectionProtocol(references=options.references, frames=options.frames)
+    search = detector_config(options.config)
+    if search.score_threshold >= 0:
+        raise ConfigError("publish fits the threshold; leave score_threshold away.")
+    bundle = load_bundle(options.bundle)
+    instances = load_instances(options.data, options.split, options.source or None)
+    fitted = fit_calibration(bundle, instances, protocol, search, options.allowed_fpr)
+    _say(fitted)
+    settings = EvaluationSettings(
+        bundle=replace(bundle, calibration=fitted.calibration, score_threshold=fitted.threshold),
+        prepared=options.data,
+        split=options.scores_split,
+        sources=tuple(options.source),
+        detection=protocol,
+        tracking=None,
+        search=search,
+        baselines=options.baselines,
+        backbone_weights=options.backbone_weights,
+    )
+    numbers = all_numbers(evaluate_bundle(settings))
+    scores = {
+        "protocol": f"detection, {options.scores_split} split, refdet-train evaluate",
+        "settings": numbers["detection"]["protocol"],
+        "search": numbers["search"],
+        "calibration": {"split": options.split, **fitted.as_dict()},
+        **numbers["detection"]["by_source"],
+    }
+    publish(bundle, fitted.calibration, fitted.threshold, scores)
+    print_numbers(numbers)
+    print(f"published: {bundle.folder}")
+
+
+def _say(fitted: FittedCalibration) -> None:
+    for item in fitted.skipped:
+        print(f"not fitted on: {item.source} {item.video_id} {item.object_id}: {item.reason}")
+    print(
+        f"threshold {fitted.threshold:.3f}, fitted on {fitted.absent_pairs} pairs of an object and "
+        f"a family of videos without it; false-alarm rate there {fitted.tuning_fpr}"
+    )
+    if not fitted.promised:
+        print(
+            "warning: these are too few pairs to promise a false-alarm rate of "
+            f"{fitted.allowed_fpr:g}, so the threshold lies above every frame without the object; "
+            "tune on more videos."
+        )

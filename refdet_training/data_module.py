@@ -1,0 +1,216 @@
+"""Pairs for the trainer, from a folder of prepared data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler
+
+from refdet_core.errors import ConfigError, SourceError
+from refdet_training.datasets.index import load_splits, prepared_sources
+from refdet_training.pairs import (
+    CUTOUTS,
+    Pair,
+    PairConfig,
+    PairDataset,
+    collate,
+    make_sources,
+)
+from refdet_training.pairs.cutouts import list_pictures
+
+_TUNE_SEED = 0
+"""The tuning pairs are the same in every run, so that runs can be compared."""
+
+
+class PairDataModule(LightningDataModule):
+    """Training pairs from the ``train`` split, tuning pairs from the ``tune`` split.
+
+    Args:
+        data_dir: folder of prepared data sets, see :mod:`refdet_training.datasets.index`.
+        pairs: how pairs are drawn.
+        shares: how often each data set is drawn; ``cutouts`` stands for synthetic pairs. None
+            draws from all prepared data sets equally often.
+        loose_boxes: weight of the extents of data sets whose boxes are loose, by name; 0 learns
+            nothing from them but where the object is.
+        cutouts: folder of pictures for the synthetic pairs, one object each.
+        backgrounds: folders of pictures seen from above to paste them on.
+        train_split, tune_split: names of splits.
+        batch_size: pairs of one step on one device.
+        pairs_per_epoch: over all devices; no pair is ever drawn twice, so an epoch is only the
+            time between two validations.
+        tune_pairs: pairs of one validation.
+        workers: processes that draw pairs, for each device.
+        seed: of the training pairs.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        pairs: PairConfig,
+        shares: dict[str, float] | None = None,
+        loose_boxes: dict[str, float] | None = None,
+        cutouts: Path | None = None,
+        backgrounds: list[Path] | None = None,
+        train_split: str = "train",
+        tune_split: str = "tune",
+        batch_size: int = 16,
+        pairs_per_epoch: int = 8000,
+        tune_pairs: int = 512,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in {"batch_size": batch_size, "tune_pairs": tune_pairs}.items():
+            if value < 1:
+                raise ConfigError(f"data.{name} must be at least 1, got {value}.")
+        self.save_hyperparameters(
+            {
+                "data_dir": str(data_dir),
+                "pairs": asdict(pairs),
+                "shares": shares,
+                "loose_boxes": loose_boxes,
+                "cutouts": str(cutouts) if cutouts else None,
+                "backgrounds": [str(folder) for folder in backgrounds or []],
+                "train_split": train_split,
+                "tune_split": tune_split,
+                "batch_size": batch_size,
+                "pairs_per_epoch": pairs_per_epoch,
+                "tune_pairs": tune_pairs,
+                "workers": workers,
+                "seed": seed,
+            }
+        )
+        self._data_dir, self._pairs, self._cutouts = Path(data_dir), pairs, cutouts
+        self._backgrounds = [Path(folder) for folder in backgrounds or []]
+        self._videos: dict[str, int] = {}
+        self._done_batches = 0
+
+    def setup(self, stage: str) -> None:
+        """Read the index and the splits.
+
+        Raises:
+            SourceError: the folder or a data set is missing, or a split is empty.
+        """
+        if not self._data_dir.is_dir():
+            raise SourceError(
+                f"There is no folder {self._data_dir}; give data.data_dir the folder that "
+                "'refdet-train prepare' wrote."
+            )
+        settings = self.hparams
+        shares = settings["shares"] or dict.fromkeys(prepared_sources(self._data_dir), 1.0)
+        if not shares:
+            raise SourceError(
+                f"{self._data_dir} holds no prepared data set; run 'refdet-train prepare' first."
+            )
+        loose = settings["loose_boxes"] or {}
+        backgrounds = [path for folder in self._backgrounds for path in list_pictures(folder)]
+        sources = make_sources(
+            self._data_dir, settings["train_split"], shares, self._cutouts, backgrounds, loose
+        )
+        self._train = PairDataset(
+            sources, self._pairs, settings["pairs_per_epoch"], settings["seed"]
+        )
+        names = [name for name, share in shares.items() if share > 0 and name != CUTOUTS]
+        splits = {name: load_splits(self._data_dir / name) for name in names}
+        self._videos = {name: len(splits[name][settings["train_split"]]) for name in names}
+        tuned = [name for name in names if splits[name].get(settings["tune_split"])]
+        if not tuned:
+            raise SourceError(
+                f"The split '{settings['tune_split']}' of {names} in {self._data_dir} is empty, so "
+                "nothing can tell how good the network is; prepare the data with a tuning split, "
+                "or give data.tune_split another one's name."
+            )
+        self._tune = PairDataset(
+            make_sources(
+                self._data_dir,
+                settings["tune_split"],
+                dict.fromkeys(tuned, 1.0),
+                loose_boxes={name: weight for name, weight in loose.items() if name in tuned},
+            ),
+            self._pairs,
+            settings["tune_pairs"],
+            _TUNE_SEED,
+        )
+
+    def train_dataloader(self) -> DataLoader[Pair]:
+        assert self.trainer is not None
+        batch_size, world = self.hparams["batch_size"], self.trainer.world_size
+        batches = self.hparams["pairs_per_epoch"] // (batch_size * world)
+        if batches < 1:
+            raise ConfigError(
+                f"data.pairs_per_epoch {self.hparams['pairs_per_epoch']} is less than one step "
+                f"of {world} x {batch_size} pairs."
+            )
+        place = (self.trainer.global_rank, world)
+        order = _PairOrder(self._train, batch_size, batches, place, self._done_batches)
+        return self._loader(self._train, sampler=order)
+
+    def val_dataloader(self) -> DataLoader[Pair]:
+        return self._loader(self._tune)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches were drawn, and the training videos by data set."""
+        assert self.trainer is not None
+        return {
+            "batches": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1,
+            "videos": self._videos,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._done_batches = state_dict["batches"]
+
+    def _loader(self, dataset: PairDataset, **options: Any) -> DataLoader[Pair]:
+        workers = self.hparams["workers"]
+        return DataLoader(
+            dataset,
+            self.hparams["batch_size"],
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=_one_thread,
+            persistent_workers=workers > 0,
+            **options,
+        )
+
+
+class _PairOrder(DistributedSampler[int]):
+    """Numbers of the pairs this process draws in one epoch.
+
+    Batch b of a run is made of the same pairs in every run of this seed and total batch size,
+    however often it was resumed and on however many devices. (Lightning would cut any other
+    sampler but a DistributedSampler into shares for the processes a second time.)
+
+    Args:
+        batches: of one epoch and process.
+        place: number of this process, and of all processes.
+        done_batches: of the run before it was resumed.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        batches: int,
+        place: tuple[int, int],
+        done_batches: int,
+    ) -> None:
+        rank, world = place
+        super().__init__(dataset, world, rank, shuffle=False)
+        self._batch_size, self._batches, self._done_batches = batch_size, batches, done_batches
+
+    def __iter__(self) -> Iterator[int]:
+        first = max(self.epoch * self._batches, self._done_batches) * self._batch_size
+        for number in range(first, first + len(self)):
+            yield number * self.num_replicas + self.rank
+
+    def __len__(self) -> int:
+        return self._batches * self._batch_size
+
+
+def _one_thread(worker: int) -> None:
+    """Workers that thread on their own starve the network of cores."""
+    cv2.setNumThreads(0)

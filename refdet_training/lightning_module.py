@@ -1,0 +1,279 @@
+"""The training of one network: losses, optimiser, and measurements on the tuning pairs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import BinaryAUROC
+
+from refdet_core.errors import ConfigError
+from refdet_core.model.heads import HeadOutput
+from refdet_core.model.siamese import Siamese, SiameseConfig
+from refdet_training.checkpoints import start_from
+from refdet_training.losses import LossConfig, identity_loss, siamese_loss
+from refdet_training.optimiser import (
+    freeze_leading_stages,
+    learning_rate_factor,
+    parameter_groups,
+)
+from refdet_training.pairs import PairBatch
+
+QUALITY = "tune/quality"
+"""Mean of ``tune/presence_auroc`` and ``tune/peak_hit``; the best checkpoint has the highest."""
+_LIBRARIES = ("torch", "timm", "lightning", "numpy")
+
+
+class SiameseTraining(LightningModule):
+    """Trains a :class:`Siamese` on pairs.
+
+    Args:
+        network: how it is built.
+        loss: which losses, and their shares.
+        backbone_weights: ``hub`` for timm's pretrained weights, ``none`` for random ones, or a
+            file of a timm state dict (.safetensors or .pth).
+        initial: checkpoint of another run, bundle folder or weights file that the whole network
+            starts from, by name.
+        initial_partial: leave out tensors of ``initial`` that have another shape here, instead of
+            refusing them.
+        lr: peak learning rate of AdamW.
+        backbone_lr_share: the backbone learns this much slower.
+        weight_decay: of AdamW.
+        warmup_steps: steps until the peak is reached; a cosine follows.
+        frozen_blocks: leading backbone stages (with the stem) that keep their weights always.
+        backbone_frozen_steps: steps before the rest of the backbone begins to learn.
+        group_size: frames of a batch that meet each other's templates as absent ones.
+    """
+
+    def __init__(
+        self,
+        network: SiameseConfig,
+        loss: LossConfig,
+        backbone_weights: str = "none",
+        initial: Path | None = None,
+        initial_partial: bool = False,
+        lr: float = 1e-3,
+        backbone_lr_share: float = 0.3,
+        weight_decay: float = 1e-4,
+        warmup_steps: int = 100,
+        frozen_blocks: int = 0,
+        backbone_frozen_steps: int = 0,
+        group_size: int = 8,
+    ) -> None:
+        super().__init__()
+        if group_size < 1:
+            raise ConfigError(f"group_size must be at least 1, got {group_size}.")
+        self.save_hyperparameters(
+            {
+                "network": _plain(asdict(network)),
+                "loss": asdict(loss),
+                "backbone_weights": backbone_weights,
+                "initial": str(initial) if initial else None,
+                "initial_partial": initial_partial,
+                "lr": lr,
+                "backbone_lr_share": backbone_lr_share,
+                "weight_decay": weight_decay,
+                "warmup_steps": warmup_steps,
+                "frozen_blocks": frozen_blocks,
+                "backbone_frozen_steps": backbone_frozen_steps,
+                "group_size": group_size,
+                "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            }
+        )
+        self.network = Siamese(network)
+        self.loss_config = loss
+        if frozen_blocks and backbone_weights == "none" and initial is None:
+            raise ConfigError(
+                f"model.frozen_blocks is {frozen_blocks}, but the backbone starts from random "
+                "weights; give model.backbone_weights or model.initial, or set it to 0."
+            )
+        _load_backbone(self.network, backbone_weights)
+        if initial is not None:
+            rank_zero_info(start_from(self.network, initial, initial_partial))
+        freeze_leading_stages(self.network.backbone, frozen_blocks)
+        self.network.to(memory_format=torch.channels_last)
+        self._presence = BinaryAUROC()
+        self._peak_hits = MeanMetric()
+        self.train()
+
+    def train(self, mode: bool = True) -> SiameseTraining:
+        """Train mode, but the backbone's batch norms keep their statistics (small batches)."""
+        super().train(mode)
+        self.network.backbone.eval()
+        return self
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        settings = self.hparams
+        groups = parameter_groups(self.network, settings["lr"], settings["backbone_lr_share"])
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise ConfigError(
+                "The training has no end; set trainer.max_steps, or trainer.max_epochs."
+            )
+        warmup, frozen = settings["warmup_steps"], settings["backbone_frozen_steps"]
+        optimiser = torch.optim.AdamW(groups, weight_decay=settings["weight_decay"])
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            [
+                lambda step: learning_rate_factor(step, int(total), warmup),
+                lambda step: learning_rate_factor(step, int(total), warmup, frozen),
+            ][: len(groups)],
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_after_backward(self) -> None:
+        # Distributed training fixes which parameters take part once and for all, so a backbone
+        # that waits still gets gradients; they are dropped before the clipping counts them.
+        if self.global_step < self.hparams["backbone_frozen_steps"]:
+            for parameter in self.network.backbone.parameters():
+                parameter.grad = None
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        parts = self._losses(batch, *self.encode(batch))
+        total = parts["total"]
+        if not torch.isfinite(total):
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise ConfigError(
+                f"The loss is {total.item()} at step {self.global_step} with learning rate "
+                f"{rate:.3g}; lower model.lr, or look for broken boxes in the data."
+            )
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()})
+        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        return total
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        features, kernels = self.encode(batch)
+        parts = self._losses(batch, features, kernels)
+        self.log("tune/loss", parts["total"], batch_size=len(features), sync_dist=True)
+        for group, output in self._match(features, kernels):
+            self._measure(batch, group, output)
+
+    def on_validation_epoch_end(self) -> None:
+        auroc, hit = self._presence.compute(), self._peak_hits.compute()
+        values = {"tune/presence_auroc": auroc, "tune/peak_hit": hit, QUALITY: (auroc + hit) / 2}
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+        self._presence.reset()
+        self._peak_hits.reset()
+
+    def encode(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Features ``(B, C, h, w)`` of the frames and one kernel ``(B, C, k, k)`` for each pair,
+        the mean of its template views' kernels."""
+        frames = batch.searches.to(torch.float32, memory_format=torch.channels_last)
+        templates = batch.templates.to(torch.float32, memory_format=torch.channels_last)
+        features = self.network.encode_frame(frames)
+        views = self.network.encode_template(templates)
+        sums = views.new_zeros(len(features), *views.shape[1:]).index_add(0, batch.owners, views)
+        counts = torch.bincount(batch.owners, minlength=len(features))
+        return features, sums / counts[:, None, None, None]
+
+    def _match(self, features: Tensor, kernels: Tensor) -> Iterator[tuple[slice, HeadOutput]]:
+        """Groups of the batch; within one every frame meets every template. In float32."""
+        size = self.hparams["group_size"]
+        for start in range(0, len(features), size):
+            group = slice(start, start + size)
+            output = self.network.match(features[group], kernels[group])
+            yield (
+                group,
+                HeadOutput(output.score.float(), output.deltas.float(), output.presence.float()),
+            )
+
+    def _losses(self, batch: PairBatch, features: Tensor, kernels: Tensor) -> dict[str, Tensor]:
+        """Parts and ``total``, the mean over the batch's groups; identity over the whole batch."""
+        parts: list[dict[str, Tensor]] = [
+            siamese_loss(
+                output,
+                batch.boxes_xyxy[group],
+                batch.present[group],
+                batch.ignore[group, group],
+                self.network.config.stride,
+                self.loss_config,
+                batch.box_weight[group],
+                self.network.config.box_coding,
+            )
+            for group, output in self._match(features, kernels)
+        ]
+        means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        means["identity"] = identity_loss(
+            features.float(),
+            kernels.float(),
+            batch.boxes_xyxy,
+            batch.present,
+            batch.ignore,
+            self.network.config.stride,
+        )
+        means["total"] = means["total"] + self.loss_config.weights.identity * means["identity"]
+        return means
+
+    def _measure(self, batch: PairBatch, group: slice, output: HeadOutput) -> None:
+        """Presence of each frame's own template and of its neighbour's, and the own peaks."""
+        present, boxes = batch.present[group], batch.boxes_xyxy[group]
+        count = len(present)
+        own = torch.arange(count, device=present.device)
+        other = (own + 1) % count
+        known = (own != other) & ~batch.ignore[group, group][own, other]
+        logits = torch.cat([output.presence[own, own], output.presence[own, other][known]])
+        truth = torch.cat([present, torch.zeros_like(present)[known]])
+        self._presence.update(torch.sigmoid(logits), truth.int())
+        hits = peak_hits(output.score[own, own], boxes, self.network.config.stride)
+        if present.any():
+            self._peak_hits.update(hits[present].float())
+
+
+def peak_hits(score: Tensor, boxes_xyxy: Tensor, stride: float) -> Tensor:
+    """Whether each map's highest cell lies on the object: its centre in the box, or in the cell
+    of the box's centre when the object is smaller than a cell.
+
+    Shapes: ``score (B, h, w)``, ``boxes_xyxy (B, 4)`` network pixels, result ``(B,)`` bool.
+    """
+    peak = score.flatten(1).argmax(dim=1)
+    width = score.shape[2]
+    cells = torch.stack([peak % width, peak // width], dim=1)
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    reach = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2).clamp(min=stride / 2)
+    return (((cells + 0.5) * stride - centres).abs() <= reach).all(dim=1)
+
+
+def _load_backbone(network: Siamese, weights: str) -> None:
+    name = network.config.backbone
+    if weights == "none":
+        return
+    if weights == "hub":
+        try:
+            pretrained = Siamese(network.config, pretrained=True).backbone
+        # timm and the hub's client raise errors of many unrelated types.
+        except Exception as error:
+            raise ConfigError(
+                f"The weights of '{name}' cannot be had from timm's hub "
+                f"({type(error).__name__}: {str(error).splitlines()[0]}). Set "
+                "model.backbone_weights to a file of a timm state dict, or to none."
+            ) from error
+        network.backbone.load_state_dict(pretrained.state_dict())
+        return
+    path = Path(weights)
+    if not path.is_file():
+        raise ConfigError(
+            f"model.backbone_weights is '{weights}', but there is no such file; give hub, none, or "
+            "a .safetensors or .pth file."
+        )
+    try:
+        network.backbone.load_weights(path)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} does not fit the backbone '{name}' (another architecture or another number "
+            f"of channels?): {reason[:300]}"
+        ) from error
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in config.items()}
