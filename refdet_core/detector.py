@@ -25,6 +25,7 @@ from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
 from refdet_core.search import make_search_plan
+from refdet_core.search.tiles import AUTOMATIC_SCALE
 from refdet_core.templates import (
     POOLINGS,
     Template,
@@ -46,6 +47,8 @@ class DetectorConfig:
         search: ``tiles`` or ``full_frame``.
         tile_width, tile_height: largest tile in frame pixels (search ``tiles``).
         tile_overlap: least overlap of neighbouring tiles in frame pixels.
+        tile_scale: network pixels per frame pixel in a tile, 0.25 to 4; 0 takes
+            :func:`refdet_core.search.tiles.automatic_scale`.
         score_threshold: least probability of a reported detection; negative takes the one the
             bundle publishes.
         max_detections: most detections per template and frame.
@@ -57,6 +60,7 @@ class DetectorConfig:
     tile_width: int = 1280
     tile_height: int = 736
     tile_overlap: int = 128
+    tile_scale: float = AUTOMATIC_SCALE
     score_threshold: float = -1.0
     max_detections: int = 1
     nms_iou: float = 0.3
@@ -77,6 +81,10 @@ class DetectorConfig:
             raise ConfigError(
                 "tile_overlap must be at least 0 and less than the tile's shorter side, got "
                 f"{self.tile_overlap}."
+            )
+        if self.tile_scale != AUTOMATIC_SCALE and not 0.25 <= self.tile_scale <= 4:
+            raise ConfigError(
+                f"tile_scale must be 0 (automatic) or within 0.25 and 4, got {self.tile_scale}."
             )
         if self.reference_pooling not in POOLINGS:
             raise ConfigError(

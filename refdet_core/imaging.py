@@ -98,8 +98,9 @@ def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
 def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     """Cut, pad and resample one crop; ``(out_height, out_width, 3)`` uint8 BGR.
 
-    Shrinking averages over the source area, enlarging interpolates linearly. A crop inside the
-    frame at scale 1 is a view, not a copy.
+    Shrinking averages over the source area, enlarging interpolates linearly, and so does
+    shrinking to no less than two thirds, where it skips no pixel and averaging takes ten times
+    as long. A crop inside the frame at scale 1 is a view, not a copy.
     """
     height, width = image_bgr.shape[:2]
     x1, y1 = max(crop.x, 0), max(crop.y, 0)
@@ -116,7 +117,7 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     left, top = min(left, crop.out_width - 1), min(top, crop.out_height - 1)
     inner = (right - left, bottom - top)
     if piece.shape[1::-1] != inner:
-        shrinks = inner[0] < piece.shape[1] and inner[1] < piece.shape[0]
+        shrinks = inner[0] * 3 < piece.shape[1] * 2 and inner[1] * 3 < piece.shape[0] * 2
         piece = cv2.resize(
             piece, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )

@@ -123,6 +123,14 @@ class Settings:
         low=0,
         high=16384,
     )
+    tile_scale: float = option(
+        _CORE.tile_scale,
+        "Network pixels per frame pixel in a tile, 0.25 to 4. 0: 1 up to 0.66 megapixels, then "
+        "falling to 0.85.",
+        running=True,
+        low=0.0,
+        high=4.0,
+    )
     score_threshold: float = option(
         _CORE.score_threshold,
         "Least probability of a reported detection; negative takes the model's own.",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {
     "full_frame": lambda bundle, config: FullFrame(bundle.frame_size),
     "tiles": lambda bundle, config: Tiles(
-        (config.tile_width, config.tile_height), config.tile_overlap, bundle.frame_multiple
+        (config.tile_width, config.tile_height),
+        config.tile_overlap,
+        bundle.frame_multiple,
+        config.tile_scale,
     ),
 }
 _NOT_YET = ("track", "auto")

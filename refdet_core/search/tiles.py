@@ -1,7 +1,8 @@
-"""Native-resolution overlapping tiles: every pixel of the frame reaches the network unshrunk."""
+"""Overlapping tiles at or near native resolution: small objects reach the network unshrunk."""
 
 from __future__ import annotations
 
+import math
 from typing import List, Tuple
 
 import numpy as np
@@ -9,9 +10,22 @@ import numpy as np
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchPlan
 
+AUTOMATIC_SCALE = 0.0
+_UNSHRUNK_PX = 660000
+_LEAST_SCALE = 0.85
+
+
+def automatic_scale(frame_size: Tuple[int, int]) -> float:
+    """Network pixels per frame pixel: 1 up to 0.66 megapixels, then falling to 0.85.
+
+    At 0.85 a 1280x720 frame costs 28 % less and is searched as well as at 1 (see
+    ``docs/experiments.md``); smaller frames lose their smallest objects.
+    """
+    return max(_LEAST_SCALE, min(1.0, math.sqrt(_UNSHRUNK_PX / (frame_size[0] * frame_size[1]))))
+
 
 class Tiles(SearchPlan):
-    """Covers the frame with equal tiles at scale 1, batched through the network.
+    """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
     multiple. Larger frames get tiles spread evenly, overlapping by at least ``overlap``.
@@ -20,18 +34,24 @@ class Tiles(SearchPlan):
         tile_size: largest ``(width, height)`` of a tile in frame pixels.
         overlap: least overlap of neighbours in frame pixels; at least the size of the largest
             object that must be seen whole.
-        multiple: tile sides are multiples of this.
+        multiple: tile sides in network pixels are multiples of this.
+        scale: network pixels per frame pixel; :data:`AUTOMATIC_SCALE` takes
+            :func:`automatic_scale`.
     """
 
-    def __init__(self, tile_size: Tuple[int, int], overlap: int, multiple: int) -> None:
+    def __init__(
+        self, tile_size: Tuple[int, int], overlap: int, multiple: int, scale: float = 1.0
+    ) -> None:
         self._tile_size = tile_size
         self._overlap = overlap
         self._multiple = multiple
+        self._scale = scale
 
     def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
-        width, columns = self._axis(frame_size[0], self._tile_size[0])
-        height, rows = self._axis(frame_size[1], self._tile_size[1])
-        return [Crop(x, y, width, height, width, height) for y in rows for x in columns]
+        scale = automatic_scale(frame_size) if self._scale == AUTOMATIC_SCALE else self._scale
+        width, out_width, columns = self._axis(frame_size[0], self._tile_size[0], scale)
+        height, out_height, rows = self._axis(frame_size[1], self._tile_size[1], scale)
+        return [Crop(x, y, width, height, out_width, out_height) for y in rows for x in columns]
 
     def owned(self, crops: List[Crop], index: int, centres: np.ndarray) -> np.ndarray:
         """A tile reports what no other tile sees clearly more of (by an eighth of the overlap)."""
@@ -44,15 +64,17 @@ class Tiles(SearchPlan):
         depths = np.stack([_depth(crop, outline, centres) for crop in crops])
         return np.asarray(depths[index] >= depths.max(axis=0) - self._overlap / 8)
 
-    def _axis(self, length: int, largest: int) -> Tuple[int, List[int]]:
-        """Tile side and start positions along one axis."""
-        rounded = -(-length // self._multiple) * self._multiple
-        side = min(rounded, largest // self._multiple * self._multiple)
+    def _axis(self, length: int, largest: int, scale: float) -> Tuple[int, int, List[int]]:
+        """Along one axis: a tile's side in frame and in network pixels, and where tiles start."""
+        rounded = math.ceil(length * scale / self._multiple) * self._multiple
+        fitting = max(1, int(largest * scale) // self._multiple) * self._multiple
+        out_side = min(rounded, fitting)
+        side = round(out_side / scale)
         if side >= length:
-            return side, [0]
+            return side, out_side, [0]
         step = max(1, side - self._overlap)
         count = -(-(length - side) // step) + 1
-        return side, [round(i * (length - side) / (count - 1)) for i in range(count)]
+        return side, out_side, [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
 def _depth(crop: Crop, outline: Tuple[int, int, int, int], centres: np.ndarray) -> np.ndarray:

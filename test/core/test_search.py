@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refdet_core.search.full_frame import FullFrame
-from refdet_core.search.tiles import Tiles
+from refdet_core.search.tiles import Tiles, automatic_scale
 
 FRAMES = [(1, 1), (64, 48), (640, 480), (1280, 720), (1281, 737), (3840, 2160), (7680, 4320)]
 
@@ -21,6 +21,34 @@ def test_tiles_cover_every_pixel_at_scale_one(frame: tuple[int, int]) -> None:
         assert crop.width <= 640 and crop.height <= 384
         covered[max(crop.y, 0) : crop.y + crop.height, max(crop.x, 0) : crop.x + crop.width] = True
     assert covered.all()
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("scale", [0.25, 0.85, 1.37, 4.0, 0.0])
+def test_scaled_tiles_cover_every_pixel_at_their_scale(frame, scale: float) -> None:
+    expected = automatic_scale(frame) if scale == 0 else scale
+    covered = np.zeros((frame[1], frame[0]), bool)
+    for crop in Tiles((640, 384), 128, 32, scale).crops(frame):
+        assert crop.out_width % 32 == 0 and crop.out_height % 32 == 0
+        # whole frame pixels, so the scale is met to half a pixel
+        assert crop.width == pytest.approx(crop.out_width / expected, abs=0.5)
+        assert crop.height == pytest.approx(crop.out_height / expected, abs=0.5)
+        covered[max(crop.y, 0) : crop.y + crop.height, max(crop.x, 0) : crop.x + crop.width] = True
+    assert covered.all()
+
+
+@pytest.mark.parametrize(
+    ("frame", "scale"),
+    [
+        ((1, 1), 1.0),
+        ((640, 512), 1.0),
+        ((1024, 576), 1.0),
+        ((1280, 720), 0.85),
+        ((3840, 2160), 0.85),
+    ],
+)
+def test_the_automatic_scale_leaves_small_frames_alone(frame, scale: float) -> None:
+    assert automatic_scale(frame) == pytest.approx(scale, abs=0.005)
 
 
 @given(width=st.integers(1, 5000), tile=st.integers(64, 1300), overlap=st.integers(0, 63))
