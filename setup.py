@@ -40,7 +40,7 @@ setup(
     package_data={
         "refdet_core": ["py.typed", "bundles/**/*", "bundles/*"],
         "refdet_ros": ["py.typed", "demo/**/*", "demo/*"],
-        "refdet_training": ["py.typed", "recipes/*.yaml"],
+        "refdet_training": ["py.typed", "recipes/*.yaml", "evaluation/*.j2"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

@@ -1,0 +1,1 @@
+"""How good a bundle is: protocols, numbers, calibration and reports."""

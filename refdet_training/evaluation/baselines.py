@@ -1,0 +1,102 @@
+"""What a trained bundle must beat: its untrained backbone, and template matching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refdet_core.imaging import Crop, extract, to_blob
+from refdet_core.model.backbones import Backbone
+from refdet_core.model.matchers import unit
+from refdet_core.templates import check_reference
+from refdet_core.types import BoxXYXY, Reference
+from refdet_training.evaluation.detection_protocol import Finder
+
+_SCALES = (0.75, 1.0, 1.33)
+
+
+class UntrainedBackbone(Finder):
+    """Zero-shot: the pretrained backbone's features, each reference's box as kernel at several
+    scales, cosine correlation over the native frame; the peak takes the reference's box size.
+    """
+
+    def __init__(self, name: str, weights: Path, stride: int = 8) -> None:
+        self._backbone = Backbone(name, (stride,)).eval()
+        self._backbone.load_weights(weights)
+        self._stride = stride
+
+    def look_for(self, references: Sequence[Reference]) -> None:
+        self._kernels: list[tuple[Tensor, float, float]] = []
+        for scale in _SCALES:
+            for reference in references:
+                x1, y1, x2, y2 = check_reference(reference)
+                width, height = (x2 - x1) * scale, (y2 - y1) * scale
+                cells = [max(1, round(side / self._stride)) | 1 for side in (height, width)]
+                rows, columns = (count + 8 for count in cells)
+                crop = Crop(
+                    int((x1 + x2) / 2 - columns * self._stride / scale / 2),
+                    int((y1 + y2) / 2 - rows * self._stride / scale / 2),
+                    max(1, int(columns * self._stride / scale)),
+                    max(1, int(rows * self._stride / scale)),
+                    columns * self._stride,
+                    rows * self._stride,
+                )
+                features = self._features(extract(reference.image_bgr, crop))
+                kernel = features[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+                self._kernels.append((kernel, width, height))
+
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+        height, width = frame_bgr.shape[:2]
+        width, height = -(-width // 32) * 32, -(-height // 32) * 32
+        crop = Crop(0, 0, width, height, width, height)
+        features = self._features(extract(frame_bgr, crop))
+        best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
+        for kernel, box_width, box_height in self._kernels:
+            pad = (kernel.shape[2] // 2, kernel.shape[3] // 2)
+            response = F.conv2d(features, kernel, padding=pad)[0, 0] / (
+                kernel.shape[2] * kernel.shape[3]
+            )
+            peak = float(response.max())
+            if peak > best[1]:
+                row, column = divmod(int(response.argmax()), response.shape[1])
+                x, y = (column + 0.5) * self._stride, (row + 0.5) * self._stride
+                best = (
+                    (x - box_width / 2, y - box_height / 2, x + box_width / 2, y + box_height / 2),
+                    peak,
+                )
+        return best[0], float(np.clip(best[1], 0, 1))
+
+    @torch.no_grad()
+    def _features(self, image_bgr: np.ndarray) -> Tensor:
+        return unit(self._backbone(torch.from_numpy(to_blob([image_bgr])))[0])
+
+
+class MatchTemplate(Finder):
+    """``cv2.matchTemplate`` (normalised correlation) of the first reference at several scales."""
+
+    def look_for(self, references: Sequence[Reference]) -> None:
+        x1, y1, x2, y2 = (round(value) for value in check_reference(references[0]))
+        photo = references[0].image_bgr[y1:y2, x1:x2]
+        self._templates = [
+            cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            for scale in _SCALES
+            if min(photo.shape[:2]) * scale >= 4
+        ]
+
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+        best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
+        for template in self._templates:
+            height, width = template.shape[:2]
+            if height > frame_bgr.shape[0] or width > frame_bgr.shape[1]:
+                continue
+            response = cv2.matchTemplate(frame_bgr, template, cv2.TM_CCOEFF_NORMED)
+            _, peak, _, (x, y) = cv2.minMaxLoc(response)
+            if peak > best[1]:
+                best = ((float(x), float(y), float(x + width), float(y + height)), float(peak))
+        return best[0], float(np.clip(best[1], 0, 1))

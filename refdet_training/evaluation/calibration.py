@@ -1,0 +1,157 @@
+"""Fits a bundle's calibration and threshold on held-out video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from refdet_core.bundle import Bundle
+from refdet_core.calibration import Calibration, logit
+from refdet_core.detector import DetectorConfig
+from refdet_core.errors import ConfigError, SourceError
+from refdet_training.datasets.instance import Instance
+from refdet_training.evaluation.detection_numbers import LOOSE_IOU
+from refdet_training.evaluation.detection_protocol import (
+    DetectionProtocol,
+    Skipped,
+    long_enough,
+)
+from refdet_training.evaluation.held_out import RawOutcome, raw_outcomes
+from refdet_training.evaluation.threshold import (
+    AbsentPair,
+    can_promise,
+    choose_threshold,
+    false_alarm_rates,
+)
+
+
+@dataclass(frozen=True)
+class FittedCalibration:
+    """What is published, and on what it was fitted.
+
+    Attributes:
+        calibration: raw outputs to probability.
+        threshold: on that probability.
+        frames: looked at, each by every object of other families.
+        absent_pairs: of one object and one family of videos without it.
+        allowed_fpr: what the threshold was chosen for.
+        promised: there were enough pairs for that.
+        tuning_fpr: the rate on the very pairs, by source.
+        skipped: what could not be used.
+    """
+
+    calibration: Calibration
+    threshold: float
+    frames: int
+    absent_pairs: int
+    allowed_fpr: float
+    promised: bool
+    tuning_fpr: dict[str, float]
+    skipped: tuple[Skipped, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for ``bundle.yaml``, without what the bundle holds elsewhere."""
+        values = asdict(self)
+        return {key: values[key] for key in ("frames", "absent_pairs", "allowed_fpr", "tuning_fpr")}
+
+
+def fit_calibration(
+    bundle: Bundle,
+    instances: Sequence[Instance],
+    protocol: DetectionProtocol,
+    search: DetectorConfig,
+    allowed_fpr: float = 0.05,
+) -> FittedCalibration:
+    """Calibration (:func:`fit_probability`) and threshold
+    (:func:`~refdet_training.evaluation.threshold.choose_threshold`) of held-out instances.
+
+    Raises:
+        ConfigError: ``allowed_fpr`` is not between 0 and 1.
+        SourceError: the instances do not suffice: too short, always or never found, or no source
+            with two families, so that no frame is without the object.
+    """
+    if not 0 < allowed_fpr < 1:
+        raise ConfigError(f"allowed_fpr must lie between 0 and 1, got {allowed_fpr}.")
+    kept, too_short = long_enough(instances, protocol)
+    outcomes, unusable = raw_outcomes(bundle, kept, protocol, search)
+    if all(item.outcome.present for item in outcomes):
+        raise SourceError(
+            "The held-out videos have no frame without the object. Name data sets with videos of "
+            "at least two families, or another split."
+        )
+    calibration = fit_probability(outcomes, protocol)
+    pairs = absent_pairs(outcomes, calibration)
+    threshold = choose_threshold(pairs, allowed_fpr)
+    return FittedCalibration(
+        calibration=calibration,
+        threshold=threshold,
+        frames=len({item.outcome.picture for item in outcomes}),
+        absent_pairs=len(pairs),
+        allowed_fpr=allowed_fpr,
+        promised=can_promise(pairs, allowed_fpr),
+        tuning_fpr=dict(false_alarm_rates(pairs, threshold)),
+        skipped=(*too_short, *unusable),
+    )
+
+
+def fit_probability(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol) -> Calibration:
+    """Logistic regression (Platt 1999) of "the best answer is right" on the raw outputs.
+
+    Every source weighs the same, and within one the objects' own videos and those of other families
+    weigh as they are mixed in the detection protocol: a probability depends on how often the object
+    is there at all. A presence output that would lower the probability as it grows is left out;
+    such a fit is chance. Two or three numbers are all that some dozen videos can fix, so nothing
+    more flexible (isotonic regression) is offered.
+
+    Raises:
+        SourceError: the answers are all right or all wrong.
+    """
+    right = np.array([item.outcome.iou >= LOOSE_IOU for item in outcomes])
+    if right.all() or not right.any():
+        raise SourceError(
+            f"All {len(outcomes)} answers on the held-out videos are "
+            f"{'right' if right.all() else 'wrong'}; a calibration needs both. Give more videos"
+            f"{'.' if right.all() else ', or a bundle that was trained.'}"
+        )
+    raw = np.array([(item.outcome.score, item.presence) for item in outcomes])
+    features, weights = logit(raw), _weights(outcomes, protocol)
+    regression = LogisticRegression(C=1.0).fit(features, right, sample_weight=weights)
+    score_weight, presence_weight = regression.coef_[0]
+    if presence_weight < 0:
+        regression.fit(features[:, :1], right, sample_weight=weights)
+        score_weight, presence_weight = regression.coef_[0, 0], 0.0
+    return Calibration(
+        round(float(score_weight), 4),
+        round(float(presence_weight), 4),
+        round(float(regression.intercept_[0]), 4),
+    )
+
+
+def absent_pairs(outcomes: Sequence[RawOutcome], calibration: Calibration) -> list[AbsentPair]:
+    """Probabilities in frames without the object, by family of the object and of the video."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for item in outcomes:
+        if not item.outcome.present:
+            key = (item.outcome.source, item.object_family, item.shown_family)
+            raw = np.array([item.outcome.score]), np.array([item.presence])
+            found.setdefault(key, []).append(float(calibration(*raw)[0]))
+    return [AbsentPair(source, tuple(scores)) for (source, _, _), scores in found.items()]
+
+
+def _weights(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol) -> np.ndarray:
+    """One weight per outcome, 1 on average."""
+    groups = [(item.outcome.source, _is_own_video(item)) for item in outcomes]
+    own_share = protocol.frames / (protocol.frames + protocol.absent)
+    weights = np.zeros(len(outcomes))
+    for group in dict.fromkeys(groups):
+        inside = np.array([item == group for item in groups])
+        weights[inside] = (own_share if group[1] else 1 - own_share) / inside.sum()
+    return np.asarray(weights * (len(weights) / weights.sum()))
+
+
+def _is_own_video(item: RawOutcome) -> bool:
+    return item.outcome.video_id == item.outcome.object_video

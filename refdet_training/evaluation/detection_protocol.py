@@ -1,0 +1,268 @@
+"""The detection protocol: references from a video's earliest frames, every later frame on its own,
+frames of other videos mixed in as absent ones.
+
+Any :class:`Finder` can be measured: the detector of a bundle, or the untrained baselines.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from refdet_core.errors import BadReferenceError, ConfigError, SourceError
+from refdet_core.metrics import box_iou
+from refdet_core.templates import MAX_REFERENCES
+from refdet_core.types import BoxXYXY, Reference
+from refdet_training.datasets.instance import FrameRef, Instance
+
+Item = TypeVar("Item")
+
+
+class Finder(ABC):
+    """Something that is shown references and then finds the object in frames."""
+
+    @abstractmethod
+    def look_for(self, references: Sequence[Reference]) -> None:
+        """Take 1-5 references of a new object; forget the one before."""
+
+    @abstractmethod
+    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+        """The best box in frame pixels and how sure the finder is, in [0, 1]."""
+
+    def close(self) -> None:  # noqa: B027 - most finders hold nothing that must be released
+        """Release what the finder holds."""
+
+
+@dataclass(frozen=True)
+class DetectionProtocol:
+    """How frames are chosen.
+
+    Attributes:
+        references: photos per object, spread over the first ``reference_share`` of its frames.
+        reference_share: of the frames that show the object.
+        frames: later frames looked at per object, evenly spread; those without the object count as
+            absent frames.
+        absent: frames of other families' videos per object, of the same source.
+        min_present: objects seen in fewer frames are left out.
+    """
+
+    references: int = 3
+    reference_share: float = 0.1
+    frames: int = 30
+    absent: int = 20
+    min_present: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.references <= MAX_REFERENCES:
+            raise ConfigError(
+                f"The protocol takes 1 to {MAX_REFERENCES} references, got {self.references}."
+            )
+        if self.frames < 1 or self.absent < 0:
+            raise ConfigError(
+                "The protocol needs at least 1 frame per object and no negative number of absent "
+                f"ones, got {self.frames} and {self.absent}."
+            )
+        if self.min_present <= self.references:
+            raise ConfigError(
+                f"min_present ({self.min_present}) must be larger than references "
+                f"({self.references}): some frame must be left to look at."
+            )
+
+
+@dataclass(frozen=True)
+class Look:
+    """One frame to look at for an object: of its own video, or of another (``shown``)."""
+
+    wanted: Instance
+    shown: Instance
+    frame: int
+
+    @property
+    def truth_xyxy(self) -> BoxXYXY | None:
+        """Where the wanted object is; None: not in this frame."""
+        return self.wanted.boxes_xyxy.get(self.frame) if self.shown is self.wanted else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One looked-at frame: what the finder said and what is true.
+
+    Attributes:
+        source, object_video, object_id: the wanted object.
+        video_id, frame, picture: the frame that was looked at.
+        score: how sure the finder is of ``box_xyxy``, its best answer.
+        truth_xyxy: where the object is; None: not in this frame.
+    """
+
+    source: str
+    object_video: str
+    object_id: str
+    video_id: str
+    frame: int
+    picture: FrameRef
+    score: float
+    box_xyxy: BoxXYXY
+    truth_xyxy: BoxXYXY | None
+
+    @property
+    def present(self) -> bool:
+        return self.truth_xyxy is not None
+
+    @property
+    def iou(self) -> float:
+        """Overlap of answer and truth; 0 where the object is absent."""
+        return box_iou(self.box_xyxy, self.truth_xyxy) if self.truth_xyxy is not None else 0.0
+
+    @property
+    def centre_hit(self) -> bool:
+        """The answer's centre lies in the true box."""
+        return self.truth_xyxy is not None and hits_centre(self.box_xyxy, self.truth_xyxy)
+
+    @property
+    def object_px(self) -> float:
+        """The object's size, see :func:`mean_side`; 0 where it is absent."""
+        return mean_side(self.truth_xyxy) if self.truth_xyxy is not None else 0.0
+
+
+def hits_centre(box_xyxy: BoxXYXY, truth_xyxy: BoxXYXY) -> bool:
+    """Whether the answer's centre lies in the true box."""
+    x1, y1, x2, y2 = truth_xyxy
+    x, y = (box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2
+    return x1 <= x <= x2 and y1 <= y <= y2
+
+
+def mean_side(box_xyxy: BoxXYXY) -> float:
+    """Square root of a box's area, pixels."""
+    x1, y1, x2, y2 = box_xyxy
+    return float(np.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1)))
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An object, or one frame of it, that could not be measured, and why."""
+
+    source: str
+    video_id: str
+    object_id: str
+    reason: str
+
+
+def long_enough(
+    instances: Iterable[Instance], protocol: DetectionProtocol
+) -> tuple[list[Instance], list[Skipped]]:
+    """The objects the protocol measures, and those seen in too few frames for it."""
+    kept, skipped = [], []
+    for item in instances:
+        count = len(item.present)
+        if count >= protocol.min_present:
+            kept.append(item)
+        else:
+            reason = f"seen in {count} frames, the protocol asks for {protocol.min_present}"
+            skipped.append(Skipped(item.source, item.video_id, item.object_id, reason))
+    return kept, skipped
+
+
+def reference_frames(instance: Instance, protocol: DetectionProtocol) -> list[int]:
+    """Numbers of the frames that serve as references, ascending."""
+    present = instance.present
+    early = max(protocol.references, int(len(present) * protocol.reference_share))
+    return [present[i] for i in np.linspace(0, early - 1, protocol.references).astype(int)]
+
+
+def read_references(instance: Instance, protocol: DetectionProtocol) -> list[Reference]:
+    """The reference photos with the object's boxes."""
+    numbers = reference_frames(instance, protocol)
+    return [Reference(instance.read(number), instance.boxes_xyxy[number]) for number in numbers]
+
+
+def own_looks(instance: Instance, protocol: DetectionProtocol) -> list[Look]:
+    """Frames after the references in the object's own video."""
+    last = reference_frames(instance, protocol)[-1]
+    later = sorted(number for number in instance.frames if number > last)
+    return [Look(instance, instance, number) for number in spread(later, protocol.frames)]
+
+
+def absent_looks(
+    instance: Instance, instances: Sequence[Instance], protocol: DetectionProtocol
+) -> list[Look]:
+    """Frames of other families' videos in the same source."""
+    pool = [
+        Look(instance, item, number)
+        for item in instances
+        if cannot_show(instance, item) and item.source == instance.source
+        for number in spread(item.present, protocol.absent)
+    ]
+    return spread(pool, protocol.absent)
+
+
+def cannot_show(wanted: Instance, other: Instance) -> bool:
+    """Whether no frame of ``other`` can show the wanted object."""
+    same_video = (wanted.source, wanted.video_id) == (other.source, other.video_id)
+    return not same_video and (wanted.source, wanted.family) != (other.source, other.family)
+
+
+def run_protocol(
+    finder: Finder, instances: Sequence[Instance], protocol: DetectionProtocol, label: str = ""
+) -> tuple[list[Outcome], list[Skipped]]:
+    """Look for every instance in its own later frames and in frames of other families.
+
+    Args:
+        finder: what is measured.
+        instances: long enough ones, see :func:`long_enough`.
+        protocol: how frames are chosen.
+        label: of the progress bar.
+
+    Returns:
+        The outcomes, and what could not be measured: objects whose references the finder refuses,
+        damaged frames.
+    """
+    outcomes: list[Outcome] = []
+    skipped: list[Skipped] = []
+    for instance in tqdm(instances, desc=label, unit="object", leave=False):
+        try:
+            finder.look_for(read_references(instance, protocol))
+        except (BadReferenceError, SourceError) as error:
+            skipped.append(_skip(instance, error))
+            continue
+        looks = own_looks(instance, protocol) + absent_looks(instance, instances, protocol)
+        for look in looks:
+            try:
+                frame_bgr = look.shown.read(look.frame)
+            except SourceError as error:
+                skipped.append(_skip(instance, error))
+                continue
+            box_xyxy, score = finder.find(frame_bgr)
+            outcomes.append(outcome_of(look, box_xyxy, score))
+    return outcomes, skipped
+
+
+def outcome_of(look: Look, box_xyxy: BoxXYXY, score: float) -> Outcome:
+    """What a finder's answer to one look came to."""
+    wanted, shown = look.wanted, look.shown
+    return Outcome(
+        source=wanted.source,
+        object_video=wanted.video_id,
+        object_id=wanted.object_id,
+        video_id=shown.video_id,
+        frame=look.frame,
+        picture=shown.frames[look.frame],
+        score=score,
+        box_xyxy=box_xyxy,
+        truth_xyxy=look.truth_xyxy,
+    )
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most ``count`` items, evenly spread from the first to the last."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def _skip(instance: Instance, error: Exception) -> Skipped:
+    return Skipped(instance.source, instance.video_id, instance.object_id, str(error))

@@ -1,0 +1,169 @@
+"""What a bundle's network says of held-out video before calibration: many objects at once.
+
+Each object's references become one template of the same detector, so a frame is encoded once
+however many objects are looked for in it, and every frame serves as an absent frame for all
+objects of its source's other families: hundreds of absent frames per object out of a few videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from tqdm import tqdm
+
+from refdet_core.backends import open_backend
+from refdet_core.bundle import Bundle
+from refdet_core.calibration import Calibration
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.errors import BadReferenceError, SourceError
+from refdet_core.types import BoxXYXY
+from refdet_training.datasets.instance import Instance
+from refdet_training.evaluation.detection_protocol import (
+    DetectionProtocol,
+    Look,
+    Outcome,
+    Skipped,
+    cannot_show,
+    outcome_of,
+    own_looks,
+    read_references,
+)
+from refdet_training.evaluation.finders import NOTHING
+
+_TEMPLATES_AT_ONCE = 24
+"""The score maps of more would take too much memory at once."""
+
+
+@dataclass(frozen=True)
+class RawOutcome:
+    """One object in one frame, before calibration.
+
+    Attributes:
+        object_family, shown_family: of the wanted object and of the video that was looked at.
+        outcome: its ``score`` is the raw one of the strongest candidate.
+        presence: the network's raw presence output there.
+    """
+
+    object_family: str
+    shown_family: str
+    outcome: Outcome
+    presence: float
+
+
+@dataclass(frozen=True)
+class _Recorder(Calibration):
+    """Passes raw scores on, and keeps the strongest candidate's presence of each template."""
+
+    presence: list[float] = field(default_factory=list)
+
+    def __call__(self, score: np.ndarray, presence: np.ndarray) -> np.ndarray:
+        self.presence.append(float(presence[int(np.argmax(score))]) if len(score) else 0.0)
+        return score
+
+
+def raw_outcomes(
+    bundle: Bundle,
+    instances: Sequence[Instance],
+    protocol: DetectionProtocol,
+    search: DetectorConfig,
+) -> tuple[list[RawOutcome], list[Skipped]]:
+    """Look for every object in its own later frames and in those of its source's other families.
+
+    Args:
+        bundle: its calibration and threshold are not used.
+        instances: long enough ones of any number of sources.
+        protocol: ``references`` and ``frames`` of it are used.
+        search: how to search; threshold and number of detections do not matter.
+    """
+    recorder = _Recorder()
+    settings = replace(search, score_threshold=0.0, max_detections=1)
+    found: list[RawOutcome] = []
+    skipped: list[Skipped] = []
+    raw_bundle = replace(bundle, calibration=recorder)
+    with Detector(raw_bundle, open_backend("auto", bundle), settings) as detector:
+        for source in dict.fromkeys(item.source for item in instances):
+            chosen = [item for item in instances if item.source == source]
+            for first in range(0, len(chosen), _TEMPLATES_AT_ONCE):
+                some = chosen[first : first + _TEMPLATES_AT_ONCE]
+                wanted, refused = _set_templates(detector, some, protocol)
+                skipped.extend(refused)
+                if not wanted:
+                    continue
+                for shown in tqdm(chosen, desc=f"{source}: held-out video", leave=False):
+                    outcomes, damaged = _look_at(detector, recorder, wanted, shown, protocol)
+                    found.extend(outcomes)
+                    skipped.extend(damaged)
+                detector.clear_template()
+    return found, list(dict.fromkeys(skipped))
+
+
+def _look_at(
+    detector: Detector,
+    recorder: _Recorder,
+    wanted: Mapping[str, Instance],
+    shown: Instance,
+    protocol: DetectionProtocol,
+) -> tuple[list[RawOutcome], list[Skipped]]:
+    """Look in the later frames of one video for all objects that it shows or cannot show."""
+    asked = {
+        name: item for name, item in wanted.items() if item is shown or cannot_show(item, shown)
+    }
+    found: list[RawOutcome] = []
+    skipped: list[Skipped] = []
+    for number in (look.frame for look in own_looks(shown, protocol) if asked):
+        try:
+            frame_bgr = shown.read(number)
+        except SourceError as error:
+            skipped.append(_skip(shown, error))
+            continue
+        answers = _answers(detector, recorder, frame_bgr)
+        found.extend(
+            _record(Look(item, shown, number), *answers[name]) for name, item in asked.items()
+        )
+    return found, skipped
+
+
+def _set_templates(
+    detector: Detector, instances: Sequence[Instance], protocol: DetectionProtocol
+) -> tuple[dict[str, Instance], list[Skipped]]:
+    """One template per object; the objects by template id, and those that cannot be used."""
+    wanted: dict[str, Instance] = {}
+    skipped: list[Skipped] = []
+    for item in instances:
+        name = f"{item.video_id}/{item.object_id}"
+        try:
+            detector.set_template(read_references(item, protocol), name)
+            wanted[name] = item
+        except (BadReferenceError, SourceError) as error:
+            skipped.append(_skip(item, error))
+    return wanted, skipped
+
+
+def _answers(
+    detector: Detector, recorder: _Recorder, frame_bgr: np.ndarray
+) -> dict[str, tuple[tuple[BoxXYXY, float], float]]:
+    """By template id the best box with its raw score, and the raw presence there."""
+    recorder.presence.clear()
+    result = detector.detect(frame_bgr)
+    best = {item.template_id: (item.bbox_xyxy, item.score) for item in result.detections}
+    # The detector calibrates one template after the other, in the bank's order.
+    names = detector.bank.templates
+    return {
+        name: (best.get(name, NOTHING), presence)
+        for name, presence in zip(names, recorder.presence, strict=True)
+    }
+
+
+def _record(look: Look, answer: tuple[BoxXYXY, float], presence: float) -> RawOutcome:
+    return RawOutcome(
+        look.wanted.family,
+        look.shown.family,
+        outcome_of(look, *answer),
+        presence,
+    )
+
+
+def _skip(instance: Instance, error: Exception) -> Skipped:
+    return Skipped(instance.source, instance.video_id, instance.object_id, str(error))

@@ -1,0 +1,127 @@
+"""The worst cases as pictures: what was looked for, the frame, the truth and the answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from refdet_core.drawing import PALETTE_BGR, TRUTH_COLOUR, draw_box, draw_text, fit
+from refdet_core.imaging import extract, square_around
+from refdet_core.types import BoxXYXY
+from refdet_training.datasets.instance import Instance
+from refdet_training.evaluation.detection_numbers import LOOSE_IOU
+from refdet_training.evaluation.detection_protocol import (
+    DetectionProtocol,
+    Outcome,
+    reference_frames,
+)
+from refdet_training.evaluation.measure import Evaluation
+
+_PER_KIND, _PER_OBJECT = 6, 2
+_CLOSE_UP_PX = 180
+_FRAME_SIZE = (960, 3 * _CLOSE_UP_PX)
+_CONTEXT = 1.0
+"""Share of the box's mean side added around it in close-ups, as SiamFC counts it."""
+_ANSWER_COLOUR = PALETTE_BGR[1]
+KINDS = {
+    "false_alarm": "Reported although absent, most confident first",
+    "wrong_place": "Reported at the wrong place, most confident first",
+    "missed": "Not reported although present, largest objects first",
+}
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """One bad outcome as a picture: close-ups of reference, answer and truth beside the frame.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        caption: object, frame, score and overlap in words.
+        image_bgr: ``(H, W, 3)`` uint8; the truth is white, the answer orange.
+    """
+
+    kind: str
+    outcome: Outcome
+    caption: str
+    image_bgr: np.ndarray
+
+
+def worst_cases(evaluation: Evaluation) -> list[WorstCase]:
+    """The bundle's worst outcomes of each kind, at most two of an object; none without the
+    detection protocol.
+    """
+    if evaluation.detection is None:
+        return []
+    bundle = evaluation.contestants[0]
+    instances = {
+        (item.source, item.video_id, item.object_id): item for item in evaluation.instances
+    }
+    found = []
+    for kind in KINDS:
+        for outcome in worst_outcomes(kind, bundle.outcomes, bundle.threshold):
+            instance = instances[outcome.source, outcome.object_video, outcome.object_id]
+            image = _draw(outcome, instance, evaluation.detection)
+            found.append(WorstCase(kind, outcome, _caption(outcome), image))
+    return found
+
+
+def worst_outcomes(kind: str, outcomes: Iterable[Outcome], threshold: float) -> list[Outcome]:
+    """The worst of one of :data:`KINDS`, worst first, at most two of an object."""
+    belongs, badness = _RULES[kind]
+    candidates = [item for item in outcomes if belongs(item, item.score >= threshold)]
+    chosen: list[Outcome] = []
+    taken: Counter[tuple[str, str, str]] = Counter()
+    for item in sorted(candidates, key=badness, reverse=True):
+        name = (item.source, item.object_video, item.object_id)
+        if taken[name] < _PER_OBJECT and len(chosen) < _PER_KIND:
+            taken[name] += 1
+            chosen.append(item)
+    return chosen
+
+
+_Rule = tuple[Callable[[Outcome, bool], bool], Callable[[Outcome], float]]
+_RULES: dict[str, _Rule] = {
+    "false_alarm": (lambda item, reported: reported and not item.present, lambda item: item.score),
+    "wrong_place": (
+        lambda item, reported: reported and item.present and item.iou < LOOSE_IOU,
+        lambda item: item.score,
+    ),
+    "missed": (lambda item, reported: not reported and item.present, lambda item: item.object_px),
+}
+
+
+def _draw(outcome: Outcome, instance: Instance, protocol: DetectionProtocol) -> np.ndarray:
+    frame = outcome.picture.read()
+    first = reference_frames(instance, protocol)[0]
+    wanted = _close_up(instance.read(first), instance.boxes_xyxy[first], "reference")
+    answer = _close_up(frame, outcome.box_xyxy, "answer")
+    if outcome.truth_xyxy is not None:
+        truth = _close_up(frame, outcome.truth_xyxy, "truth")
+    else:
+        truth = draw_text(np.full_like(wanted, 60), "not in this frame", (0, 0))
+    draw_box(frame, outcome.box_xyxy, _ANSWER_COLOUR, f"{outcome.score:.2f}")
+    if outcome.truth_xyxy is not None:
+        draw_box(frame, outcome.truth_xyxy, TRUTH_COLOUR)
+    fitted = fit(frame, _FRAME_SIZE)
+    canvas = np.full((3 * _CLOSE_UP_PX, fitted.shape[1], 3), 24, np.uint8)
+    top = (canvas.shape[0] - fitted.shape[0]) // 2
+    canvas[top : top + fitted.shape[0]] = fitted
+    return cv2.hconcat([cv2.vconcat([wanted, answer, truth]), canvas])
+
+
+def _close_up(image_bgr: np.ndarray, box_xyxy: BoxXYXY, name: str) -> np.ndarray:
+    """A square around the box, enlarged."""
+    crop = square_around(box_xyxy, _CONTEXT, _CLOSE_UP_PX)
+    return draw_text(np.array(extract(image_bgr, crop)), name, (0, 0))
+
+
+def _caption(outcome: Outcome) -> str:
+    where = f"{outcome.video_id}, frame {outcome.frame}"
+    answer = f"score {outcome.score:.3f}"
+    if outcome.present:
+        answer += f", IoU {outcome.iou:.2f}, object {outcome.object_px:.0f} px"
+    return f"{outcome.object_id} in {where}: {answer}"

@@ -1,0 +1,141 @@
+"""An evaluation as files: JSON and CSV for programs, Markdown and HTML for people."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from refdet_training.evaluation.measure import Evaluation
+from refdet_training.evaluation.pictures import KINDS, worst_cases
+from refdet_training.evaluation.plots import draw_plots
+from refdet_training.evaluation.tables import (
+    OUTCOME_COLUMNS,
+    SEQUENCE_KEYS,
+    Row,
+    all_numbers,
+    outcome_rows,
+    sequence_rows,
+)
+
+PICTURES = "pictures"
+_DPI = 110
+_JPEG_QUALITY = 88
+HEADINGS = {
+    "detection": {
+        "present": "frames with object",
+        "frames": "frames",
+        "recall_iou50": "recall IoU 0.5",
+        "recall_iou30": "recall IoU 0.3",
+        "centre_hit": "centre hit",
+        "ap50": "AP IoU 0.5",
+        "ap30": "AP IoU 0.3",
+        "presence_auroc": "presence AUROC",
+        "threshold": "threshold",
+        "fpr": "FPR at threshold",
+        "found": "found at threshold",
+        "ece": "ECE",
+    },
+    "tracking": {
+        "sequences": "sequences",
+        "frames": "frames",
+        "present": "frames with object",
+        "success_auc": "success AUC",
+        "precision_20px": "precision 20 px",
+        "normalised_precision_auc": "norm. precision AUC",
+        "ao": "AO",
+        "sr50": "SR 0.5",
+        "sr75": "SR 0.75",
+        "st_iou": "ST-IoU",
+        "presence_f1": "presence F1",
+    },
+}
+"""The numbers shown in tables, by protocol."""
+PLOT_TITLES = {
+    "precision_recall": "Precision and recall, frames with and without the object pooled",
+    "recall_by_size": "Recall by object size, whatever the score",
+    "scores": "Scores of the best answer in frames with and without the object",
+    "reliability": "Reliability: stated probability against observed rate",
+    "success": "Tracking: success curves (OTB)",
+    "precision": "Tracking: precision curves (OTB)",
+}
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> None:
+    """Write ``report.json``, ``report.md``, ``report.html`` (self-contained), ``outcomes.csv``,
+    ``sequences.csv`` and ``pictures/`` into the folder; files of these names are replaced.
+    """
+    pictures = folder / PICTURES
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in (*pictures.glob("*.jpg"), *pictures.glob("*.png")):
+        old.unlink()
+    numbers = all_numbers(evaluation)
+    text = json.dumps(numbers, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    write_csv(folder / "outcomes.csv", OUTCOME_COLUMNS, outcome_rows(evaluation))
+    sequences = sequence_rows(evaluation)
+    columns = dict.fromkeys([*SEQUENCE_KEYS, *(key for row in sequences for key in row)])
+    write_csv(folder / "sequences.csv", list(columns), sequences)
+    content = {
+        "numbers": numbers,
+        "headings": HEADINGS,
+        "kinds": KINDS,
+        "plots": _save_plots(evaluation, folder),
+        "cases": _save_cases(evaluation, folder),
+    }
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"number": _number, "embedded": lambda name: _embedded(folder / name)}
+    for name in ("report.md", "report.html"):
+        page = templates.get_template(f"{name}.j2").render(content)
+        (folder / name).write_text(page, encoding="utf-8")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """A CSV file with a header; None becomes an empty cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _save_plots(evaluation: Evaluation, folder: Path) -> list[Row]:
+    saved = []
+    for name, figure in draw_plots(evaluation).items():
+        file = f"{PICTURES}/{name}.png"
+        figure.savefig(folder / file, dpi=_DPI)
+        saved.append({"file": file, "title": PLOT_TITLES[name]})
+    return saved
+
+
+def _save_cases(evaluation: Evaluation, folder: Path) -> list[Row]:
+    saved = []
+    for number, case in enumerate(worst_cases(evaluation)):
+        file = f"{PICTURES}/{case.kind}_{number:02d}.jpg"
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        (folder / file).write_bytes(cv2.imencode(".jpg", case.image_bgr, quality)[1].tobytes())
+        saved.append({"file": file, "kind": case.kind, "caption": case.caption})
+    return saved
+
+
+def _embedded(path: Path) -> str:
+    """The picture as a data URI, so that the page needs no other file."""
+    kind = "png" if path.suffix == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
