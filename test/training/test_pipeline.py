@@ -1,4 +1,4 @@
-"""prepare, fit, resume, export, publish, evaluate; then the detector and the node load the bundle."""
+"""prepare, fit, resume, export, publish, evaluate; then detector and node load the bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("aerial_sequences", "airborne_targets")
 RECIPE = {
     "seed_everything": 0,
-    "trainer": {"max_steps": 2, "max_epochs": -1, "accelerator": "cpu", "enable_progress_bar": False},
+    "trainer": {
+        "max_steps": 2,
+        "max_epochs": -1,
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+    },
     "model": {
         "network": {
             "backbone": "resnet18",
@@ -65,7 +70,8 @@ def work(data, tmp_path_factory):
     for name in (*SOURCES, "aerial_cars"):
         command = ["prepare", "--data", str(data / name), "--output", str(prepared)]
         if name in SOURCES:
-            command += ["--splits", str(data / "splits.json"), "--tune", f"{name}_blue"]
+            command += ["--splits", str(data / "splits.json")]
+            command += ["--tune", f"{name}_blue", f"{name}_green"]
         else:
             command += ["--val-share", "0"]
         assert main(command) == 0
@@ -118,7 +124,7 @@ def test_torch_and_onnxruntime_agree_on_detections(work) -> None:
 
 def test_evaluate_writes_the_report(work) -> None:
     command = ["evaluate", "--bundle", str(work / "bundle"), "--data", str(work / "prepared")]
-    command += ["--source", *SOURCES, "--frames", "2", "--track-frames", "4"]
+    command += ["--source", *SOURCES, "--frames", "2", "--track-frames", "10"]
     assert main([*command, "--output", str(work / "report")]) == 0
     numbers = json.loads((work / "report/report.json").read_text())
     for protocol in ("detection", "tracking"):
