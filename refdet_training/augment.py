@@ -1,4 +1,9 @@
-"""Picture changes that leave boxes where they are, and random crops that carry them along."""
+"""Random changes of template and search views, with torchvision.transforms.v2.
+
+Pictures are ``(3, H, W)`` uint8 RGB tensors. Where a change moves the object, its box travels
+with it as :class:`torchvision.tv_tensors.BoundingBoxes`, never clamped: how much of the object
+is still in view is asked afterwards. All randomness is torch's, so that a seed repeats it.
+"""
 
 from __future__ import annotations
 
@@ -6,132 +11,180 @@ import math
 
 import cv2
 import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
-from refdet_core.imaging import PAD_BGR, Crop, extract, square_around
+from refdet_core.imaging import PAD_BGR
 from refdet_core.types import BoxXYXY
 
 Rng = np.random.Generator
 
-
-def photometric(image_bgr: np.ndarray, rng: Rng, strength: float = 1.0) -> np.ndarray:
-    """Brightness, contrast, saturation, colour cast, blur, noise and JPEG, each by chance."""
-    picture = image_bgr.astype(np.float32)
-    if rng.random() < 0.8:
-        gain = np.exp(rng.normal(0, 0.2 * strength))
-        picture = (picture - 128) * gain + 128 + rng.normal(0, 18 * strength)
-    if rng.random() < 0.4:
-        picture = picture * np.exp(rng.normal(0, 0.07 * strength, size=3))
-    if rng.random() < 0.4:
-        grey = picture @ np.array([0.114, 0.587, 0.299], dtype=np.float32)
-        picture = grey[..., None] + (picture - grey[..., None]) * rng.uniform(0, 1.5)
-    if rng.random() < 0.15:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.4))
-    if rng.random() < 0.1:
-        length = int(rng.integers(3, 7))
-        kernel = np.zeros((length, length), np.float32)
-        kernel[length // 2] = 1 / length
-        if rng.random() < 0.5:
-            kernel = kernel.T.copy()
-        picture = cv2.filter2D(picture, -1, kernel)
-    if rng.random() < 0.2:
-        picture = picture + rng.normal(0, rng.uniform(2, 8), size=picture.shape)
-    result = np.clip(picture, 0, 255).astype(np.uint8)
-    if rng.random() < 0.2:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
-        result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
-    return result
+FILL = PAD_BGR[0]
+"""Grey outside the picture; all three channels are the same."""
+TILT_MARGIN = 1.2
+"""A picture this much larger than what is cut from it has no empty corners after a tilt."""
+_TILT = 0.2
+_BILINEAR = v2.InterpolationMode.BILINEAR
 
 
-def rotate(image_bgr: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn a picture around its centre, same size, corners padded."""
-    height, width = image_bgr.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
-    return cv2.warpAffine(image_bgr, matrix, (width, height), borderValue=PAD_BGR)
+def _colour_cast(image: tv_tensors.Image) -> tv_tensors.Image:
+    """White balance: a gain for each channel, which v2 lacks."""
+    gains = torch.exp(torch.randn(3, 1, 1) * 0.07)
+    changed = (image * gains).clamp(0, 255).to(image.dtype)
+    # A plain tensor would not be mirrored together with its box.
+    return tv_tensors.wrap(changed, like=image)
 
 
-def perspective(image_bgr: np.ndarray, rng: Rng, strength: float = 0.12) -> np.ndarray:
-    """Shift the corners of a picture independently by up to ``strength`` of its sides."""
-    height, width = image_bgr.shape[:2]
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    shift = rng.uniform(-strength, strength, size=(4, 2)) * (width, height)
-    matrix = cv2.getPerspectiveTransform(corners, (corners + shift).astype(np.float32))
-    return cv2.warpPerspective(image_bgr, matrix, (width, height), borderValue=PAD_BGR)
+def _jpeg(image: tv_tensors.Image) -> tv_tensors.Image:
+    """Compression artefacts; torchvision's own JPEG coder is on its way out."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(torch.randint(25, 81, ()))]
+    encoded = cv2.imencode(".jpg", image.permute(1, 2, 0).numpy()[..., ::-1], quality)[1]
+    return as_image(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)))
 
 
-def jitter_box(box_xyxy: BoxXYXY, rng: Rng, shift: float, scale: float) -> BoxXYXY:
-    """Move a box by a share of its size and scale its sides; a user never draws it exactly."""
-    x1, y1, x2, y2 = box_xyxy
-    width, height = x2 - x1, y2 - y1
-    centre_x = (x1 + x2) / 2 + rng.uniform(-shift, shift) * width
-    centre_y = (y1 + y2) / 2 + rng.uniform(-shift, shift) * height
-    width *= math.exp(rng.uniform(-scale, scale))
-    height *= math.exp(rng.uniform(-scale, scale))
-    return centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+_LIGHT = v2.RandomApply([v2.ColorJitter(brightness=0.3, contrast=0.3)], p=0.8)
+_COLOUR = v2.Compose(
+    [
+        v2.RandomApply([v2.Lambda(_colour_cast, tv_tensors.Image)], p=0.4),
+        v2.RandomApply([v2.ColorJitter(saturation=(0.0, 1.5))], p=0.4),
+        v2.RandomGrayscale(p=0.1),
+    ]
+)
+_MOTION = [v2.GaussianBlur(kernel, sigma=(0.7, 2.0)) for kernel in ((7, 1), (1, 7))]
+_SENSOR = v2.Compose(
+    [
+        v2.RandomApply([v2.GaussianBlur(5, sigma=(0.4, 1.4))], p=0.12),
+        v2.RandomApply([v2.RandomChoice(_MOTION)], p=0.1),
+        v2.RandomApply([v2.GaussianNoise(sigma=0.02)], p=0.2),
+        v2.RandomApply([v2.Lambda(_jpeg, tv_tensors.Image)], p=0.2),
+    ]
+)
+_MIRROR = v2.RandomHorizontalFlip(p=0.5)
+_PERSPECTIVE = v2.RandomPerspective(_TILT, p=1.0, interpolation=_BILINEAR, fill=FILL)
 
 
-def template_view(
-    image_bgr: np.ndarray, box_xyxy: BoxXYXY, size: int, context: float, rng: Rng | None
-) -> np.ndarray:
-    """The template encoder's input from a photo; with ``rng`` an augmented one.
-
-    Returns:
-        ``(size, size, 3)`` uint8 BGR.
-    """
-    if rng is None:
-        return extract(image_bgr, square_around(box_xyxy, context, size))
-    box_xyxy = jitter_box(box_xyxy, rng, 0.08, 0.12)
-    if rng.random() < 0.15:  # a photo cut tightly around the object has no surroundings
-        image_bgr = _only_inside(image_bgr, box_xyxy)
-    view = extract(image_bgr, square_around(box_xyxy, context, size))
-    if rng.random() < 0.2:  # a far object enlarged
-        small = cv2.resize(view, None, fx=0.35, fy=0.35, interpolation=cv2.INTER_AREA)
-        view = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
-        view = rotate(view, rng.normal(0, 12))
-    if rng.random() < 0.3:
-        view = perspective(view, rng)
-    return photometric(view, rng)
+def as_image(image_bgr: np.ndarray) -> tv_tensors.Image:
+    """``(H, W, 3)`` uint8 BGR to ``(3, H, W)`` uint8 RGB."""
+    return tv_tensors.Image(
+        torch.from_numpy(np.ascontiguousarray(image_bgr[..., ::-1].transpose(2, 0, 1)))
+    )
 
 
-def search_view(
-    image_bgr: np.ndarray, box_xyxy: BoxXYXY, size: int, rng: Rng, away: bool
-) -> tuple[np.ndarray, BoxXYXY]:
-    """A random crop of a frame, scaled so that the object has a random size.
+def as_box(box_xyxy: BoxXYXY, image: tv_tensors.Image) -> tv_tensors.BoundingBoxes:
+    """One box of a picture as ``(1, 4)``, free to leave the picture."""
+    return tv_tensors.BoundingBoxes(
+        torch.tensor([box_xyxy], dtype=torch.float32),
+        format=tv_tensors.BoundingBoxFormat.XYXY,
+        canvas_size=tuple(image.shape[-2:]),
+        clamping_mode=None,
+    )
+
+
+def box_of(boxes: tv_tensors.BoundingBoxes) -> BoxXYXY:
+    """The box of :func:`as_box` as plain numbers."""
+    x1, y1, x2, y2 = boxes[0].tolist()
+    return x1, y1, x2, y2
+
+
+def photometric(image: tv_tensors.Image, keep_colours: bool = False) -> tv_tensors.Image:
+    """Light, colours, grey-scale at times, blur (lens and motion), noise and JPEG, each by chance.
 
     Args:
-        size: side of the crop in network pixels.
-        away: place the crop so that it avoids the object where the frame allows it.
-
-    Returns:
-        ``(size, size, 3)`` uint8 BGR and the object's box in it (perhaps outside).
+        image: ``(3, H, W)`` uint8 RGB.
+        keep_colours: only what leaves colours recognisable, for pairs in which colour alone
+            tells two objects apart.
     """
+    image = _LIGHT(image)
+    if not keep_colours:
+        image = _COLOUR(image)
+    return _SENSOR(image)
+
+
+def from_afar(image: tv_tensors.Image, share: float) -> tv_tensors.Image:
+    """The picture as if enlarged from ``share`` of its sides: a far object seen in a close-up."""
+    sides = list(image.shape[-2:])
+    small = F.resize(image, [max(2, round(side * share)) for side in sides], antialias=True)
+    return F.resize(small, sides, antialias=True)
+
+
+def turn_margin(degrees: float) -> float:
+    """How much larger than the wanted square a picture must be to have no empty corners when it
+    is turned."""
+    angle = math.radians(degrees)
+    return abs(math.cos(angle)) + abs(math.sin(angle))
+
+
+def turn_and_tilt(
+    items: tuple[tv_tensors.TVTensor, ...], degrees: float, tilt: bool
+) -> tuple[tv_tensors.TVTensor, ...]:
+    """Turn a picture and its boxes counter-clockwise around the centre and, if asked for, see
+    them in a random perspective.
+
+    The new box is the hull of the moved old one, so it is loose after a turn that is far from a
+    right angle; see :func:`hull_is_tight`.
+    """
+    if degrees:
+        items = tuple(F.rotate(item, degrees, interpolation=_BILINEAR, fill=FILL) for item in items)
+    return tuple(_PERSPECTIVE(items)) if tilt else items
+
+
+def hull_is_tight(before_xyxy: BoxXYXY, after_xyxy: BoxXYXY) -> bool:
+    """Whether a turned box still tells the object's extents: its area grew by half at most, as a
+    square's does at 15 degrees from a right angle and a long object's earlier."""
+    return _area(after_xyxy) <= 1.5 * _area(before_xyxy)
+
+
+def cut_centre(
+    items: tuple[tv_tensors.TVTensor, ...], size: int
+) -> tuple[tv_tensors.TVTensor, ...]:
+    """The ``size x size`` pixels around the centre, boxes in their coordinates."""
+    return tuple(F.center_crop(item, [size, size]) for item in items)
+
+
+def mirror_together(
+    items: tuple[tv_tensors.TVTensor, ...],
+) -> tuple[tv_tensors.TVTensor, ...]:
+    """Mirror all pictures and boxes left to right, or none of them, by chance."""
+    return tuple(_MIRROR(items))
+
+
+def occlude(image: tv_tensors.Image, box_xyxy: BoxXYXY) -> tv_tensors.Image:
+    """Hide a strip of 15-40 % of the object, from a random side, behind another part of the
+    picture (random erasing, Zhong et al. 2020, aimed at the object). The box stays whole."""
+    height, width = image.shape[-2:]
+    share = 0.15 + 0.25 * float(torch.rand(()))
     x1, y1, x2, y2 = box_xyxy
-    side = math.sqrt(max(1.0, (x2 - x1) * (y2 - y1)))
-    scale = math.exp(rng.normal(0, 0.45))
-    scale = min(max(scale, 8 / side), 150 / side, 2.5)
-    span = max(16, round(size / scale))
-    height, width = image_bgr.shape[:2]
-    if away:
-        left, top = (
-            int(rng.integers(min(0, limit - span), max(1, limit - span + 1)))
-            for limit in (width, height)
-        )
+    side = int(torch.randint(4, ()))
+    if side == 0:
+        x2 = x1 + share * (x2 - x1)
+    elif side == 1:
+        x1 = x2 - share * (x2 - x1)
+    elif side == 2:
+        y2 = y1 + share * (y2 - y1)
     else:
-        margin = rng.uniform(0.0, 0.5)
-        left = int((x1 + x2) / 2 - span * rng.uniform(margin, 1 - margin))
-        top = int((y1 + y2) / 2 - span * rng.uniform(margin, 1 - margin))
-        # A camera frame has few padded pixels, so crops mostly stay inside it.
-        if rng.random() < 0.8:
-            left = min(max(left, 0), max(0, width - span)) if span <= width else left
-            top = min(max(top, 0), max(0, height - span)) if span <= height else top
-    crop = Crop(left, top, span, span, size, size)
-    box = crop.to_network(np.array([box_xyxy], np.float32))[0]
-    return extract(image_bgr, crop), (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        y1 = y2 - share * (y2 - y1)
+    left, right = (min(max(round(x), 0), width) for x in (x1, x2))
+    top, bottom = (min(max(round(y), 0), height) for y in (y1, y2))
+    if right <= left or bottom <= top:
+        return image
+    from_row = int(torch.randint(height - (bottom - top) + 1, ()))
+    from_column = int(torch.randint(width - (right - left) + 1, ()))
+    cover = image[:, from_row : from_row + bottom - top, from_column : from_column + right - left]
+    return F.erase(image, top, left, bottom - top, right - left, cover.clone())
 
 
-def _only_inside(image_bgr: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
-    x1, y1, x2, y2 = (round(value) for value in box_xyxy)
-    x1, y1 = max(0, x1), max(0, y1)
-    blank = np.full_like(image_bgr, PAD_BGR[0])
-    blank[y1:y2, x1:x2] = image_bgr[y1:y2, x1:x2]
-    return blank
+def visible_share(box_xyxy: BoxXYXY, width: float, height: float) -> float:
+    """Share of the box's area inside a picture of that size; 0 for a box without area."""
+    x1, y1, x2, y2 = box_xyxy
+    area = _area(box_xyxy)
+    if area == 0:
+        return 0.0
+    inside = max(0.0, min(x2, width) - max(x1, 0.0)) * max(0.0, min(y2, height) - max(y1, 0.0))
+    return inside / area
+
+
+def _area(box_xyxy: BoxXYXY) -> float:
+    x1, y1, x2, y2 = box_xyxy
+    return max(0.0, x2 - x1) * max(0.0, y2 - y1)

@@ -1,0 +1,21 @@
+"""Training pairs: template views and a search view, with what is known about them."""
+
+from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.cutout_pairs import CutoutPairs
+from refdet_training.pairs.dataset import PairDataset
+from refdet_training.pairs.instance_pairs import InstancePairs
+from refdet_training.pairs.pair import Pair, PairBatch, PairSource, collate
+from refdet_training.pairs.sources import CUTOUTS, make_sources
+
+__all__ = [
+    "CUTOUTS",
+    "CutoutPairs",
+    "InstancePairs",
+    "Pair",
+    "PairBatch",
+    "PairConfig",
+    "PairDataset",
+    "PairSource",
+    "collate",
+    "make_sources",
+]

@@ -1,0 +1,85 @@
+"""How pairs are drawn. The one place of these defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from refdet_core.errors import ConfigError
+
+MAX_REFERENCES = 5
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """How pairs are drawn.
+
+    Attributes:
+        img_size, template_size: network input sides.
+        template_context: SiamFC's context share.
+        references: fewest and most template views of a pair, at most 5.
+        max_gap: most frames between template and search view of one video; None: any.
+        absent_share: share of pairs whose search view does not show the object.
+        hard_share: of these, the share that shows a look-alike instead.
+        min_object_px, max_object_px: side (square root of the area) of the object in the search
+            view, network pixels.
+        scale_spread: standard deviation of the logarithm of network pixels per frame pixel.
+        max_zoom: most network pixels per frame pixel.
+        smallest_px: frames that show the object smaller than this are left out; compression
+            leaves nothing of it.
+        synthetic_px: sides of pasted cut-outs, network pixels, drawn evenly in the logarithm.
+        turn_share: share of search views turned a little, normally distributed with
+            ``turn_degrees``.
+        any_turn_share: share of search views turned by any angle. Boxes of large turns are loose
+            and do not train the extents.
+        tilt_share: share of search views in perspective.
+        occluded_share: share of present objects that are partly hidden.
+    """
+
+    img_size: int = 256
+    template_size: int = 128
+    template_context: float = 0.5
+    references: tuple[int, int] = (1, 5)
+    max_gap: int | None = None
+    absent_share: float = 0.3
+    hard_share: float = 0.5
+    min_object_px: float = 8.0
+    max_object_px: float = 150.0
+    scale_spread: float = 0.45
+    max_zoom: float = 2.5
+    smallest_px: float = 5.0
+    synthetic_px: tuple[float, float] = (8.0, 110.0)
+    turn_share: float = 0.25
+    turn_degrees: float = 6.0
+    any_turn_share: float = 0.06
+    tilt_share: float = 0.1
+    occluded_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name.endswith("_share") and not 0 <= value <= 1:
+                raise ConfigError(f"{item.name} is a share between 0 and 1, got {value}.")
+        fewest, most = self.references
+        if not 1 <= fewest <= most <= MAX_REFERENCES:
+            raise ConfigError(
+                "references are the fewest and the most template views of a pair, between 1 and "
+                f"{MAX_REFERENCES}, got {list(self.references)}."
+            )
+        for name, (low, high) in {
+            "min_object_px and max_object_px": (self.min_object_px, self.max_object_px),
+            "synthetic_px": self.synthetic_px,
+        }.items():
+            if not 0 < low <= high <= self.img_size:
+                raise ConfigError(
+                    f"{name} must rise from above 0 to at most img_size {self.img_size}, got "
+                    f"{low} and {high}."
+                )
+        if self.max_gap is not None and self.max_gap < 1:
+            raise ConfigError(
+                f"max_gap is at least one frame, or null for any; got {self.max_gap}."
+            )
+        if self.turn_share + self.any_turn_share > 1:
+            raise ConfigError(
+                "turn_share and any_turn_share are shares of the same search views; together "
+                f"they are {self.turn_share + self.any_turn_share}, more than 1."
+            )

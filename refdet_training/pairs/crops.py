@@ -1,0 +1,121 @@
+"""Where a search view is cut from its frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from refdet_core.imaging import Crop
+from refdet_core.types import BoxXYXY
+from refdet_training.augment import Rng, visible_share
+from refdet_training.pairs.config import PairConfig
+
+PRESENT_SHARE = 0.5
+"""At least this share of a present object is in view."""
+ABSENT_SHARE = 0.02
+"""At most this share of an absent object is in view."""
+_TRIES = 12
+
+
+def place(
+    frame_bgr: np.ndarray,
+    subject_xyxy: BoxXYXY,
+    target_xyxy: BoxXYXY | None,
+    config: PairConfig,
+    rng: Rng,
+    centred: bool,
+    wanted: bool,
+) -> Crop:
+    """The first of some random crops that shows the target as wanted; else one that shows it."""
+    showing = None
+    for _ in range(_TRIES):
+        crop = _random_crop(frame_bgr, subject_xyxy, config, rng, centred)
+        if target_xyxy is None:
+            return crop
+        shown = in_view(to_network(crop, target_xyxy), config.img_size)
+        if shown == wanted:
+            return crop
+        if shown:
+            showing = crop
+    return showing or _around(target_xyxy or subject_xyxy, config, rng)
+
+
+def _random_crop(
+    frame_bgr: np.ndarray, subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng, centred: bool
+) -> Crop:
+    span = _random_span(subject_xyxy, config, rng)
+    height, width = frame_bgr.shape[:2]
+    if not centred:
+        left, top = (
+            int(rng.integers(min(0, limit - span), max(1, limit - span + 1)))
+            for limit in (width, height)
+        )
+        return Crop(left, top, span, span, config.img_size, config.img_size)
+    # A margin of 0 lets the border cut the object.
+    margin = rng.uniform(0.0, 0.5)
+    centre_x, centre_y = _middle(subject_xyxy)
+    left = int(centre_x - span * rng.uniform(margin, 1 - margin))
+    top = int(centre_y - span * rng.uniform(margin, 1 - margin))
+    # A camera frame has few padded pixels, so crops mostly stay inside it.
+    if rng.random() < 0.8:
+        left = min(max(left, 0), max(0, width - span)) if span <= width else left
+        top = min(max(top, 0), max(0, height - span)) if span <= height else top
+    return Crop(left, top, span, span, config.img_size, config.img_size)
+
+
+def _random_span(subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> int:
+    """Side of a crop in frame pixels that gives the subject a random size in the network."""
+    x1, y1, x2, y2 = subject_xyxy
+    side = math.sqrt(max(1.0, (x2 - x1) * (y2 - y1)))
+    scale = math.exp(rng.normal(0, config.scale_spread))
+    scale = max(scale, config.min_object_px / side)
+    scale = min(scale, config.max_object_px / side, config.max_zoom)
+    return max(16, round(config.img_size / scale))
+
+
+def _around(box_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> Crop:
+    """A crop that has the whole box in its middle."""
+    x1, y1, x2, y2 = box_xyxy
+    span = max(_random_span(box_xyxy, config, rng), math.ceil(max(x2 - x1, y2 - y1)))
+    centre_x, centre_y = _middle(box_xyxy)
+    left, top = round(centre_x - span / 2), round(centre_y - span / 2)
+    return Crop(left, top, span, span, config.img_size, config.img_size)
+
+
+def _middle(box_xyxy: BoxXYXY) -> tuple[float, float]:
+    x1, y1, x2, y2 = box_xyxy
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def enlarged(crop: Crop, margin: float) -> Crop:
+    """A larger crop around the same centre at the same scale."""
+    if margin == 1.0:
+        return crop
+    # Both rims are whole pixels, so that the centre of the result is the crop itself.
+    rim = math.ceil((margin - 1) / 2 * crop.width)
+    out_rim = round(rim * crop.out_width / crop.width)
+    return replace(
+        crop,
+        x=crop.x - rim,
+        y=crop.y - rim,
+        width=crop.width + 2 * rim,
+        height=crop.height + 2 * rim,
+        out_width=crop.out_width + 2 * out_rim,
+        out_height=crop.out_height + 2 * out_rim,
+    )
+
+
+def to_network(crop: Crop, box_xyxy: BoxXYXY) -> BoxXYXY:
+    """One box from frame pixels to network pixels of a crop."""
+    x1, y1, x2, y2 = crop.to_network(np.array([box_xyxy], np.float32))[0].tolist()
+    return x1, y1, x2, y2
+
+
+def in_view(box_xyxy: BoxXYXY, size: int) -> bool | None:
+    """Whether the object is in view; None when too little of it is to say so."""
+    share = visible_share(box_xyxy, size, size)
+    if share >= PRESENT_SHARE:
+        return True
+    return False if share <= ABSENT_SHARE else None

@@ -1,0 +1,91 @@
+"""Objects and where they were seen; what may be shown in place of one."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from refdet_core.types import BoxXYXY
+from refdet_training.augment import Rng
+from refdet_training.datasets.instance import Instance
+
+_TRIES = 4
+
+
+class Sighting(NamedTuple):
+    """An instance in a frame that shows it."""
+
+    instance: Instance
+    number: int
+
+    @property
+    def box_xyxy(self) -> BoxXYXY:
+        return self.instance.boxes_xyxy[self.number]
+
+
+def sightings_by_object(
+    instances: Sequence[Instance], smallest_px: float
+) -> list[tuple[Sighting, ...]]:
+    """Everything seen of each object, in order of time; frames that show it smaller than
+    ``smallest_px`` (square root of the area) are left out, and objects without any left.
+
+    Instances of one source and family with one name are the same object in several videos.
+    """
+    found: dict[tuple[str, str, str], list[Sighting]] = defaultdict(list)
+    for item in instances:
+        found[item.source, item.family, item.object_id].extend(
+            Sighting(item, number)
+            for number in item.present
+            if _side(item.boxes_xyxy[number]) >= smallest_px
+        )
+    return [tuple(sightings) for sightings in found.values() if sightings]
+
+
+class LookAlikes:
+    """Finds what could be taken for an object.
+
+    Args:
+        instances: everything that may be shown.
+    """
+
+    def __init__(self, instances: Sequence[Instance]) -> None:
+        self._in_video: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+        self._of_kind: dict[str, list[Instance]] = defaultdict(list)
+        for item in instances:
+            self._in_video[item.source, item.video_id].append(item)
+            if item.kind and item.present:
+                self._of_kind[item.kind.casefold()].append(item)
+
+    def beside(self, sightings: Sequence[Sighting], rng: Rng) -> tuple[Sighting, Sighting] | None:
+        """A sighting of the object and one of another object in the same frame.
+
+        Only such a frame tells that the two are different, and where the object itself is.
+        """
+        for _ in range(_TRIES):
+            own = sightings[int(rng.integers(len(sightings)))]
+            others = [
+                Sighting(item, own.number)
+                for item in self._in_video[own.instance.source, own.instance.video_id]
+                if item.object_id != own.instance.object_id and own.number in item.boxes_xyxy
+            ]
+            if others:
+                return own, others[rng.integers(len(others))]
+        return None
+
+    def of_same_kind(self, instance: Instance, rng: Rng) -> Sighting | None:
+        """Another of its kind, from another family."""
+        candidates = self._of_kind[instance.kind.casefold()] if instance.kind else []
+        for _ in range(_TRIES):
+            if not candidates:
+                break
+            other = candidates[rng.integers(len(candidates))]
+            if (other.source, other.family) != (instance.source, instance.family):
+                return Sighting(other, other.present[rng.integers(len(other.present))])
+        return None
+
+
+def _side(box_xyxy: BoxXYXY) -> float:
+    x1, y1, x2, y2 = box_xyxy
+    return math.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1))
