@@ -68,11 +68,11 @@ BACKBONE := $(DATA)/weights/tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safeten
 MEASURE := --data $(PREPARED) --source aerial_sequences airborne_targets \
 	--baselines --backbone-weights $(BACKBONE)
 
-train-data: setup-test  ## index the videos, photos and boxes in DATA= (10 GB of decoded frames)
+train-data: setup-test  ## index the videos, photos and boxes in DATA= (14 GB of decoded frames)
 	@$(PREPARE) --data $(DATA)/aerial_sequences --every 2 --splits $(DATA)/splits.json \
 		--family-pattern '^(?:(?P<people>person|group)|(?P<wakeboard>wakeboard))' \
 		--kind-pattern '^(?:(?P<person>person|group)|([A-Za-z]+))' --tune car14 person11
-	@$(PREPARE) --data $(DATA)/airborne_targets --every 6 --splits $(DATA)/splits.json \
+	@$(PREPARE) --data $(DATA)/airborne_targets --every 3 --splits $(DATA)/splits.json \
 		--kind-pattern '_([A-Z]+)_' --tune V_DRONE_110 V_BIRD_048 V_AIRPLANE_055 \
 		V_HELICOPTER_054 IR_DRONE_086 IR_BIRD_065
 	@$(PREPARE) --data $(DATA)/aerial_cars --val-share 0 --family-pattern '^([A-Za-z]+)'

@@ -95,7 +95,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def _draw(outcome: Outcome, instance: Instance, protocol: DetectionProtocol) -> np.ndarray:
-    frame = outcome.picture.read()
+    frame = outcome.picture.read().copy()  # drawn on; what is read may be read-only
     first = reference_frames(instance, protocol)[0]
     wanted = _close_up(instance.read(first), instance.boxes_xyxy[first], "reference")
     answer = _close_up(frame, outcome.box_xyxy, "answer")

@@ -88,9 +88,10 @@ def recoloured(cutout_bgra: np.ndarray, rng: Rng) -> np.ndarray:
         hue[:] = (hue + int(rng.integers(50, 130))) % 180
     else:  # black, grey and white have no hue that could be seen
         hue[:] = rng.integers(180)
-        saturation, value = saturation / 2 + 150, value / 2 + 80
-    other = np.dstack([hue, saturation, value]).clip(0, 255).astype(np.uint8)
-    return np.dstack([cv2.cvtColor(other, cv2.COLOR_HSV2BGR), cutout_bgra[..., 3]])
+        saturation[:] = saturation / 2 + 150
+        value[:] = value / 2 + 80
+    other = cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR)
+    return np.dstack([other, cutout_bgra[..., 3]])
 
 
 def paste(

@@ -455,6 +455,15 @@ def test_pasting_returns_the_box_of_what_is_opaque() -> None:
     assert np.array_equal(scene, before)
 
 
+def test_what_vanishes_when_shrunk_is_not_in_the_box() -> None:
+    cutout = np.zeros((60, 60, 4), np.uint8)
+    cutout[:30] = 255
+    cutout[:, 30] = 255  # an antenna, one pixel thin
+    scene = np.zeros((100, 100, 3), np.uint8)
+    x1, y1, x2, y2 = paste(scene, cutout, 10, (50, 50))
+    assert (x2 - x1, y2 - y1) == (10, 5)
+
+
 def test_synthetic_pairs_box_the_pasted_object_tightly(cutouts, backgrounds, plain) -> None:
     source = CutoutPairs(cutouts, backgrounds)
     pairs = draw(source, 60, occluded_share=0.0)
@@ -482,6 +491,21 @@ def test_hard_absent_synthetic_pairs_show_a_look_alike(cutouts, backgrounds, pla
     for pair in pairs:
         assert not pair.present
         assert (pair.search.numpy().max(axis=0) > 120).sum() > 20
+
+
+def test_colours_are_kept_where_they_alone_tell_objects_apart(
+    cutouts, backgrounds, tmp_path, monkeypatch
+) -> None:
+    kept = []
+    monkeypatch.setattr(
+        views, "photometric", lambda image, keep_colours=False: kept.append(keep_colours) or image
+    )
+    (tmp_path / "only.png").write_bytes((cutouts / "a.png").read_bytes())
+    draw(CutoutPairs(tmp_path, backgrounds), 5, absent_share=1.0, hard_share=1.0)
+    assert kept == [True] * 10, "its only look-alike is itself in other colours"
+    kept.clear()
+    draw(CutoutPairs(tmp_path, backgrounds), 5, absent_share=1.0, hard_share=0.0)
+    assert kept == [False] * 10
 
 
 def test_synthetic_pairs_need_readable_pictures(cutouts, backgrounds, tmp_path) -> None:

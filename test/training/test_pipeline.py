@@ -67,8 +67,9 @@ def work(data, tmp_path_factory):
     """Folder with a prepared data set, a run of two steps resumed to four, and its bundle."""
     folder = tmp_path_factory.mktemp("work")
     prepared = folder / "prepared"
-    for name in (*SOURCES, "aerial_cars"):
+    for name, frames in zip((*SOURCES, "aerial_cars"), ("raw", "jpeg", "video")):
         command = ["prepare", "--data", str(data / name), "--output", str(prepared)]
+        command += ["--frames", frames]
         if name in SOURCES:
             command += ["--splits", str(data / "splits.json")]
             command += ["--tune", f"{name}_blue", f"{name}_green"]
