@@ -3,8 +3,8 @@
     python -m benchmarks.ablations --data PREPARED --raw DATA --output DIR [--only NAME ...]
 
 DATA is the folder with ``cutout_sources``, ``backgrounds``, ``aerial_cars`` and ``weights``.
-Every variant is trained by the released recipe from the pretrained backbone, with smaller crops and few
-steps, exported, and measured with the detection protocol. So few steps rank ideas, they do not
+Every variant is trained by the released recipe from the pretrained backbone, with smaller crops and
+few steps, exported, and measured with the detection protocol. So few steps rank ideas, they do not
 give anybody's final accuracy; differences of a few hundredths are noise. Finished variants are kept
 in DIR and not trained again.
 """

@@ -67,7 +67,7 @@ def work(data, tmp_path_factory):
     """Folder with a prepared data set, a run of two steps resumed to four, and its bundle."""
     folder = tmp_path_factory.mktemp("work")
     prepared = folder / "prepared"
-    for name, frames in zip((*SOURCES, "aerial_cars"), ("raw", "jpeg", "video")):
+    for name, frames in zip((*SOURCES, "aerial_cars"), ("raw", "jpeg", "video"), strict=True):
         command = ["prepare", "--data", str(data / name), "--output", str(prepared)]
         command += ["--frames", frames]
         if name in SOURCES:

@@ -148,7 +148,7 @@ def test_raw_mode_stores_the_decoded_pixels(videos, tmp_path):
     for number in range(3):
         assert np.array_equal(item.read(number), decoder.read()[1])
     item.frames[2].path.write_bytes(b"half")
-    with pytest.raises(SourceError, match="Cannot read .*run 'refdet-train prepare' again"):
+    with pytest.raises(SourceError, match=r"Cannot read .*run 'refdet-train prepare' again"):
         item.read(2)
 
 
