@@ -125,8 +125,8 @@ class Settings:
     )
     tile_scale: float = option(
         _CORE.tile_scale,
-        "Network pixels per frame pixel in a tile, 0.25 to 4. 0: 1 up to 0.66 megapixels, then "
-        "falling to 0.85.",
+        "Network pixels per frame pixel in a tile, 0.25 to 4. 0: 1 up to 0.65 megapixels, then "
+        "falling to 0.84.",
         running=True,
         low=0.0,
         high=4.0,

@@ -74,7 +74,9 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(start_node, connect, tools):
     # With best_view the toy model finds either of two references; their mean is a third colour.
-    return Bench(start_node(reference_pooling="best_view"), connect(), tools)
+    # It knows squares at their native size only.
+    node = start_node(reference_pooling="best_view", tile_scale=1.0)
+    return Bench(node, connect(), tools)
 
 
 @pytest.fixture(autouse=True)
