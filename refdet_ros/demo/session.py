@@ -19,11 +19,6 @@ from refdet_ros.demo.scene import Scene
 from refdet_ros.evaluate_bag import write_output
 from refdet_ros.video_to_bag import write_bag
 
-SCORE_THRESHOLD = 0.5
-"""Show what is more likely right than not. The model's own threshold keeps false alarms rare and
-shows less."""
-
-
 def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
     """Run the demo and print what happens.
 
@@ -37,9 +32,7 @@ def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
     """
     # Before anything is started: the node would go on trying.
     load_bundle(bundle)
-    parameters = {"score_threshold": str(SCORE_THRESHOLD)}
-    if bundle is not None:
-        parameters["bundle"] = str(bundle.resolve())
+    parameters = {} if bundle is None else {"bundle": str(bundle.resolve())}
     output.mkdir(parents=True, exist_ok=True)
     path = output / "bag"
     if path.exists():
