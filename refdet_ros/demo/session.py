@@ -19,6 +19,7 @@ from refdet_ros.demo.scene import Scene
 from refdet_ros.evaluate_bag import write_output
 from refdet_ros.video_to_bag import write_bag
 
+
 def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
     """Run the demo and print what happens.
 
@@ -87,7 +88,7 @@ def _run_node(
     video, report = write_output(output, bag, topic, replay, targets, results)
     sheet = output / "contact_sheet.png"
     write_contact_sheet(sheet, bag, topic, replay, targets)
-    _say(f"\nDetections of probability {SCORE_THRESHOLD:g} and more:\n")
+    _say("\nDetections above the model's threshold:\n")
     _say(as_text(replay, results) + "\n")
     _say(f"  annotated video   {video}")
     _say(f"  contact sheet     {sheet}")
