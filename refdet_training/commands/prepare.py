@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from refdet_training.datasets.frames import MODES
-from refdet_training.datasets.prepare import LAYOUTS, PrepareSettings, prepare
+from refdet_training.datasets.prepare import (
+    CONTACT_SHEET,
+    LAYOUTS,
+    MANIFEST,
+    PrepareSettings,
+    prepare,
+)
 from refdet_training.datasets.readers import AUTO, FORMATS
 
 HELP = "turn labelled videos or photos into an indexed data set"
@@ -64,7 +71,15 @@ def run(options: argparse.Namespace) -> None:
     manifest = prepare(settings)
     for name, counts in {"all": manifest["counts"], **manifest["by_split"]}.items():
         print(f"{name:7}" + "  ".join(f"{number} {what}" for what, number in counts.items()))
-    print(f"{settings.folder}: median object {manifest['box_size_px']['median']} px")
+    for name in ("tune", "val"):
+        if manifest["by_split"].get(name, {}).get("videos") == 1:
+            print(
+                f"note: '{name}' has one video, so none of its frames is without the object; "
+                "publish and evaluate need a second one of another family",
+                file=sys.stderr,
+            )
+    print(f"median object {manifest['box_size_px']['median']} px")
+    print(f"see {settings.folder / MANIFEST} and {settings.folder / CONTACT_SHEET}")
 
 
 _DEFAULTS = {

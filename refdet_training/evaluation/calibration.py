@@ -80,8 +80,9 @@ def fit_calibration(
     outcomes, unusable = raw_outcomes(bundle, kept, protocol, search)
     if all(item.outcome.present for item in outcomes):
         raise SourceError(
-            "The held-out videos have no frame without the object. Name data sets with videos of "
-            "at least two families, or another split."
+            "The videos to fit on are of one family, so none of their frames is without the "
+            "object. Prepare the data with videos of at least two families after --tune, or name "
+            "another split."
         )
     calibration = fit_probability(outcomes, protocol)
     pairs = absent_pairs(outcomes, calibration)

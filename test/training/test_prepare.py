@@ -18,6 +18,7 @@ pytest.importorskip("pyarrow")
 import pandas as pd
 
 from refdet_core.errors import ConfigError, SourceError
+from refdet_training.cli import main
 from refdet_training.commands import prepare as command
 from refdet_training.datasets import frames as frame_stage
 from refdet_training.datasets.box_hygiene import clean_box
@@ -125,6 +126,14 @@ def test_frames_that_no_label_needs_are_not_stored(videos, tmp_path):
     relabel(videos, narrow)
     run(videos, tmp_path)
     assert len(files_below(tmp_path / "prepared" / "flights" / "frames" / "car1")) == 3
+
+
+def test_a_split_of_one_video_is_pointed_out(videos, tmp_path, capsys):
+    start = ["prepare", "--data", str(videos), "--output", str(tmp_path / "prepared")]
+    assert main([*start, "--val-share", "0", "--tune", "car1"]) == 0
+    shown = capsys.readouterr()
+    assert "'tune' has one video" in shown.err and "'val'" not in shown.err
+    assert "manifest.json" in shown.out and "contact_sheet.jpg" in shown.out
 
 
 def test_a_named_group_of_a_pattern_stands_for_its_name(videos, tmp_path):
