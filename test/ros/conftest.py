@@ -122,15 +122,23 @@ class Client:
         return publisher
 
     def call(self, service_type, name, request=None, timeout=10):
-        """Call a service and return its response."""
+        """Call a service and return its response.
+
+        The first call of a client is sent again if no answer comes: DDS may deliver a request
+        before the server has discovered where the answer goes, and the answer is then dropped.
+        """
+        attempts = 1
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, name)
             assert self._clients[name].wait_for_service(10), "no service " + name
-        done = threading.Event()
-        future = self._clients[name].call_async(request or service_type.Request())
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(timeout), f"{name} did not answer in {timeout} s"
-        return future.result()
+            attempts = 3
+        for _ in range(attempts):
+            done = threading.Event()
+            future = self._clients[name].call_async(request or service_type.Request())
+            future.add_done_callback(lambda _, done=done: done.set())
+            if done.wait(timeout / attempts):
+                return future.result()
+        raise AssertionError(f"{name} did not answer in {timeout} s")
 
     def state(self, node="/detector"):
         from lifecycle_msgs.srv import GetState
