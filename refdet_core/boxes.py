@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from refdet_core.types import BoxXYXY
 
 
 def as_boxes(boxes_xyxy: object) -> np.ndarray:
@@ -14,6 +18,12 @@ def area(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Areas ``(N,)`` in square pixels; inverted boxes have area 0."""
     sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
     return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def mean_side(box_xyxy: BoxXYXY) -> float:
+    """Size of one box: the square root of its area, pixels; 0 for an inverted box."""
+    x1, y1, x2, y2 = box_xyxy
+    return math.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1))
 
 
 def iou_matrix(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:

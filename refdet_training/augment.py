@@ -16,6 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from refdet_core.boxes import area, clip
 from refdet_core.imaging import PAD_BGR
 from refdet_core.types import BoxXYXY
 
@@ -133,7 +134,8 @@ def turn_and_tilt(
 def hull_is_tight(before_xyxy: BoxXYXY, after_xyxy: BoxXYXY) -> bool:
     """Whether a turned box still tells the object's extents: its area grew by half at most, as a
     square's does at 15 degrees from a right angle and a long object's earlier."""
-    return _area(after_xyxy) <= 1.5 * _area(before_xyxy)
+    before, after = area(np.array([before_xyxy, after_xyxy], dtype=np.float64))
+    return bool(after <= 1.5 * before)
 
 
 def cut_centre(
@@ -177,14 +179,6 @@ def occlude(image: tv_tensors.Image, box_xyxy: BoxXYXY) -> tv_tensors.Image:
 
 def visible_share(box_xyxy: BoxXYXY, width: float, height: float) -> float:
     """Share of the box's area inside a picture of that size; 0 for a box without area."""
-    x1, y1, x2, y2 = box_xyxy
-    area = _area(box_xyxy)
-    if area == 0:
-        return 0.0
-    inside = max(0.0, min(x2, width) - max(x1, 0.0)) * max(0.0, min(y2, height) - max(y1, 0.0))
-    return inside / area
-
-
-def _area(box_xyxy: BoxXYXY) -> float:
-    x1, y1, x2, y2 = box_xyxy
-    return max(0.0, x2 - x1) * max(0.0, y2 - y1)
+    boxes_xyxy = np.array([box_xyxy], dtype=np.float64)
+    whole, inside = area(boxes_xyxy)[0], area(clip(boxes_xyxy, width, height))[0]
+    return float(inside / whole) if whole else 0.0

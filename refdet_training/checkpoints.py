@@ -32,7 +32,7 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
     """
     saved = read_checkpoint(path)
     settings = dict(saved["hyper_parameters"])
-    network = Siamese(network_config(settings))
+    network = Siamese(SiameseConfig(**settings[NETWORK]))
     network.load_state_dict(_network_weights(saved))
     data = dict(saved["datamodule_hyper_parameters"])
     training = {
@@ -44,11 +44,6 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
         "epoch": saved["epoch"],
     }
     return network.eval(), training
-
-
-def network_config(settings: dict[str, Any]) -> SiameseConfig:
-    """The network's configuration out of a checkpoint's ``hyper_parameters``."""
-    return SiameseConfig(**settings[NETWORK])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

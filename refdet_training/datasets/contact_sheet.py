@@ -10,6 +10,7 @@ from itertools import zip_longest
 import cv2
 import numpy as np
 
+from refdet_core.boxes import area, mean_side
 from refdet_core.errors import SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import Instance
@@ -111,8 +112,7 @@ def _picture(frame: np.ndarray, box: BoxXYXY) -> np.ndarray:
     # Around the object, not on it: a target of a few pixels must stay visible.
     left_top, right_bottom = (corners[0] - 2, corners[1] - 2), (corners[2] + 1, corners[3] + 1)
     cv2.rectangle(picture, left_top, right_bottom, _BOX, 1)
-    area = (x2 - x1) * (y2 - y1)
-    _text(picture, f"{area**0.5:.0f} px", (5, 14), 0.36)
+    _text(picture, f"{mean_side(box):.0f} px", (5, 14), 0.36)
     return picture
 
 
@@ -126,7 +126,7 @@ def _header(
     boxes = np.array(
         [item.boxes_xyxy[number] for item in instances for number in item.present]
     ).reshape(-1, 4)
-    sizes = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    sizes = np.sqrt(area(boxes))
     half = band.shape[1] // 2
     _text(band, _fit(title, 0.8, half), (_GAP, 34), 0.8)
     videos = len({item.video_id for item in instances})
@@ -143,20 +143,20 @@ def _header(
         _histogram(band[:, half + _GAP : -_GAP], sizes)
 
 
-def _histogram(area: np.ndarray, sizes: np.ndarray) -> None:
+def _histogram(band: np.ndarray, sizes: np.ndarray) -> None:
     ranges = size_histogram(sizes)
     most = max(number for _, _, number in ranges)
-    step = area.shape[1] // len(ranges)
-    bottom, top = area.shape[0] - 32, 40
+    step = band.shape[1] // len(ranges)
+    bottom, top = band.shape[0] - 32, 40
     title = f"boxes by size (square root of the area, from .. px); median {np.median(sizes):.0f} px"
-    _text(area, title, (0, 18), 0.45, _FAINT)
+    _text(band, title, (0, 18), 0.45, _FAINT)
     for place, (low, _, number) in enumerate(ranges):
         x = place * step
         height = round((bottom - top) * number / most)
-        cv2.rectangle(area, (x, bottom - height), (x + step - 6, bottom), _BOX, -1)
+        cv2.rectangle(band, (x, bottom - height), (x + step - 6, bottom), _BOX, -1)
         if number:
-            _text(area, str(number), (x, bottom - height - 4), 0.34)
-        _text(area, str(low), (x, bottom + 15), 0.34, _FAINT)
+            _text(band, str(number), (x, bottom - height - 4), 0.34)
+        _text(band, str(low), (x, bottom + 15), 0.34, _FAINT)
 
 
 def _text(

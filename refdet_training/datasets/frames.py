@@ -17,6 +17,7 @@ from refdet_core.errors import SourceError
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.problems import Problem
 from refdet_training.datasets.readers.record import Video
+from refdet_training.datasets.whole_files import write_whole
 
 JOURNAL = "frames.jsonl"
 MODES = ("jpeg", "raw", "video")
@@ -151,7 +152,7 @@ class FrameStore:
         if self._settings.mode == "video":
             return _stored(str(path.resolve()), -1, frame)
         if path.suffix.lower() in (".jpg", ".jpeg") and target.suffix == ".jpg":
-            _replace(target, content.tobytes())
+            write_whole(target, content.tobytes())
         else:
             self._write(target, frame)
         return _stored(self._relative(target), -1, frame)
@@ -206,10 +207,10 @@ class FrameStore:
         if target.suffix == ".npy":
             content = io.BytesIO()
             np.save(content, frame)
-            _replace(target, content.getvalue())
+            write_whole(target, content.getvalue())
             return
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.quality]
-        _replace(target, cv2.imencode(".jpg", frame, quality)[1].tobytes())
+        write_whole(target, cv2.imencode(".jpg", frame, quality)[1].tobytes())
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
@@ -289,11 +290,3 @@ def frame_digest(frame_bgr: np.ndarray) -> str:
 def _stored(picture: str, video_frame: int, frame: np.ndarray) -> StoredFrame:
     height, width = frame.shape[:2]
     return StoredFrame(picture, video_frame, width, height, frame_digest(frame))
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(target)

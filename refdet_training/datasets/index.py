@@ -28,6 +28,7 @@ import pandas as pd
 from refdet_core.errors import SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef, Instance
+from refdet_training.datasets.whole_files import write_whole
 
 INDEX = "index.parquet"
 SPLITS = "splits.json"
@@ -40,9 +41,7 @@ COLUMNS = (
 def write_index(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``folder/index.parquet`` from mappings with :data:`COLUMNS`, whole or not at all."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    temporary = folder / f"{INDEX}.tmp"
-    table.to_parquet(temporary, index=False)
-    temporary.replace(folder / INDEX)
+    write_whole(folder / INDEX, table.to_parquet(index=False))
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
@@ -52,9 +51,7 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def load_splits(folder: Path) -> dict[str, list[str]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -88,8 +88,8 @@ class Instance:
     frames: Mapping[int, FrameRef]
     boxes_xyxy: Mapping[int, BoxXYXY]
 
-    @property
-    def present(self) -> list[int]:
+    @cached_property
+    def present(self) -> Sequence[int]:
         """Frame numbers where the object is visible, ascending."""
         return sorted(number for number in self.boxes_xyxy if number in self.frames)
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from refdet_core.boxes import area
+
 # Doubling from 4 px: below 8 a target hardly shows, above 256 it is no small object any more.
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 
@@ -31,8 +33,8 @@ def statistics(
 
 def box_sizes(table: pd.DataFrame) -> np.ndarray:
     """Square root of the area of every box, ``(N,)`` pixels."""
-    area = (table["x2"] - table["x1"]) * (table["y2"] - table["y1"])
-    return np.asarray(np.sqrt(area.dropna().to_numpy(dtype=np.float64)))
+    boxes = table[["x1", "y1", "x2", "y2"]].dropna()
+    return np.asarray(np.sqrt(area(boxes.to_numpy(dtype=np.float64))))
 
 
 def size_histogram(sizes: np.ndarray) -> list[tuple[int, int | None, int]]:

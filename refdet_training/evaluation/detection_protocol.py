@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from refdet_core.boxes import mean_side
 from refdet_core.errors import BadReferenceError, ConfigError, SourceError
 from refdet_core.metrics import box_iou
 from refdet_core.templates import MAX_REFERENCES
@@ -125,7 +126,7 @@ class Outcome:
 
     @property
     def object_px(self) -> float:
-        """The object's size, see :func:`mean_side`; 0 where it is absent."""
+        """The object's size, see :func:`~refdet_core.boxes.mean_side`; 0 where it is absent."""
         return mean_side(self.truth_xyxy) if self.truth_xyxy is not None else 0.0
 
 
@@ -136,12 +137,6 @@ def hits_centre(box_xyxy: BoxXYXY, truth_xyxy: BoxXYXY) -> bool:
     return x1 <= x <= x2 and y1 <= y <= y2
 
 
-def mean_side(box_xyxy: BoxXYXY) -> float:
-    """Square root of a box's area, pixels."""
-    x1, y1, x2, y2 = box_xyxy
-    return float(np.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1)))
-
-
 @dataclass(frozen=True)
 class Skipped:
     """An object, or one frame of it, that could not be measured, and why."""
@@ -150,6 +145,11 @@ class Skipped:
     video_id: str
     object_id: str
     reason: str
+
+    @classmethod
+    def of(cls, instance: Instance, reason: str) -> Skipped:
+        """That object in that video, for this reason."""
+        return cls(instance.source, instance.video_id, instance.object_id, reason)
 
 
 def long_enough(
@@ -163,7 +163,7 @@ def long_enough(
             kept.append(item)
         else:
             reason = f"seen in {count} frames, the protocol asks for {protocol.min_present}"
-            skipped.append(Skipped(item.source, item.video_id, item.object_id, reason))
+            skipped.append(Skipped.of(item, reason))
     return kept, skipped
 
 
@@ -227,14 +227,14 @@ def run_protocol(
         try:
             finder.look_for(read_references(instance, protocol))
         except (BadReferenceError, SourceError) as error:
-            skipped.append(_skip(instance, error))
+            skipped.append(Skipped.of(instance, str(error)))
             continue
         looks = own_looks(instance, protocol) + absent_looks(instance, instances, protocol)
         for look in looks:
             try:
                 frame_bgr = look.shown.read(look.frame)
             except SourceError as error:
-                skipped.append(_skip(instance, error))
+                skipped.append(Skipped.of(instance, str(error)))
                 continue
             box_xyxy, score = finder.find(frame_bgr)
             outcomes.append(outcome_of(look, box_xyxy, score))
@@ -262,7 +262,3 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
-
-
-def _skip(instance: Instance, error: Exception) -> Skipped:
-    return Skipped(instance.source, instance.video_id, instance.object_id, str(error))

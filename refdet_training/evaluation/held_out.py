@@ -116,7 +116,7 @@ def _look_at(
         try:
             frame_bgr = shown.read(number)
         except SourceError as error:
-            skipped.append(_skip(shown, error))
+            skipped.append(Skipped.of(shown, str(error)))
             continue
         answers = _answers(detector, recorder, frame_bgr)
         found.extend(
@@ -137,7 +137,7 @@ def _set_templates(
             detector.set_template(read_references(item, protocol), name)
             wanted[name] = item
         except (BadReferenceError, SourceError) as error:
-            skipped.append(_skip(item, error))
+            skipped.append(Skipped.of(item, str(error)))
     return wanted, skipped
 
 
@@ -163,7 +163,3 @@ def _record(look: Look, answer: tuple[BoxXYXY, float], presence: float) -> RawOu
         outcome_of(look, *answer),
         presence,
     )
-
-
-def _skip(instance: Instance, error: Exception) -> Skipped:
-    return Skipped(instance.source, instance.video_id, instance.object_id, str(error))

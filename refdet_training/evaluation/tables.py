@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from refdet_core.boxes import mean_side
 from refdet_core.metrics import box_iou
 from refdet_core.types import BoxXYXY
 from refdet_training.evaluation import detection_numbers, tracking_numbers
-from refdet_training.evaluation.detection_protocol import Outcome, hits_centre, mean_side
+from refdet_training.evaluation.detection_protocol import Outcome, hits_centre
 from refdet_training.evaluation.measure import Evaluation, Measured
 from refdet_training.evaluation.tracking_protocol import Track, TrackedFrame
 
@@ -47,6 +48,7 @@ def all_numbers(evaluation: Evaluation) -> dict[str, Any]:
                 },
                 "by_sequence": [row for row in sequences if row["protocol"] == name],
             }
+    content["not_measured"] = _not_measured(evaluation)
     content["skipped"] = [asdict(item) for item in evaluation.skipped]
     return content
 
@@ -83,6 +85,21 @@ def outcome_rows(evaluation: Evaluation) -> list[Row]:
         for track in one.tracks:
             rows.extend(_tracking_row(one, track, item) for item in track.frames)
     return rows
+
+
+def _not_measured(evaluation: Evaluation) -> list[str]:
+    """A sentence for each source whose presence AUROC and FPR are None in the detection protocol,
+    that says why."""
+    outcomes = [item for one in evaluation.contestants for item in one.outcomes]
+    looked_at = {item.source for item in outcomes}
+    with_absent = {item.source for item in outcomes if not item.present}
+    return [
+        f"presence AUROC and FPR of {source}, because none of its frames looked at is without the "
+        "object; such frames are taken from videos of other families, so the split "
+        f"'{evaluation.split}' needs two families or more there."
+        for source in evaluation.sources
+        if source in looked_at - with_absent
+    ]
 
 
 def _by_contestant(evaluation: Evaluation, protocol: str, source: str | None) -> Row:

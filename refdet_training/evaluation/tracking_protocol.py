@@ -141,16 +141,14 @@ def run_tracking(
                 f"the longest run of contiguous frames has {len(numbers)}, the protocol asks for "
                 f"{protocol.min_frames}"
             )
-            skipped.append(Skipped(instance.source, instance.video_id, instance.object_id, reason))
+            skipped.append(Skipped.of(instance, reason))
             continue
         if protocol.frames:
             numbers = numbers[: protocol.frames]
         try:
             tracks.append(_follow(tracker, instance, numbers))
         except (BadReferenceError, SourceError) as error:
-            skipped.append(
-                Skipped(instance.source, instance.video_id, instance.object_id, str(error))
-            )
+            skipped.append(Skipped.of(instance, str(error)))
     return tracks, skipped
 
 

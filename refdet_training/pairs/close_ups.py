@@ -12,6 +12,7 @@ from refdet_core.imaging import Crop, extract, square_around
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.crops import to_network
 from refdet_training.pairs.views import TEMPLATE_MARGIN
 
 _KEPT = 32768  # at some 6 KiB each, as JPEG; decoding a whole frame costs 20 times as much
@@ -52,6 +53,5 @@ def _compressed(
     side = crop.width + 2 * rim
     out = min(side, round(TEMPLATE_MARGIN * template_size))
     close_up = Crop(crop.x - rim, crop.y - rim, side, side, out, out)
-    x1, y1, x2, y2 = close_up.to_network(np.array([box_xyxy], np.float32))[0].tolist()
     jpeg = cv2.imencode(".jpg", extract(read_frame(frame), close_up), _QUALITY)[1]
-    return jpeg, (x1, y1, x2, y2)
+    return jpeg, to_network(close_up, box_xyxy)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refdet_core.boxes import mean_side
 from refdet_core.imaging import Crop
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng, visible_share
@@ -67,8 +68,7 @@ def _random_crop(
 
 def _random_span(subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> int:
     """Side of a crop in frame pixels that gives the subject a random size in the network."""
-    x1, y1, x2, y2 = subject_xyxy
-    side = math.sqrt(max(1.0, (x2 - x1) * (y2 - y1)))
+    side = max(1.0, mean_side(subject_xyxy))
     scale = math.exp(rng.normal(0, config.scale_spread))
     scale = max(scale, config.min_object_px / side)
     scale = min(scale, config.max_object_px / side, config.max_zoom)

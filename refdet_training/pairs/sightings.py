@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from refdet_core.boxes import mean_side
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng
 from refdet_training.datasets.instance import Instance
@@ -38,7 +38,7 @@ def sightings_by_object(
         found[item.source, item.family, item.object_id].extend(
             Sighting(item, number)
             for number in item.present
-            if _side(item.boxes_xyxy[number]) >= smallest_px
+            if mean_side(item.boxes_xyxy[number]) >= smallest_px
         )
     return [tuple(sightings) for sightings in found.values() if sightings]
 
@@ -82,10 +82,5 @@ class LookAlikes:
                 break
             other = candidates[rng.integers(len(candidates))]
             if (other.source, other.family) != (instance.source, instance.family):
-                return Sighting(other, other.present[rng.integers(len(other.present))])
+                return Sighting(other, other.present[int(rng.integers(len(other.present)))])
         return None
-
-
-def _side(box_xyxy: BoxXYXY) -> float:
-    x1, y1, x2, y2 = box_xyxy
-    return math.sqrt(max(0.0, x2 - x1) * max(0.0, y2 - y1))

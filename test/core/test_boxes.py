@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refdet_core.boxes import area, as_boxes, clip, iou_matrix, nms
+from refdet_core.boxes import area, as_boxes, clip, iou_matrix, mean_side, nms
+from refdet_core.types import BoxXYXY
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
@@ -24,6 +25,21 @@ def test_inverted_box_has_no_area_and_no_overlap() -> None:
     inverted = as_boxes([10, 10, 0, 0])
     assert area(inverted)[0] == 0
     assert iou_matrix(inverted, as_boxes([0, 0, 10, 10]))[0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("box", "side"),
+    [
+        ((10, 20, 14, 29), 6),
+        ((0.5, 0.5, 3, 3), 2.5),
+        ((5, 5, 5, 9), 0),
+        ((10, 0, 0, 10), 0),
+        ((10, 10, 0, 0), 0),
+    ],
+    ids=["4 x 9", "square", "no width", "inverted width", "both inverted"],
+)
+def test_mean_side_is_that_of_a_square_as_large(box: BoxXYXY, side: float) -> None:
+    assert mean_side(box) == side
 
 
 def test_clip_cuts_at_the_frame() -> None:

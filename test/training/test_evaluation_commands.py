@@ -36,7 +36,12 @@ SIDE = 32
 FRAMES = 30
 GONE = (20, 21)
 COLOURS_BGR = {"red": (0, 0, 255), "dark": (0, 0, 200), "green": (0, 255, 0), "blue": (255, 0, 0)}
-SPLITS = {"tune": ["red", "dark", "green"], "val": ["dark", "blue", "green"], "empty": []}
+SPLITS = {
+    "tune": ["red", "dark", "green"],
+    "val": ["dark", "blue", "green"],
+    "alone": ["blue"],
+    "empty": [],
+}
 SOURCE = "squares"
 
 
@@ -225,6 +230,27 @@ def test_a_second_report_leaves_no_picture_of_the_first(
     assert "detection" not in numbers and numbers["split"] == "val"
     assert numbers["tracking"]["overall"]["refdet"]["frames"] == 3 * 9
     assert "Worst cases" not in (folder / "report.html").read_text()
+
+
+def test_what_one_video_alone_cannot_tell_is_explained(
+    prepared, colour_bundle, report, tmp_path, capsys
+) -> None:
+    # of two frames looked at, the first and the last one, neither lies in the object's gap
+    run(
+        evaluate,
+        *("--bundle", colour_bundle, "--data", prepared, "--split", "alone"),
+        *("--protocol", "detection", "--frames", 2, "--output", tmp_path),
+    )
+    numbers = json.loads((tmp_path / "report.json").read_text())
+    found = numbers["detection"]["by_source"][SOURCE]["refdet"]
+    assert found["presence_auroc"] is None and found["fpr"] is None
+    (sentence,) = numbers["not_measured"]
+    assert f"presence AUROC and FPR of {SOURCE}" in sentence
+    assert "split 'alone' needs two families" in sentence
+    assert f"not measured: {sentence}" in capsys.readouterr().out.splitlines()
+    assert f"Not measured: {sentence}" in (tmp_path / "report.md").read_text().splitlines()
+    assert f"Not measured: {sentence}" in Page((tmp_path / "report.html").read_text()).words
+    assert json.loads((report / "report.json").read_text())["not_measured"] == []
 
 
 def test_publish_stores_calibration_threshold_and_scores(

@@ -208,7 +208,7 @@ def test_changed_settings_or_sources_are_made_again(videos, tmp_path):
 
 
 def test_an_interrupted_run_is_taken_up(videos, tmp_path, monkeypatch):
-    write, written = frame_stage._replace, []
+    write, written = frame_stage.write_whole, []
 
     def interrupted(target, content):
         if len(written) == 14:  # in the middle of the second video
@@ -218,7 +218,7 @@ def test_an_interrupted_run_is_taken_up(videos, tmp_path, monkeypatch):
         write(target, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(frame_stage, "_replace", interrupted)
+        patch.setattr(frame_stage, "write_whole", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(videos, tmp_path)
     folder = tmp_path / "prepared" / "flights"
