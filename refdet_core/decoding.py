@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import cv2
 import numpy as np
+
+from refdet_core.boxes import nms
 
 PEAKS_PER_MAP = 16
 _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
@@ -13,14 +16,35 @@ _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Possible objects in one map, best first.
+    """Possible objects, with the network's presence output of the crop and view they are from.
 
-    Shapes: ``boxes_xyxy (N, 4)``, ``scores (N,)`` raw in [0, 1], ``presence (N,)`` in [0, 1].
+    Shapes: ``boxes_xyxy (N, 4)``, ``scores (N,)`` in [0, 1], raw as they leave the network or
+    calibrated, ``presence (N,)`` raw in [0, 1].
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     presence: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def chosen(self, which: np.ndarray) -> Candidates:
+        """Some of them: a mask ``(N,)`` or indices in the order wanted."""
+        return Candidates(self.boxes_xyxy[which], self.scores[which], self.presence[which])
+
+    def suppressed(self, iou_threshold: float) -> Candidates:
+        """Without those that overlap a better one more than this, best first."""
+        return self.chosen(nms(self.boxes_xyxy, self.scores, iou_threshold))
+
+    @staticmethod
+    def joined(parts: Sequence[Candidates]) -> Candidates:
+        """All of at least one set, one after the other."""
+        return Candidates(
+            np.concatenate([part.boxes_xyxy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.presence for part in parts]),
+        )
 
 
 def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:
@@ -32,8 +56,8 @@ def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candi
         presence: ``(V,)``.
 
     Returns:
-        Up to :data:`PEAKS_PER_MAP` local maxima, boxes in network pixels of the crop. The
-        global maximum is always among them.
+        Up to :data:`PEAKS_PER_MAP` local maxima, best first, boxes in network pixels of the crop.
+        The global maximum is always among them.
     """
     view = score.argmax(axis=0)
     merged = np.take_along_axis(score, view[None], axis=0)[0]

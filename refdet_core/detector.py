@@ -11,20 +11,18 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
-from refdet_core.boxes import clip, nms
 from refdet_core.bundle import Bundle, load_bundle
 from refdet_core.closing import Closing
-from refdet_core.decoding import Candidates, best_view
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_core.heatmap import merge_maps
-from refdet_core.imaging import Crop
+from refdet_core.looking import NetworkLook
 from refdet_core.search import make_search_plan
+from refdet_core.search.target import AutoConfig
 from refdet_core.search.tiles import AUTOMATIC_SCALE
 from refdet_core.templates import (
     POOLINGS,
@@ -34,23 +32,27 @@ from refdet_core.templates import (
     make_bank,
     make_template,
 )
-from refdet_core.types import Detection, FrameResult, RawMaps, Reference
+from refdet_core.types import BoxXYXY, FrameResult, Reference
 
 DEFAULT_TEMPLATE_ID = "target"
+FRAME_PERIOD_S = 1 / 30
+"""Between frames whose times are not told."""
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
-    """How to search and what to report. The one place of these defaults.
+class DetectorConfig(AutoConfig):
+    """How to search and what to report: these settings, and those of following targets.
 
     Attributes:
-        search: ``tiles`` or ``full_frame``.
+        search: ``tiles`` and ``full_frame`` look at every frame anew; ``track`` follows a target
+            in a window; ``auto`` follows it, notices when it is gone and searches again.
         tile_width, tile_height: largest tile in frame pixels (search ``tiles``).
         tile_overlap: least overlap of neighbouring tiles in frame pixels.
         tile_scale: network pixels per frame pixel in a tile, 0.25 to 4; 0 takes
             :func:`refdet_core.search.tiles.automatic_scale`.
-        score_threshold: least probability of a reported detection; negative takes the one the
-            bundle publishes.
+        max_tiles_per_frame: most tiles a frame, the others follow in the next frames; 0: all.
+        score_threshold: least probability of a detection reported by a search of the whole frame;
+            negative takes the one the bundle publishes.
         max_detections: most detections per template and frame.
         nms_iou: boxes of one template overlapping more than this are one object.
         reference_pooling: ``prototype`` (mean of the references) or ``best_view``.
@@ -61,12 +63,18 @@ class DetectorConfig:
     tile_height: int = 736
     tile_overlap: int = 128
     tile_scale: float = AUTOMATIC_SCALE
+    max_tiles_per_frame: int = 0
     score_threshold: float = -1.0
     max_detections: int = 1
     nms_iou: float = 0.3
     reference_pooling: str = "prototype"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_tiles_per_frame < 0:
+            raise ConfigError(
+                f"max_tiles_per_frame must be 0 (all) or more, got {self.max_tiles_per_frame}."
+            )
         if self.score_threshold > 1:
             raise ConfigError(f"score_threshold must be at most 1, got {self.score_threshold}.")
         if self.max_detections < 1:
@@ -93,12 +101,16 @@ class DetectorConfig:
                 )
             )
 
+    def threshold(self, bundle: Bundle) -> float:
+        """The score threshold in force: the configured one, else the bundle's."""
+        return self.score_threshold if self.score_threshold >= 0 else bundle.score_threshold
+
 
 class Detector(Closing):
     """Finds the objects in the reference photos in frames.
 
-    ``detect`` and the template calls may come from different threads if the backend allows it
-    (ONNX Runtime does); otherwise let one thread make all calls.
+    One thread calls ``detect``. The template calls may come from other threads if the backend
+    allows it (ONNX Runtime does); otherwise let one thread make all calls.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend[Any], config: DetectorConfig) -> None:
@@ -106,7 +118,8 @@ class Detector(Closing):
         self.backend = backend
         self._bank = TemplateBank()
         self._bank_change = threading.Lock()
-        self.configure(config)
+        self._time_s = 0.0
+        self._config, self._plan = config, make_search_plan(bundle, config)
 
     @classmethod
     def open(
@@ -136,8 +149,7 @@ class Detector(Closing):
     @property
     def score_threshold(self) -> float:
         """The threshold in force: the configured one, else the bundle's."""
-        configured = self._config.score_threshold
-        return configured if configured >= 0 else self.bundle.score_threshold
+        return self._config.threshold(self.bundle)
 
     def configure(self, config: DetectorConfig) -> None:
         """Change the settings; the templates stay. Nothing changes if this raises."""
@@ -146,6 +158,7 @@ class Detector(Closing):
             bank = make_bank(
                 self.backend, self._bank.templates, self._bank.version + 1, config.reference_pooling
             )
+            plan.take_over(self._plan)
             self._config, self._plan, self._bank = config, plan, bank
 
     def set_template(
@@ -169,6 +182,8 @@ class Detector(Closing):
             templates = dict(self._bank.templates)
             if append and template_id in templates:
                 template = extend_template(templates[template_id], template)
+            else:
+                self._plan.forget(template_id)
             templates[template_id] = template
             self._exchange(templates)
         return template
@@ -190,15 +205,42 @@ class Detector(Closing):
             else:
                 known = ", ".join(templates) or "none"
                 raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
+            for name in gone:
+                self._plan.forget(name)
             self._exchange(templates)
         return gone
 
-    def detect(self, frame_bgr: np.ndarray, heatmaps: bool = False) -> FrameResult:
+    def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
+        """Follow a template's object from this box on (searches ``track`` and ``auto``).
+
+        Args:
+            template_id: one that has been set.
+            box_xyxy: where the object is in the frame that :meth:`detect` gets next, or was a
+                moment ago, in frame pixels.
+
+        Raises:
+            ConfigError: no such template, an empty box, or a search that follows nothing.
+        """
+        if template_id not in self._bank.templates:
+            known = ", ".join(self._bank.templates) or "none"
+            raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
+        x1, y1, x2, y2 = box_xyxy
+        if not (np.isfinite(box_xyxy).all() and x1 < x2 and y1 < y2):
+            raise ConfigError(
+                f"A target's box must be finite with a width and height above 0, got {box_xyxy}."
+            )
+        self._plan.lock(template_id, box_xyxy)
+
+    def detect(
+        self, frame_bgr: np.ndarray, heatmaps: bool = False, time_s: Optional[float] = None
+    ) -> FrameResult:
         """Search one frame for all templates.
 
         Args:
             frame_bgr: ``(H, W, 3)`` uint8.
             heatmaps: also return the score map of each template.
+            time_s: when the frame was taken, in seconds since any start; the searches that follow
+                targets reckon with it. None: 1/30 s after the frame before.
 
         Returns:
             Detections in frame pixels, best first; none while there is no template.
@@ -213,62 +255,29 @@ class Detector(Closing):
                 "A frame must be a non-empty (H, W, 3) uint8 BGR image, got "
                 f"{frame_bgr.shape} {frame_bgr.dtype}."
             )
-        bank, config, plan = self._bank, self._config, self._plan
+        with self._bank_change:
+            bank, plan = self._bank, self._plan
+            self._time_s = self._time_s + FRAME_PERIOD_S if time_s is None else time_s
+            look = NetworkLook(self.backend, self.bundle, bank, frame_bgr, self._time_s)
         if not bank.templates:
             return FrameResult((), {}, bank.version)
-        height, width = frame_bgr.shape[:2]
         started = time.perf_counter()
-        crops = plan.crops((width, height))
-        frames = self.backend.preprocess(frame_bgr, crops)
-        preprocessed = time.perf_counter()
-        maps = self.backend.infer(frames, bank.features)
-        inferred = time.perf_counter()
-
-        found: List[Detection] = []
-        presence: Dict[str, float] = {}
-        pictures: Dict[str, np.ndarray] = {}
-        for template_id, views in bank.views.items():
-            candidates = self._candidates(crops, maps, views, (width, height))
-            presence[template_id] = float(candidates.scores.max(initial=0.0))
-            for index in range(min(config.max_detections, len(candidates.scores))):
-                score = float(candidates.scores[index])
-                if score >= self.score_threshold:
-                    x1, y1, x2, y2 = (float(value) for value in candidates.boxes_xyxy[index])
-                    found.append(Detection(template_id, score, (x1, y1, x2, y2)))
-            if heatmaps:
-                pictures[template_id] = merge_maps(
-                    crops, maps.score[:, views].max(axis=1), (width, height), self.bundle.stride
-                )
-        found.sort(key=lambda detection: -detection.score)
-        timings = {
-            "preprocess": (preprocessed - started) * 1e3,
-            "network": (inferred - preprocessed) * 1e3,
-            "decode": (time.perf_counter() - inferred) * 1e3,
-        }
-        return FrameResult(tuple(found), presence, bank.version, timings, pictures)
+        found = plan.find(look, tuple(bank.templates))
+        timings_ms = dict(look.timings_ms)
+        timings_ms["search"] = (time.perf_counter() - started) * 1e3 - sum(timings_ms.values())
+        detections = [item for each in found.values() for item in each.detections]
+        return FrameResult(
+            tuple(sorted(detections, key=lambda detection: -detection.score)),
+            {name: each.presence for name, each in found.items()},
+            bank.version,
+            timings_ms,
+            {name: each.status for name, each in found.items() if each.status is not None},
+            look.heatmaps() if heatmaps else {},
+        )
 
     def close(self) -> None:
         """Release the backend. Closing twice is harmless."""
         self.backend.close()
-
-    def _candidates(
-        self, crops: List[Crop], maps: RawMaps, views: slice, frame_size: Tuple[int, int]
-    ) -> Candidates:
-        """One template's candidates over all crops: frame pixels, calibrated, NMS, best first."""
-        parts: List[Candidates] = []
-        for index, crop in enumerate(crops):
-            raw = best_view(
-                maps.score[index, views], maps.box[index, views], maps.presence[index, views]
-            )
-            boxes_xyxy = crop.to_frame(raw.boxes_xyxy)
-            centres = np.clip((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, 0, frame_size)
-            owned = self._plan.owned(crops, index, centres)
-            parts.append(Candidates(boxes_xyxy[owned], raw.scores[owned], raw.presence[owned]))
-        boxes_xyxy = clip(np.concatenate([part.boxes_xyxy for part in parts]), *frame_size)
-        presence = np.concatenate([part.presence for part in parts])
-        scores = self.bundle.calibration(np.concatenate([part.scores for part in parts]), presence)
-        kept = nms(boxes_xyxy, scores, self._config.nms_iou)
-        return Candidates(boxes_xyxy[kept], scores[kept], presence[kept])
 
     def _exchange(self, templates: Dict[str, Template]) -> None:
         self._bank = make_bank(

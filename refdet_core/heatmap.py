@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -11,12 +11,16 @@ from refdet_core.imaging import Crop
 
 
 def merge_maps(
-    crops: List[Crop], scores: np.ndarray, frame_size: Tuple[int, int], stride: float
+    crops: Sequence[Crop],
+    scores: Sequence[np.ndarray],
+    frame_size: Tuple[int, int],
+    stride: float,
 ) -> np.ndarray:
     """Lay the crops' score maps over the frame; where crops overlap the higher score shows.
 
     Args:
-        scores: ``(B, h, w)`` float32, one map per crop.
+        crops: pieces of the frame, of any sizes.
+        scores: one ``(h, w)`` float32 map per crop.
         frame_size: ``(width, height)`` of the frame.
         stride: network pixels per cell.
 

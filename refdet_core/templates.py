@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from refdet_core.backends.base import Backend
+from refdet_core.box_bias import NO_BIAS, box_bias
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, square_around, to_blob
@@ -34,14 +35,22 @@ class Template:
     Attributes:
         template_id: the operator's name for it.
         features: the views of its references, as the backend returned them.
+        biases: for each reference how to correct the network's boxes, see
+            :func:`~refdet_core.box_bias.box_bias`.
         thumbnails_bgr: one small uint8 picture per reference.
         created_s: wall-clock seconds when its last reference was encoded.
     """
 
     template_id: str
     features: Tuple[Any, ...]
+    biases: Tuple[np.ndarray, ...]
     thumbnails_bgr: Tuple[np.ndarray, ...]
     created_s: float
+
+    @property
+    def bias(self) -> np.ndarray:
+        """The mean of the references' ``biases``, ``(4,)``."""
+        return np.asarray(np.mean(self.biases, axis=0))
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,23 @@ class TemplateBank:
         templates: by id, in the order they were first set.
         features: all views packed, None when there is no template.
         views: for each template id its slice of the packed views.
+        single: for each template id its own views packed, for looks at that target alone.
     """
 
     version: int = 0
     templates: Dict[str, Template] = field(default_factory=dict)
     features: Any = None
     views: Dict[str, slice] = field(default_factory=dict)
+    single: Dict[str, Any] = field(default_factory=dict)
+
+    def packed_for(self, template_ids: Sequence[str]) -> Tuple[Any, Dict[str, slice]]:
+        """Packed features that hold these templates, maybe among others, and their slices."""
+        if len(template_ids) == 1:
+            (name,) = template_ids
+            return self.single[name], {
+                name: slice(0, self.views[name].stop - self.views[name].start)
+            }
+        return self.features, self.views
 
 
 def check_reference(reference: Reference) -> BoxXYXY:
@@ -141,7 +161,11 @@ def make_template(
         except BadReferenceError as error:
             raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
     features = encode_references(backend, bundle, references)
-    return Template(template_id, features, tuple(thumbnails), time.time())
+    biases = tuple(
+        _bias(backend, bundle, feature, reference)
+        for feature, reference in zip(features, references)
+    )
+    return Template(template_id, features, biases, tuple(thumbnails), time.time())
 
 
 def extend_template(template: Template, more: Template) -> Template:
@@ -159,6 +183,7 @@ def extend_template(template: Template, more: Template) -> Template:
     return Template(
         template.template_id,
         template.features + more.features,
+        template.biases + more.biases,
         template.thumbnails_bgr + more.thumbnails_bgr,
         more.created_s,
     )
@@ -181,13 +206,22 @@ def make_bank(
         return TemplateBank(version=version)
     packed: List[Any] = []
     views: Dict[str, slice] = {}
+    single: Dict[str, Any] = {}
     for template_id, template in templates.items():
         features = list(template.features)
         if pooling == "prototype":
             features = [backend.average(backend.pack(features))]
         views[template_id] = slice(len(packed), len(packed) + len(features))
+        single[template_id] = backend.pack(features)
         packed.extend(features)
-    return TemplateBank(version, dict(templates), backend.pack(packed), views)
+    return TemplateBank(version, dict(templates), backend.pack(packed), views, single)
+
+
+def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:
+    if reference.roi_xyxy is None:
+        return NO_BIAS  # how much a photo shows around the object says nothing of boxes
+    box_xyxy = check_reference(reference)
+    return box_bias(backend, bundle, feature, reference.image_bgr, box_xyxy)
 
 
 def _thumbnail(reference: Reference) -> np.ndarray:

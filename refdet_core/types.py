@@ -50,6 +50,28 @@ class RawMaps:
     presence: np.ndarray
 
 
+SEARCHING = "searching"
+TRACKING = "tracking"
+LOST = "lost"
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    """Where a search with memory is with one target.
+
+    Attributes:
+        state: :data:`SEARCHING` (never seen, or gone for long), :data:`TRACKING`, or
+            :data:`LOST` (gone for a short while: if it comes back, it keeps its id).
+        track_id: of the track that is followed or was lost; None while searching.
+        window_xyxy: the piece of the frame that was looked at closely, in frame pixels (it may hang
+            over the border); None if none was.
+    """
+
+    state: str
+    track_id: Optional[int] = None
+    window_xyxy: Optional[BoxXYXY] = None
+
+
 @dataclass(frozen=True)
 class FrameResult:
     """Everything the detector says about one frame.
@@ -59,12 +81,14 @@ class FrameResult:
         presence: for each template id the probability that its object is in this frame.
         bank_version: the template bank that was used; grows with every template change.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``decode``).
+        targets: for each template id where a search with memory is with it; empty for others.
         heatmaps: for each template id a ``(h, w)`` float32 map in [0, 1] over the whole
-            frame; only filled when asked for.
+            frame, 0 where the search did not look; only filled when asked for.
     """
 
     detections: Tuple[Detection, ...]
     presence: Dict[str, float]
     bank_version: int
     timings_ms: Dict[str, float] = field(default_factory=dict)
+    targets: Dict[str, TargetStatus] = field(default_factory=dict)
     heatmaps: Dict[str, np.ndarray] = field(default_factory=dict)

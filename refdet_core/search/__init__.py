@@ -2,40 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Dict
 
 from refdet_core.bundle import Bundle
 from refdet_core.errors import ConfigError
 from refdet_core.search.base import SearchPlan
+from refdet_core.search.coverage import Coverage
+from refdet_core.search.following import Following
 from refdet_core.search.full_frame import FullFrame
+from refdet_core.search.scan import Scan
+from refdet_core.search.target import LONGEST_S
 from refdet_core.search.tiles import Tiles
 
 if TYPE_CHECKING:
     from refdet_core.detector import DetectorConfig
 
+
+def _tiles(bundle: Bundle, config: DetectorConfig) -> Coverage:
+    size = (config.tile_width, config.tile_height)
+    return Tiles(size, config.tile_overlap, bundle.frame_multiple, config.tile_scale)
+
+
+def _scan(coverage: Coverage, bundle: Bundle, config: DetectorConfig) -> Scan:
+    return Scan(
+        coverage,
+        config.nms_iou,
+        config.threshold(bundle),
+        config.max_detections,
+        config.max_tiles_per_frame,
+    )
+
+
+def _full_frame_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    return _scan(FullFrame(bundle.frame_size), bundle, config)
+
+
+def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    return _scan(_tiles(bundle, config), bundle, config)
+
+
+def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    # Without a box it starts from the first detection that the search 'tiles' would report.
+    settings = replace(
+        config,
+        auto_start_score=config.threshold(bundle),
+        auto_confirm_score=config.track_keep_score,
+        auto_confirm_frames=1,
+        auto_confirm_of=1,
+        auto_forget_s=LONGEST_S,
+    )
+    scan = _scan(_tiles(bundle, config), bundle, config)
+    return Following(scan, settings, bundle.frame_multiple, searches_again=False)
+
+
+def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    scan = _scan(_tiles(bundle, config), bundle, config)
+    return Following(scan, config, bundle.frame_multiple, searches_again=True)
+
+
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {
-    "full_frame": lambda bundle, config: FullFrame(bundle.frame_size),
-    "tiles": lambda bundle, config: Tiles(
-        (config.tile_width, config.tile_height),
-        config.tile_overlap,
-        bundle.frame_multiple,
-        config.tile_scale,
-    ),
+    "full_frame": _full_frame_plan,
+    "tiles": _tiles_plan,
+    "track": _track_plan,
+    "auto": _auto_plan,
 }
-_NOT_YET = ("track", "auto")
-SEARCH_NAMES = tuple(_PLANS) + _NOT_YET
+SEARCH_NAMES = tuple(_PLANS)
+FOLLOWING = ("track", "auto")
+"""The searches that follow targets, and can start from a box."""
 
 
 def make_search_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     """Build the plan that ``config.search`` names.
 
     Raises:
-        ConfigError: unknown name, or a plan that is not available yet.
+        ConfigError: unknown name.
     """
-    if config.search in _NOT_YET:
-        raise ConfigError(
-            f"The search plan '{config.search}' is not available yet; use tiles or full_frame."
-        )
     if config.search not in _PLANS:
         raise ConfigError(
             "Unknown search plan '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES))

@@ -1,29 +1,80 @@
-"""The contract of a search plan: which crops of a frame the network sees."""
+"""The contracts of searching: a plan decides where to look, a look is what the network saw."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import List, Tuple
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from refdet_core.decoding import Candidates
+from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
+from refdet_core.types import BoxXYXY, Detection, TargetStatus
+
+
+class Look(ABC):
+    """One frame, seen through the network wherever a plan asks to.
+
+    Attributes:
+        frame_bgr: the frame, ``(H, W, 3)`` uint8.
+        time_s: when it was taken, in seconds since any start that stays the same.
+    """
+
+    frame_bgr: np.ndarray
+    time_s: float
+
+    @property
+    def frame_size(self) -> Tuple[int, int]:
+        """``(width, height)`` in pixels."""
+        return self.frame_bgr.shape[1], self.frame_bgr.shape[0]
+
+    @abstractmethod
+    def at(self, crops: Sequence[Crop], template_ids: Sequence[str]) -> Dict[str, List[Candidates]]:
+        """Look at crops of one network size.
+
+        Returns:
+            For each template its candidates in each crop: boxes in frame pixels (not cut at the
+            border), scores as calibrated probabilities, best first.
+        """
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a plan says of one template in one frame.
+
+    Attributes:
+        detections: what it reports, best first.
+        presence: probability of the best candidate wherever the plan looked; 0 if nowhere.
+        status: where the plan is with this target; None for plans without memory.
+    """
+
+    detections: Tuple[Detection, ...]
+    presence: float
+    status: Optional[TargetStatus] = None
 
 
 class SearchPlan(ABC):
-    """A pure function of the frame size (and the plan's state) to crops, and back."""
+    """Where to look in each frame. A plan may remember what it saw; then one thread uses it."""
 
     @abstractmethod
-    def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
-        """Crops to look at, all with the same network size.
+    def find(self, look: Look, template_ids: Sequence[str]) -> Dict[str, Found]:
+        """Search one frame for each of these templates."""
 
-        Args:
-            frame_size: ``(width, height)`` of the frame in pixels.
+    def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
+        """Follow this template from this box on, beginning with the next frame.
+
+        Raises:
+            ConfigError: this plan does not follow anything.
         """
+        raise ConfigError(
+            "This search looks at every frame anew and cannot start from a box; "
+            "choose the search 'track' or 'auto'."
+        )
 
-    def owned(self, crops: List[Crop], index: int, centres: np.ndarray) -> np.ndarray:
-        """Which candidate centres ``(N, 2)`` in frame pixels crop ``index`` may report.
+    def forget(self, template_id: str) -> None:  # noqa: B027 - nothing, without memory
+        """Begin anew with this template: it was replaced or cleared."""
 
-        Overlapping crops see the same object; the one that sees it more fully reports it.
-        """
-        return np.ones(len(centres), dtype=bool)
+    def take_over(self, other: SearchPlan) -> None:  # noqa: B027 - nothing, without memory
+        """Go on with what another plan of the same kind remembers; it is not used any more."""

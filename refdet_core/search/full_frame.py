@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import List, Tuple
 
 from refdet_core.imaging import Crop, letterbox
-from refdet_core.search.base import SearchPlan
+from refdet_core.search.coverage import Coverage
 
 
-class FullFrame(SearchPlan):
+class FullFrame(Coverage):
     """The frame shrunk (never enlarged beyond its aspect) into the network's input.
 
     Args:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
 from refdet_core.imaging import Crop
-from refdet_core.search.base import SearchPlan
+from refdet_core.search.coverage import Coverage
 
 AUTOMATIC_SCALE = 0.0
 _UNSHRUNK_PX = 650000
@@ -24,7 +24,7 @@ def automatic_scale(frame_size: Tuple[int, int]) -> float:
     return max(_LEAST_SCALE, min(1.0, math.sqrt(_UNSHRUNK_PX / (frame_size[0] * frame_size[1]))))
 
 
-class Tiles(SearchPlan):
+class Tiles(Coverage):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
@@ -53,7 +53,7 @@ class Tiles(SearchPlan):
         height, out_height, rows = self._axis(frame_size[1], self._tile_size[1], scale)
         return [Crop(x, y, width, height, out_width, out_height) for y in rows for x in columns]
 
-    def owned(self, crops: List[Crop], index: int, centres: np.ndarray) -> np.ndarray:
+    def owned(self, crops: Sequence[Crop], index: int, centres: np.ndarray) -> np.ndarray:
         """A tile reports what no other tile sees clearly more of (by an eighth of the overlap)."""
         outline = (
             min(crop.x for crop in crops),

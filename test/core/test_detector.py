@@ -37,7 +37,7 @@ def test_finds_the_object_where_it_is_in_frame_pixels(detector, square_frame, sq
     x, y = squares["red"]
     assert found(result) == {"red": (x, y, x + 32, y + 32)}
     assert result.detections[0].score > 0.9
-    assert set(result.timings_ms) == {"preprocess", "network", "decode"}
+    assert set(result.timings_ms) == {"preprocess", "network", "decode", "search"}
 
 
 def test_says_nothing_when_the_object_is_absent(detector, square_frame, squares):
@@ -148,7 +148,13 @@ def test_clearing_an_unknown_template_names_the_known_ones(detector, square_fram
         {"tile_overlap": 2000},
         {"reference_pooling": "median"},
         {"search": "everywhere"},
-        {"search": "track"},
+        {"max_tiles_per_frame": -1},
+        {"track_scales": 2},
+        {"track_window_px": 0},
+        {"track_keep_score": float("nan")},
+        {"auto_confirm_frames": 6},
+        {"auto_lost_s": -1.0},
+        {"auto_start_score": 2.0},
     ],
 )
 def test_wrong_settings_are_refused_and_the_old_ones_stay(detector, setting):

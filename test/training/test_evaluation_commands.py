@@ -117,7 +117,8 @@ def test_the_numbers_are_those_of_a_model_that_knows_colours(report) -> None:
     assert len(of_red) == 10 and of_red == pytest.approx([0.394] * 10, abs=1e-3)
     tracked = numbers["tracking"]["overall"]["refdet"]
     assert tracked["sequences"] == 3 and tracked["frames"] == 3 * 29
-    assert tracked["ao"] == tracked["st_iou"] == tracked["presence_f1"] == 1.0
+    assert tracked["presence_f1"] == 1.0
+    assert tracked["ao"] > 0.98 and tracked["st_iou"] > 0.98
 
 
 def frames(report, protocol="detection", contestant="refdet"):
@@ -150,7 +151,7 @@ def test_every_object_is_one_line_per_protocol_and_contestant(report) -> None:
     assert len(rows) == 3 * 2 * 2
     red = [row for row in rows if row["object_id"] == "red" and row["contestant"] == "refdet"]
     assert [row["protocol"] for row in red] == ["detection", "tracking"]
-    assert float(red[0]["recall_iou50"]) == 1.0 and float(red[1]["ao"]) == 1.0
+    assert float(red[0]["recall_iou50"]) == 1.0 and float(red[1]["ao"]) > 0.98
     assert red[0]["ao"] == red[1]["recall_iou50"] == ""
 
 

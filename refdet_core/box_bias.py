@@ -1,0 +1,78 @@
+"""How an operator's boxes sit on objects, beside the network's.
+
+One draws tight, another leaves room, a third boxes the rotor too; the network learned an average
+of them all. Run on the reference itself it shows how far that is from what this operator drew, and
+its later boxes are corrected by most of the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, List
+
+import numpy as np
+
+from refdet_core.backends.base import Backend
+from refdet_core.boxes import as_boxes, iou_matrix
+from refdet_core.bundle import Bundle
+from refdet_core.decoding import best_view
+from refdet_core.imaging import Crop
+from refdet_core.types import BoxXYXY
+
+_SHARE = 0.6  # of the difference that is believed: one box in one photo is noisy
+_OBJECT_PX = (38, 48, 60)  # sizes the object is shown at; the network's boxes vary with them
+_WINDOW_PX = 192
+_LEAST_IOU = 0.3  # below, the network's box is of something else
+
+NO_BIAS = np.zeros(4)
+
+
+def box_bias(
+    backend: Backend[Any],
+    bundle: Bundle,
+    features: Any,
+    image_bgr: np.ndarray,
+    box_xyxy: BoxXYXY,
+) -> np.ndarray:
+    """By what to correct the network's boxes of the object in this photo.
+
+    Args:
+        features: the encoded reference, one view.
+        image_bgr: ``(H, W, 3)`` uint8, the photo.
+        box_xyxy: the object in it.
+
+    Returns:
+        ``(4,)`` float64: shift of the centre in shares of the network's width and height, and the
+        logarithms of the factors for width and height. Zeros where the network does not find the
+        object in its own photo.
+    """
+    side = -(-_WINDOW_PX // bundle.frame_multiple) * bundle.frame_multiple
+    x1, y1, x2, y2 = box_xyxy
+    x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt((x2 - x1) * (y2 - y1))
+    crops = []
+    for object_px in _OBJECT_PX:
+        width = max(2, round(side * size / object_px))
+        crops.append(Crop(round(x - width / 2), round(y - width / 2), width, width, side, side))
+    maps = backend.infer(backend.preprocess(image_bgr, crops), features)
+    differences: List[np.ndarray] = []
+    for index, crop in enumerate(crops):
+        raw = best_view(maps.score[index], maps.box[index], maps.presence[index])
+        best = crop.to_frame(raw.boxes_xyxy[:1])
+        if iou_matrix(best, as_boxes(box_xyxy))[0, 0] >= _LEAST_IOU:
+            differences.append(_difference(best[0], np.asarray(box_xyxy, dtype=np.float64)))
+    return _SHARE * np.mean(differences, axis=0) if differences else NO_BIAS
+
+
+def corrected(boxes_xyxy: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The network's boxes ``(N, 4)`` as this operator would draw them."""
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 + bias[:2] * sides
+    half = sides * np.exp(bias[2:]) / 2
+    return np.concatenate([centres - half, centres + half], axis=1).astype(boxes_xyxy.dtype)
+
+
+def _difference(network_xyxy: np.ndarray, drawn_xyxy: np.ndarray) -> np.ndarray:
+    """What :func:`corrected` would need to turn one box into the other."""
+    sides = network_xyxy[2:] - network_xyxy[:2]
+    shift = (drawn_xyxy[:2] + drawn_xyxy[2:] - network_xyxy[:2] - network_xyxy[2:]) / 2 / sides
+    return np.concatenate([shift, np.log((drawn_xyxy[2:] - drawn_xyxy[:2]) / sides)])

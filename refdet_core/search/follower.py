@@ -1,0 +1,86 @@
+"""Following one target from frame to frame in a window around where it is expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from refdet_core.decoding import Candidates
+from refdet_core.search.base import Look
+from refdet_core.search.motion import Motion
+from refdet_core.search.window import WindowConfig, search_windows, smoothed_box, worth
+from refdet_core.types import BoxXYXY
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the window showed: the best candidate's box in frame pixels and its probability."""
+
+    box_xyxy: BoxXYXY
+    score: float
+
+
+class Follower:
+    """One target that was seen in ``box_xyxy`` at ``time_s``.
+
+    Attributes:
+        box_xyxy: where it was seen last, or is expected by now, in frame pixels.
+        window_xyxy: where the last step looked; None before the first.
+    """
+
+    def __init__(self, box_xyxy: BoxXYXY, time_s: float) -> None:
+        self.box_xyxy = box_xyxy
+        self.window_xyxy: Optional[BoxXYXY] = None
+        self._motion = Motion(box_xyxy)
+        self._time_s = time_s
+
+    def step(
+        self,
+        look: Look,
+        template_id: str,
+        config: WindowConfig,
+        multiple: int,
+        least_score: float,
+        camera: Optional[np.ndarray] = None,
+    ) -> Sight:
+        """Look for the target in this frame.
+
+        Args:
+            multiple: window sides in network pixels are multiples of this.
+            least_score: below this probability the target was not seen and only coasts on.
+            camera: how the scene moved in the picture since the last frame, see
+                :meth:`~refdet_core.search.motion.Motion.move`.
+        """
+        if camera is not None:
+            self._motion.move(camera)
+        expected = self._expected(look)
+        windows = search_windows(expected, self._motion.position_std_px, config, multiple)
+        first = windows[0]
+        self.window_xyxy = (
+            float(first.x),
+            float(first.y),
+            float(first.x + first.width),
+            float(first.y + first.height),
+        )
+        seen = Candidates.joined(look.at(windows, [template_id])[template_id])
+        best = int(np.argmax(worth(seen, expected, first, config)))
+        x1, y1, x2, y2 = (float(value) for value in seen.boxes_xyxy[best])
+        score = float(seen.scores[best])
+        self.box_xyxy = expected
+        if score >= least_score:
+            size = (expected[2] - expected[0], expected[3] - expected[1])
+            self.box_xyxy = smoothed_box((x1, y1, x2, y2), score, size, config)
+            self._motion.update(self.box_xyxy, score)
+        return Sight(self.box_xyxy, score)
+
+    def _expected(self, look: Look) -> BoxXYXY:
+        """The last box, moved to where the target should be by now, its centre in the frame."""
+        x1, y1, x2, y2 = self._motion.predict(max(0.0, look.time_s - self._time_s))
+        self._time_s = look.time_s
+        width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]
+        frame_width, frame_height = look.frame_size
+        x = min(max((x1 + x2) / 2, 0.0), float(frame_width))
+        y = min(max((y1 + y2) / 2, 0.0), float(frame_height))
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -1,0 +1,78 @@
+"""Searching the whole frame crop by crop, each frame on its own."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Sequence
+
+import numpy as np
+
+from refdet_core.boxes import clip
+from refdet_core.decoding import Candidates
+from refdet_core.imaging import Crop
+from refdet_core.search.base import Found, Look, SearchPlan
+from refdet_core.search.coverage import Coverage
+from refdet_core.search.schedule import TileSchedule
+from refdet_core.types import Detection
+
+
+class Scan(SearchPlan):
+    """Looks at every crop of a coverage and merges what they show.
+
+    Args:
+        coverage: the crops.
+        nms_iou: boxes of one template that overlap more than this are one object.
+        score_threshold: least probability of a reported detection.
+        max_detections: most detections per template and frame.
+        budget: most crops a frame, the others follow in the next frames; 0: all of them.
+    """
+
+    def __init__(
+        self,
+        coverage: Coverage,
+        nms_iou: float,
+        score_threshold: float,
+        max_detections: int,
+        budget: int,
+    ) -> None:
+        self._coverage = coverage
+        self._nms_iou = nms_iou
+        self._score_threshold = score_threshold
+        self._max_detections = max_detections
+        self._schedule = TileSchedule(budget)
+
+    def find(self, look: Look, template_ids: Sequence[str]) -> Dict[str, Found]:
+        found: Dict[str, Found] = {}
+        for template_id, seen in self.candidates(look, template_ids).items():
+            best = [
+                Detection(template_id, float(score), (float(x1), float(y1), float(x2), float(y2)))
+                for score, (x1, y1, x2, y2) in zip(
+                    seen.scores[: self._max_detections], seen.boxes_xyxy
+                )
+                if score >= self._score_threshold
+            ]
+            found[template_id] = Found(tuple(best), float(seen.scores.max(initial=0.0)))
+        return found
+
+    def candidates(self, look: Look, template_ids: Sequence[str]) -> Dict[str, Candidates]:
+        """For each template the candidates of all crops that are due in this frame.
+
+        Boxes are cut at the frame's border; one object is there once, whatever seams cross it;
+        best first.
+        """
+        crops = self._coverage.crops(look.frame_size)
+        due = self._schedule.next(crops)
+        promise = np.zeros(len(due))
+        merged: Dict[str, Candidates] = {}
+        for template_id, parts in look.at([crops[i] for i in due], template_ids).items():
+            kept = [self._own(look, crops, i, part) for i, part in zip(due, parts)]
+            promise = np.maximum(promise, [part.scores.max(initial=0.0) for part in kept])
+            merged[template_id] = Candidates.joined(kept).suppressed(self._nms_iou)
+        self._schedule.seen(due, promise)
+        return merged
+
+    def _own(self, look: Look, crops: List[Crop], index: int, seen: Candidates) -> Candidates:
+        """What this crop may report, cut at the frame's border."""
+        boxes_xyxy = clip(seen.boxes_xyxy, *look.frame_size)
+        centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+        owned = self._coverage.owned(crops, index, centres)
+        return Candidates(boxes_xyxy, seen.scores, seen.presence).chosen(owned)

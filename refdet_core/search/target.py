@@ -1,0 +1,143 @@
+"""Whether a target is being searched, followed or lost: a state machine with hysteresis.
+
+It knows nothing of pictures: each frame tells it how probable the target is where it is
+followed, and it says what to make of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Deque, Optional
+
+import numpy as np
+
+from refdet_core.calibration import logit, sigmoid
+from refdet_core.errors import ConfigError
+from refdet_core.search.window import WindowConfig
+from refdet_core.types import LOST, SEARCHING, TRACKING
+
+LONGEST_S = 3600.0
+_USUAL_S = 1.0  # the time in which the usual score follows the present one
+
+
+@dataclass(frozen=True)
+class AutoConfig(WindowConfig):
+    """When to begin, to doubt and to give up (search ``auto``).
+
+    Attributes:
+        auto_start_score: least probability, in the whole frame, of a candidate worth a closer look.
+        auto_confirm_score: least probability in the window that confirms a candidate.
+        auto_confirm_frames: this many confirmations begin a track.
+        auto_confirm_of: the confirmations must come within this many frames.
+        auto_lost_s: a track not seen for this long is lost, seconds.
+        auto_back_drop: log-odds that a lost target may score below its usual score and is back all
+            the same; between ``auto_start_score`` and ``auto_confirm_score``.
+        auto_forget_s: a target that comes back this long after its loss is a new one, seconds.
+        auto_check_s: the whole frame is looked at this often while tracking, seconds; 0: never.
+    """
+
+    auto_start_score: float = 0.3
+    auto_confirm_score: float = 0.7
+    auto_confirm_frames: int = 3
+    auto_confirm_of: int = 5
+    auto_back_drop: float = 1.75
+    auto_lost_s: float = 0.5
+    auto_forget_s: float = 10.0
+    auto_check_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("auto_start_score", "auto_confirm_score"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} must be within 0 and 1, got {value}.")
+        for name in ("auto_lost_s", "auto_forget_s", "auto_check_s"):
+            value = getattr(self, name)
+            if not 0 <= value <= LONGEST_S:
+                raise ConfigError(f"{name} must be within 0 and {LONGEST_S:g} s, got {value}.")
+        if not 0 <= self.auto_back_drop <= 20:
+            raise ConfigError(f"auto_back_drop must be within 0 and 20, got {self.auto_back_drop}.")
+        if not 1 <= self.auto_confirm_frames <= self.auto_confirm_of:
+            raise ConfigError(
+                "auto_confirm_frames must be at least 1 and at most auto_confirm_of, got "
+                f"{self.auto_confirm_frames} of {self.auto_confirm_of}."
+            )
+
+
+class Target:
+    """One target's state. A frame is one call of :meth:`update`.
+
+    What a track usually scores tells its absence best: the same low score means hidden or gone
+    where the target was seen well a moment ago, and still there where it was never seen better.
+
+    Attributes:
+        state: ``searching``, ``tracking`` or ``lost``.
+        track_id: of the track that is followed or was lost; None while searching.
+    """
+
+    def __init__(self, config: AutoConfig) -> None:
+        self.config = config
+        self.state = SEARCHING
+        self.track_id: Optional[int] = None
+        self._usual_score = 0.0
+        self._last_seen_s = 0.0
+        self._looks: Deque[float] = deque()
+
+    @property
+    def least_score(self) -> float:
+        """The least probability that counts as the target where it is followed."""
+        config, usual = self.config, float(logit(np.array(self._usual_score)))
+        if self.state == TRACKING:
+            kept = float(sigmoid(np.array(usual - config.track_keep_drop)))
+            return max(config.track_keep_score, min(kept, 0.5))  # likely is seen, always
+        if self.state == LOST:
+            back = float(sigmoid(np.array(usual - config.auto_back_drop)))
+            return min(max(config.auto_start_score, back), config.auto_confirm_score)
+        return config.auto_confirm_score
+
+    def follow(self, track_id: int, time_s: float) -> None:
+        """Begin a track, or go on with a lost one."""
+        if self.track_id != track_id:
+            self._usual_score = max(self._looks, default=0.0)
+        self.state, self.track_id = TRACKING, track_id
+        self._last_seen_s = time_s
+        self._looks.clear()
+
+    def drop(self) -> None:
+        """Forget the track: it is too old, or was not the target."""
+        self.state, self.track_id = SEARCHING, None
+
+    def look_elsewhere(self) -> None:
+        """Another candidate is followed from now on; what the last one showed does not count."""
+        self._looks.clear()
+
+    def update(self, score: Optional[float], time_s: float) -> None:
+        """Take in one frame.
+
+        Args:
+            score: probability of the target where it is followed; None: nothing is followed.
+        """
+        config = self.config
+        unseen_s = time_s - self._last_seen_s
+        if self.state != SEARCHING and unseen_s > config.auto_lost_s + config.auto_forget_s:
+            self.drop()
+        seen = score is not None and score >= self.least_score
+        if self.state == TRACKING:
+            if seen and score is not None:
+                pace = min(1.0, max(0.0, unseen_s) / _USUAL_S)
+                self._usual_score += (pace if self._usual_score else 1.0) * (
+                    score - self._usual_score
+                )
+                self._last_seen_s = time_s
+            elif unseen_s > config.auto_lost_s:
+                self.state = LOST
+            return
+        self._looks.append(score if seen and score is not None else 0.0)
+        while len(self._looks) > config.auto_confirm_of:
+            self._looks.popleft()
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the latest looks at a candidate suffice to follow it."""
+        return sum(score > 0 for score in self._looks) >= self.config.auto_confirm_frames
