@@ -1,0 +1,1 @@
+"""The parts of the tracker benchmark, :mod:`benchmarks.trackers`."""

@@ -1,0 +1,95 @@
+"""What is compared: anything that is shown an object and then asked where it is, frame by frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refdet_core.types import BoxXYXY, Reference
+from refdet_training.evaluation.tracking_protocol import Tracker
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a contestant says of one frame.
+
+    Attributes:
+        box_xyxy: where the object is; None: not there.
+        score: how sure it is, in [0, 1]; None: it does not say.
+        state: of those that have one: "searching", "tracking" or "lost".
+        ms: wall-clock milliseconds that the answer took.
+    """
+
+    box_xyxy: BoxXYXY | None
+    score: float | None = None
+    state: str = ""
+    ms: float = 0.0
+
+
+class Contestant(ABC):
+    """One line of the table.
+
+    Attributes:
+        name: in the table.
+        given: what it is told of the object, in words.
+    """
+
+    name: str
+    given: str
+
+    @abstractmethod
+    def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
+        """Where the object is in the frame ``time_s`` seconds after the first one."""
+
+    def close(self) -> None:  # noqa: B027 - most contestants hold nothing that must be released
+        """Release what the contestant holds."""
+
+
+class BoxContestant(Contestant):
+    """Told where the object is in the first frame; asked from the second one on."""
+
+    given = "first box"
+
+    @abstractmethod
+    def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
+        """Take a new object, forget the one before."""
+
+
+class PhotoContestant(Contestant):
+    """Told what the object looks like, never where it is; asked from the first frame on."""
+
+    given = "photos"
+
+    @abstractmethod
+    def start(self, photos: Sequence[Reference]) -> None:
+        """Take a new object, forget the one before."""
+
+
+class TrackerContestant(BoxContestant):
+    """A tracker of the evaluation's protocol.
+
+    Args:
+        name: in the table.
+        tracker: it.
+        close: releases what it holds.
+    """
+
+    def __init__(
+        self, name: str, tracker: Tracker, close: Callable[[], None] | None = None
+    ) -> None:
+        self.name = name
+        self._tracker = tracker
+        self._close = close
+
+    def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
+        self._tracker.start(frame_bgr, box_xyxy)
+
+    def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
+        return Answer(*self._tracker.update(frame_bgr))
+
+    def close(self) -> None:
+        if self._close is not None:
+            self._close()

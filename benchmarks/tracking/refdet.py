@@ -1,0 +1,96 @@
+"""refdet itself, three ways: told the first box, told nothing but photos, and frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.tracking.contestants import (
+    Answer,
+    BoxContestant,
+    Contestant,
+    PhotoContestant,
+    TrackerContestant,
+)
+from refdet_core.bundle import load_bundle
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector, DetectorConfig
+from refdet_core.types import BoxXYXY, Reference
+from refdet_training.evaluation.finders import BundleFinder
+from refdet_training.evaluation.tracking_protocol import FinderTracker
+
+
+class RefdetTrack(BoxContestant):
+    """The detector with the search plan ``track``, locked to the first box.
+
+    Args:
+        bundle: folder; None: the released one.
+        config: all settings but the search plan.
+
+    Raises:
+        RefdetError: the bundle or a setting cannot be used.
+    """
+
+    name = "refdet track"
+
+    def __init__(self, bundle: Path | None, config: DetectorConfig) -> None:
+        self._detector = Detector.open(bundle, config=replace(config, search="track"))
+
+    def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
+        _look_for(self._detector, [Reference(frame_bgr, box_xyxy)])
+        self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
+        self._detector.detect(frame_bgr, time_s=0.0)
+
+    def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
+        return _detect(self._detector, frame_bgr, time_s)
+
+    def close(self) -> None:
+        self._detector.close()
+
+
+class RefdetAuto(PhotoContestant):
+    """The detector with the search plan ``auto``; arguments as :class:`RefdetTrack`."""
+
+    name = "refdet auto"
+
+    def __init__(self, bundle: Path | None, config: DetectorConfig) -> None:
+        self._detector = Detector.open(bundle, config=replace(config, search="auto"))
+
+    def start(self, photos: Sequence[Reference]) -> None:
+        _look_for(self._detector, photos)
+
+    def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
+        return _detect(self._detector, frame_bgr, time_s)
+
+    def close(self) -> None:
+        self._detector.close()
+
+
+def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> Contestant:
+    """Every frame searched on its own with the plan ``tiles``, the first box as reference.
+
+    Raises:
+        RefdetError: the bundle or a setting cannot be used.
+    """
+    finder = BundleFinder(load_bundle(bundle), replace(config, search="tiles"))
+    tracker = FinderTracker(finder, finder.threshold)
+    return TrackerContestant("refdet tiles", tracker, finder.close)
+
+
+def _look_for(detector: Detector, references: Sequence[Reference]) -> None:
+    # Clearing first forgets the track of the object before; replacing could keep it.
+    if detector.bank.templates:
+        detector.clear_template()
+    detector.set_template(references)
+
+
+def _detect(detector: Detector, frame_bgr: np.ndarray, time_s: float) -> Answer:
+    result = detector.detect(frame_bgr, time_s=time_s)
+    target = result.targets.get(DEFAULT_TEMPLATE_ID)
+    state = target.state if target is not None else ""
+    if not result.detections:
+        return Answer(None, result.presence.get(DEFAULT_TEMPLATE_ID), state)
+    best = result.detections[0]
+    return Answer(best.bbox_xyxy, best.score, state)

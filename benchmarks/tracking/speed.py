@@ -1,0 +1,90 @@
+"""Milliseconds a frame: wall clock of the answer alone, one contestant after the other.
+
+Frames carry the video's own times, so what a tracker does once in so many seconds weighs as much as
+it does at the video's rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.tracking.contestants import Answer, Contestant
+from benchmarks.tracking.footage import Footage
+from benchmarks.tracking.runs import ask, begin
+from benchmarks.tracking.timelines import ScenarioSettings, Timeline, elsewhere, removed
+from refdet_core.errors import RefdetError
+from refdet_core.metrics import percentile
+
+FRAME_SIZE = (1280, 720)
+_SEQUENCES = 3
+_SHOWN = ScenarioSettings(removed_after=40, removed_frames=20)
+_WARM_UP = 3  # frames at the start that fill caches
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds a frame over a number of frames."""
+
+    frames: int
+    mean_ms: float
+    median_ms: float
+    p95_ms: float
+
+
+def speed_timelines(footages: Sequence[Footage], pool: Sequence[Footage]) -> list[Timeline]:
+    """A few sequences of :data:`FRAME_SIZE`, each with its object removed at the end."""
+    found: dict[str, Timeline] = {}
+    for footage in footages:
+        others = elsewhere(footage, pool)
+        if footage.frame_size == FRAME_SIZE and others:
+            found[footage.video_id] = removed(footage, others, _SHOWN)
+    return list(found.values())[:_SEQUENCES]
+
+
+def measure_speed(
+    contestants: Sequence[Contestant], timelines: Sequence[Timeline]
+) -> dict[str, dict[str, Times]]:
+    """By contestant and state (:data:`ALL` and those that were reported) the times.
+
+    All frames are decoded beforehand: a decoder at work beside the tracker would count.
+    """
+    answers: dict[str, list[Answer]] = {one.name: [] for one in contestants}
+    with tqdm(total=len(contestants) * len(timelines), desc="speed", unit="run") as progress:
+        for timeline in timelines:
+            frames = [timeline.read(index).copy() for index in range(len(timeline.moments))]
+            photos = timeline.photos()
+            for one in contestants:
+                try:
+                    begin(one, timeline, frames[0], photos)
+                    said = [
+                        ask(one, frame_bgr, timeline.time_s(index))
+                        for index, frame_bgr in enumerate(frames[1:], 1)
+                    ]
+                    answers[one.name].extend(said[_WARM_UP:])
+                except RefdetError as error:
+                    progress.write(f"{one.name}: {error}")
+                progress.update()
+    return {name: by_state(said) for name, said in answers.items() if said}
+
+
+def by_state(answers: Sequence[Answer]) -> dict[str, Times]:
+    """Times over all answers, and over those of each reported state."""
+    groups = {ALL: list(answers)}
+    for answer in answers:
+        if answer.state:
+            groups.setdefault(answer.state, []).append(answer)
+    return {name: _times([item.ms for item in some]) for name, some in groups.items()}
+
+
+def _times(milliseconds: Sequence[float]) -> Times:
+    return Times(
+        len(milliseconds),
+        round(float(np.mean(milliseconds)), 2),
+        round(percentile(milliseconds, 50) or 0.0, 2),
+        round(percentile(milliseconds, 95) or 0.0, 2),
+    )
