@@ -21,8 +21,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-slow lint benchmark train-data train-smoke train-release \
-	lock clean
+.PHONY: help setup setup-window setup-test demo live test test-slow lint benchmark train-data \
+	train-smoke train-release lock clean
 
 help:  ## list the targets
 	@echo "refdet: finds the object of a few reference photos in a camera stream"
@@ -34,12 +34,19 @@ help:  ## list the targets
 setup:  ## make .venv for the node, the command line and the demo
 	@bootstrap/bootstrap.sh base
 
+setup-window:  ## make .venv also for windows on the screen (make live)
+	@bootstrap/bootstrap.sh window
+
 setup-test:  ## make .venv also for training, tests and lint
 	@bootstrap/bootstrap.sh test
 
 demo: setup  ## run the node on real footage; VIDEO= TEMPLATE= ROI=X,Y,W,H for your own
 	@$(PYTHON_IN_VENV) -m refdet_ros.demo $(if $(VIDEO),--video "$(VIDEO)") \
 		$(if $(TEMPLATE),--template "$(TEMPLATE)") $(if $(ROI),--roi "$(ROI)") $(DEMO_ARGS)
+
+SOURCE ?= 0
+live: setup-window  ## follow what you draw a box around in SOURCE= (camera 0, video, rtsp://...)
+	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(VENV)/bin/refdet live "$(SOURCE)" $(LIVE_ARGS)
 
 test: setup-test  ## run the tests, but for the slow ones; PYTEST_ARGS= is passed on
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)

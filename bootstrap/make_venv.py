@@ -29,9 +29,15 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV_INSTALL = (VENV / "bin" / "uv", "pip", "install", "--python", PYTHON)
 STATE = VENV / ".refdet"
+# OpenCV with windows and the contrib trackers. It does not import where libGL is
+# missing, as on a robot, so it is not what `import cv2` finds: only what is started
+# with this folder on PYTHONPATH gets it (`make live`, the window's tests).
+FULL_OPENCV = VENV / "full_opencv"
+FULL_OPENCV_NEEDS = "libgl1 libglib2.0-0 libsm6 libxext6"
 WORK = ROOT / "build" / "bootstrap"
 
 STAGES = {"base": ["base.txt"], "test": ["base.txt", "training.txt", "test.txt"]}
+WINDOW_STAGE = "window"  # base, and an OpenCV with windows
 # IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
 CMAKE_AT_LEAST = (3, 21)
 LOG_LINES_SHOWN = 30
@@ -198,11 +204,23 @@ def install_requirements(step: Step, stage: str) -> None:
         step.call(command)
 
 
-def importable(package: str) -> bool:
-    """Whether the environment has a package."""
+def importable(package: str, **extra: str) -> bool:
+    """Whether the environment has a package, with extra environment variables."""
     command = [str(PYTHON), "-c", f"import {package}"]
-    answer = subprocess.run(command, env=environment(), cwd=STATE, capture_output=True, check=False)
+    answer = subprocess.run(
+        command, env=environment(**extra), cwd=STATE, capture_output=True, check=False
+    )
     return answer.returncode == 0
+
+
+def install_full_opencv(step: Step) -> None:
+    """Put OpenCV with windows, of the same version, beside the one without."""
+    version = pinned("opencv-python-headless").partition("==")[2]
+    place = FULL_OPENCV.relative_to(ROOT)
+    with step.running(f"installing OpenCV with windows to {place} (0.2 GB)"):
+        shutil.rmtree(FULL_OPENCV, ignore_errors=True)
+        wanted = f"opencv-contrib-python=={version}"
+        step.call([*UV_INSTALL, "--no-deps", "--target", FULL_OPENCV, wanted])
 
 
 def remove_listed(manifest: Path) -> None:
@@ -304,16 +322,18 @@ def make(stage: str) -> None:
     shim_source = BOOTSTRAP / "vision_msgs"
     shim = Step("vision_msgs", digest(base, repair, shim_source))
     msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"))
+    windows = Step("full_opencv", digest(pinned("opencv-python-headless")))
     project = Step("refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"))
 
     if not (shim.done() and msgs.done()):
         check_machine()
         check_build_tools()
     # The test stage contains the base stage.
-    satisfied = requirements["test"].done() or requirements[stage].done()
+    layer = "base" if stage == WINDOW_STAGE else stage
+    satisfied = requirements["test"].done() or requirements[layer].done()
     if not satisfied:
         check_machine()
-        install_requirements(requirements[stage], stage)
+        install_requirements(requirements[layer], layer)
     if not shim.done():
         if not (STATE / "vision_msgs.manifest").exists() and importable("vision_msgs.msg"):
             with shim.running("vision_msgs is there already; its stand-in is not built"):
@@ -324,12 +344,19 @@ def make(stage: str) -> None:
         build_interfaces(msgs, ROOT / "msg", "refdet_msgs")
     if not project.done():
         install_project(project)
+    if stage != "base" and not windows.done():
+        install_full_opencv(windows)
+    if stage == WINDOW_STAGE and not importable("cv2", PYTHONPATH=str(FULL_OPENCV)):
+        fail(
+            "OpenCV's windows need system libraries that are missing here. Install them with\n"
+            f"    sudo apt-get install --yes {FULL_OPENCV_NEEDS}"
+        )
 
 
 def main() -> None:
     """Parse the stage and run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=sorted(STAGES), nargs="?", default="base")
+    parser.add_argument("stage", choices=sorted([*STAGES, WINDOW_STAGE]), nargs="?", default="base")
     stage = parser.parse_args().stage
     with locked():
         make(stage)

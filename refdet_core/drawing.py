@@ -70,7 +70,7 @@ def draw_text(
 ) -> np.ndarray:
     """Write one line on a dark plate, moved as far as needed to lie inside the frame."""
     scale, stroke, pad = _text_style(frame_bgr, text)
-    (text_width, text_height), baseline = cv2.getTextSize(_ascii(text), _FONT, scale, stroke)
+    (text_width, text_height), baseline = cv2.getTextSize(printable(text), _FONT, scale, stroke)
     plate_width, plate_height = text_width + 2 * pad, text_height + baseline + 2 * pad
     height, width = frame_bgr.shape[:2]
     x = max(0, min(top_left[0], width - plate_width))
@@ -78,7 +78,7 @@ def draw_text(
     plate = frame_bgr[y : y + plate_height, x : x + plate_width]
     plate[:] = plate // 4
     origin = (x + pad, y + pad + text_height)
-    cv2.putText(frame_bgr, _ascii(text), origin, _FONT, scale, colour, stroke, cv2.LINE_AA)
+    cv2.putText(frame_bgr, printable(text), origin, _FONT, scale, colour, stroke, cv2.LINE_AA)
     return frame_bgr
 
 
@@ -157,7 +157,7 @@ def fit(image_bgr: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _write_caption(strip: np.ndarray, text: str) -> None:
-    text = _ascii(text)
+    text = printable(text)
     scale = 0.55
     width = cv2.getTextSize(text, _FONT, scale, 1)[0][0]
     scale *= min(1.0, (strip.shape[1] - 4) / max(1, width))
@@ -175,17 +175,17 @@ def _text_style(frame_bgr: np.ndarray, text: str) -> tuple[float, int, int]:
     capital = max(9.0, height / 45)
     scale = capital / _FONT_HEIGHT_PX
     pad = max(2, round(capital / 4))
-    text_width = cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0]
+    text_width = cv2.getTextSize(printable(text), _FONT, scale, 1)[0][0]
     scale *= min(1.0, max(1, width - 2 * pad) / max(1, text_width))
     return scale, max(1, round(scale * 2)), pad
 
 
 def _label_size(frame_bgr: np.ndarray, text: str) -> tuple[int, int]:
     scale, stroke, pad = _text_style(frame_bgr, text)
-    (width, height), baseline = cv2.getTextSize(_ascii(text), _FONT, scale, stroke)
+    (width, height), baseline = cv2.getTextSize(printable(text), _FONT, scale, stroke)
     return width + 2 * pad, height + baseline + 2 * pad
 
 
-def _ascii(text: str) -> str:
+def printable(text: str) -> str:
     """OpenCV's stroke fonts draw nothing but printable ASCII; others show as '?' there anyway."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,0 +1,39 @@
+"""Starting to follow an object from its box in a frame."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.errors import BadReferenceError
+from refdet_core.templates import check_reference
+from refdet_core.types import BoxXYXY, Reference
+
+
+def follow_from(
+    detector: Detector,
+    frame_bgr: np.ndarray,
+    box_xyxy: BoxXYXY,
+    references: Sequence[Reference] = (),
+) -> None:
+    """Make the object in the box the target, and follow it from there on.
+
+    Args:
+        detector: its search must be ``track`` or ``auto``.
+        frame_bgr: the frame that :meth:`Detector.detect` gets next, ``(H, W, 3)`` uint8.
+        box_xyxy: the object in it; what hangs over the border is cut off.
+        references: photos of the object; none: the box in this frame is the photo.
+
+    Raises:
+        BadReferenceError: too little of the box lies in the frame, or a photo cannot be used.
+        ConfigError: the search follows nothing.
+    """
+    seen = Reference(frame_bgr, box_xyxy)
+    try:
+        box_xyxy = check_reference(seen)
+    except BadReferenceError as error:
+        raise BadReferenceError(f"The box in the first frame: {error}") from error
+    detector.set_template(references or [seen])
+    detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)

@@ -1,0 +1,1 @@
+"""``refdet live``: a camera, stream or video on the screen, and the target drawn in it by hand."""

@@ -1,0 +1,195 @@
+"""The command ``refdet live``: a source, a session and a window brought together."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Optional
+
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.errors import ConfigError, SourceError
+from refdet_core.first_box import follow_from
+from refdet_core.live.picture import paint
+from refdet_core.live.session import HELP, Session
+from refdet_core.live.source import LiveFrame, LiveSource, open_live_source
+from refdet_core.live.window import Window
+from refdet_core.photo_arguments import add_photo_arguments, read_references
+from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
+from refdet_core.sources import parse_roi
+from refdet_core.video_file import FALLBACK_FPS
+
+SEARCHES = ("auto", "track")
+SAVE_FOLDER = Path("refdet_live")
+_POLL_S = 0.02
+"""How long the window waits for the user, or for a camera's next frame."""
+
+
+def add_live_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that ``refdet live`` does not share with other commands."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(
+        ("keys in the window:", *(f"  {key:<7}{meaning}" for key, meaning in HELP))
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="camera index (0), device, video file, folder of images, address (rtsp://...), or "
+        "GStreamer pipeline ('... ! appsink')",
+    )
+    add_photo_arguments(parser)
+    parser.add_argument(
+        "--init",
+        metavar="X,Y,W,H",
+        help="the object's box in the first frame, instead of drawing it",
+    )
+    parser.add_argument(
+        "--search",
+        choices=SEARCHES,
+        default=SEARCHES[0],
+        help="auto searches the whole frame when the object is lost, track does not (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--no-window",
+        action="store_true",
+        help="no window; needs --init or --template; JSON lines to --output or standard output",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"write {DETECTIONS_FILE} there, and what the key s saves (default: {SAVE_FOLDER}, "
+        "made by the first s)",
+    )
+    parser.add_argument("--video", action="store_true", help=f"also write {VIDEO_FILE} to --output")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")
+
+
+def live(options: argparse.Namespace) -> int:
+    """``refdet live``: until the source ends, N frames are through, or the user has enough."""
+    _check(options)
+    box_xyxy = None if options.init is None else parse_roi(options.init)
+    references = read_references(options.photos)
+    with ExitStack() as opened:
+        source = opened.enter_context(open_live_source(options.source))
+        window = None
+        if not options.no_window:
+            window = opened.enter_context(Window(f"refdet live {options.source}"))
+        config = DetectorConfig(search=options.search)
+        detector = opened.enter_context(Detector.open(options.bundle, options.backend, config))
+        first = _next_frame(source)
+        if first is None:
+            raise SourceError(f"'{source.name}' has no frame.")
+        if box_xyxy is not None:
+            follow_from(detector, first.bgr, box_xyxy, references)
+        elif references:
+            detector.set_template(references)
+        recording = opened.enter_context(_recording(options, source))
+        most = options.max_frames or sys.maxsize
+        try:
+            if window is None:
+                _without_window(source, detector, recording, first, most)
+            else:
+                session = Session(detector, source.name, options.output or SAVE_FOLDER)
+                _in_window(source, session, window, recording, first, most)
+        except KeyboardInterrupt:
+            pass  # the usual way to leave a camera without a window
+        except BrokenPipeError:
+            # `refdet live ... | head` has read enough; Python would complain when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            _report(options, source, recording.summary(detector.backend.info))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.no_window and options.init is None and not options.photos:
+        raise ConfigError(
+            "Without a window nobody can draw a box: give --init X,Y,W,H or --template PHOTO."
+        )
+    if options.video and options.output is None:
+        raise ConfigError("--video needs --output DIR.")
+    if options.max_frames is not None and options.max_frames < 1:
+        raise ConfigError(f"--max-frames must be at least 1, got {options.max_frames}.")
+
+
+def _recording(options: argparse.Namespace, source: LiveSource) -> Recording:
+    if options.output is not None:
+        return Recording.in_folder(options.output, options.video, source.fps)
+    return Recording(sys.stdout if options.no_window else None)
+
+
+def _next_frame(source: LiveSource) -> Optional[LiveFrame]:
+    """The next frame, however long it takes; None at the end."""
+    frame = None
+    while frame is None and not source.ended:
+        frame = source.read(_POLL_S)
+    return frame
+
+
+def _without_window(
+    source: LiveSource, detector: Detector, recording: Recording, first: LiveFrame, most: int
+) -> None:
+    frame: Optional[LiveFrame] = first
+    for count in itertools.count(1):
+        if frame is None:
+            return
+        result = detector.detect(frame.bgr, time_s=frame.time_s)
+        recording.write(frame.name, frame.bgr, result, frame.time_s)
+        if count == most:
+            return
+        frame = _next_frame(source)
+
+
+def _in_window(
+    source: LiveSource,
+    session: Session,
+    window: Window,
+    recording: Recording,
+    first: LiveFrame,
+    most: int,
+) -> None:
+    session.take(first)
+    taken, period_s = 1, 1 / (source.fps or FALLBACK_FPS)
+    due_s = time.perf_counter() + period_s
+    while not session.done:
+        window.show(paint(session.view(), session.layout))
+        early_s = 0.0 if source.paced else due_s - time.perf_counter()
+        idle = not session.wants_frame or early_s > 0
+        for event in window.events(min(early_s, _POLL_S) if session.wants_frame else _POLL_S):
+            session.handle(event)
+        if idle or not session.wants_frame:
+            continue
+        frame = source.read(_POLL_S) if taken < most else None
+        if frame is not None:
+            _record(recording, session)
+            session.take(frame)
+            taken += 1
+            # A file is shown no faster than it was filmed.
+            due_s = max(due_s + period_s, time.perf_counter())
+        elif source.ended or taken == most:
+            break
+    _record(recording, session)
+
+
+def _record(recording: Recording, session: Session) -> None:
+    """Write the frame that the session leaves, with what was found in it last."""
+    if session.seen is not None:
+        frame, result = session.seen
+        recording.write(frame.name, frame.bgr, result, frame.time_s)
+
+
+def _report(options: argparse.Namespace, source: LiveSource, summary: str) -> None:
+    # The lines are alone on standard output, for a program that reads them.
+    lines_on_stdout = options.no_window and options.output is None
+    report = [f"'{source.name}' ended." if source.ended else "stopped.", summary]
+    if source.left_out:
+        report.append(f"left out     {source.left_out} frames that came in the meantime")
+    if options.output is not None:
+        report.append(f"written to   {options.output}")
+    print("\n".join(report), file=sys.stderr if lines_on_stdout else sys.stdout)

@@ -1,0 +1,263 @@
+"""Where the frames of ``refdet live`` come from.
+
+A camera or stream is read by a thread that keeps the newest frame alone: what is shown is never
+older than one frame, however slow the search. A file is read frame by frame, none left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import stat
+import threading
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Optional, Tuple, Union
+
+import cv2
+import numpy as np
+
+from refdet_core.closing import Closing
+from refdet_core.errors import SourceError
+from refdet_core.sources import FrameName, open_source
+
+STALL_S = 5.0
+"""A camera or stream that delivers nothing for this long is given up."""
+
+_RETRY_S = 0.05
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """One frame.
+
+    Attributes:
+        name: a video's or camera's 0-based frame index, or an image's file name. Frames of a
+            camera that came while another was searched leave gaps in its count.
+        time_s: since the first frame; None if the source has no time.
+        bgr: ``(H, W, 3)`` uint8.
+    """
+
+    name: FrameName
+    time_s: Optional[float]
+    bgr: np.ndarray
+
+
+class LiveSource(Closing):
+    """Frames to be shown as they come.
+
+    Attributes:
+        name: what to call it on the screen.
+        fps: frames per second; None if unknown.
+        paced: whether the frames come at their own pace (camera, stream) or when asked (file).
+        ended: whether there are no more.
+        left_out: frames that were never read, because newer ones came.
+    """
+
+    name: str
+    fps: Optional[float] = None
+    paced: bool
+    ended: bool = False
+    left_out: int = 0
+
+    @abstractmethod
+    def read(self, wait_s: float) -> Optional[LiveFrame]:
+        """The next frame; None if none has come within ``wait_s`` seconds, or none will.
+
+        Raises:
+            SourceError: it has stopped delivering.
+        """
+
+
+class FileSource(LiveSource):
+    """A recording: every frame, one by one.
+
+    Args:
+        name: what to call it on the screen.
+        frames: all of them, in order.
+        fps: None for images.
+    """
+
+    paced = False
+
+    def __init__(
+        self, name: str, frames: Iterable[Tuple[FrameName, np.ndarray]], fps: Optional[float]
+    ) -> None:
+        self.name, self.fps = name, fps
+        self._frames = enumerate(frames)
+
+    def read(self, wait_s: float) -> Optional[LiveFrame]:
+        following = next(self._frames, None)
+        if following is None:
+            self.ended = True
+            return None
+        index, (name, frame_bgr) = following
+        return LiveFrame(name, None if self.fps is None else index / self.fps, frame_bgr)
+
+    def close(self) -> None:
+        self._frames = enumerate(())
+
+
+class StreamSource(LiveSource):
+    """A camera or stream: the newest frame.
+
+    Args:
+        name: what to call it on the screen.
+        capture: opened; it belongs to this object from now on.
+        endless: it never ends by itself (a camera): after a frame that failed the next may come.
+        stall_s: give up after so many seconds without a frame.
+    """
+
+    paced = True
+
+    def __init__(
+        self, name: str, capture: cv2.VideoCapture, endless: bool, stall_s: float = STALL_S
+    ) -> None:
+        self.name = name
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        self.fps = rate if 0 < rate <= 1000 else None
+        self._capture = capture
+        self._endless = endless
+        self._stall_s = stall_s
+        self._slot: Optional[LiveFrame] = None
+        self._came_s = time.monotonic()
+        self._finished = False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._grab, name="frame grabber", daemon=True)
+        self._thread.start()
+
+    def read(self, wait_s: float) -> Optional[LiveFrame]:
+        with self._change:
+            self._change.wait_for(lambda: self._slot is not None or self._finished, wait_s)
+            frame, self._slot = self._slot, None
+            if frame is not None:
+                return frame
+            self.ended = self._finished
+            if not self.ended and time.monotonic() - self._came_s > self._stall_s:
+                raise SourceError(
+                    f"'{self.name}' has not delivered a frame for {self._stall_s:g} s; is the "
+                    "camera still connected and sending?"
+                )
+            return None
+
+    def close(self) -> None:
+        with self._change:
+            self._finished = True
+        self._thread.join(timeout=1)
+        # A thread stuck in the driver still uses the capture; it ends with the process.
+        if not self._thread.is_alive():
+            self._capture.release()
+
+    def _grab(self) -> None:
+        first_s: Optional[float] = None
+        index = 0
+        while not self._finished:
+            readable, frame_bgr = self._capture.read()
+            now_s = time.monotonic()
+            with self._change:
+                if readable and frame_bgr is not None:
+                    self.left_out += self._slot is not None
+                    first_s = now_s if first_s is None else first_s
+                    self._slot = LiveFrame(index, now_s - first_s, frame_bgr)
+                    self._came_s = now_s
+                    index += 1
+                elif not self._endless:
+                    self._finished = True
+                self._change.notify_all()
+            if self._endless and not readable:
+                time.sleep(_RETRY_S)
+
+
+def open_live_source(text: str) -> LiveSource:
+    """Open a camera index or device, a GStreamer pipeline, an address, a video or a folder.
+
+    Args:
+        text: ``0`` is a camera; what contains ``!`` is a GStreamer pipeline, ``://`` an address
+            (RTSP, HTTP ...), anything else a file, a device or a folder of images.
+
+    Raises:
+        SourceError: it cannot be opened; one sentence with what to do.
+    """
+    if text.isdigit() or _is_device(text):
+        capture = _captured(int(text) if text.isdigit() else text, cv2.CAP_ANY)
+        if not capture.isOpened():
+            raise SourceError(
+                f"The camera '{text}' cannot be opened: there is none, another program uses it, "
+                "or you may not read it; see `ls -l /dev/video*`."
+            )
+        # Not every driver keeps less than four frames back; the thread takes care of the rest.
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return StreamSource(text, capture, endless=True)
+    if "!" in text:
+        return _open_pipeline(text)
+    if "://" in text:
+        return _open_address(text)
+    recording = open_source(Path(text))
+    return FileSource(recording.path.name, recording, recording.fps)
+
+
+def _open_pipeline(text: str) -> StreamSource:
+    capture = _captured(text, cv2.CAP_GSTREAMER)
+    if capture.isOpened():
+        return StreamSource(text, capture, endless=False)
+    if re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()) is None:
+        raise SourceError(
+            "This OpenCV has no GStreamer (PyPI's have none); use the python3-opencv of Debian, "
+            "Ubuntu or JetPack for a pipeline."
+        )
+    raise SourceError(
+        f"The GStreamer pipeline '{text}' cannot be opened; it must end in 'appsink' and hand out "
+        "BGR: '... ! videoconvert ! video/x-raw,format=BGR ! appsink drop=1'. Try it with "
+        "gst-launch-1.0."
+    )
+
+
+def _open_address(text: str) -> LiveSource:
+    # JetPack's OpenCV has no FFmpeg; others take an address with any backend.
+    has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends()
+    capture = _captured(text, cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
+    if not capture.isOpened():
+        raise SourceError(
+            f"The stream '{text}' cannot be opened; are the address, user and password right, and "
+            "does the camera answer (`ffplay ADDRESS`)?"
+        )
+    # User and password are not for the screen.
+    name = re.sub("//[^/@]*@", "//", text)
+    if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        # A recording on a server, which would come as fast as the network takes it.
+        return FileSource(name, _all_frames(capture), capture.get(cv2.CAP_PROP_FPS) or None)
+    return StreamSource(name, capture, endless=False)
+
+
+def _all_frames(capture: cv2.VideoCapture) -> Iterator[Tuple[FrameName, np.ndarray]]:
+    try:
+        for index in itertools.count():
+            readable, frame_bgr = capture.read()
+            if not readable or frame_bgr is None:
+                return
+            yield index, frame_bgr
+    finally:
+        capture.release()
+
+
+def _captured(source: Union[int, str], backend: int) -> cv2.VideoCapture:
+    """An opened capture, or one that is not; OpenCV's own complaints are held back."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # OpenCV 4.5 has it at the top.
+    home: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    level = home.setLogLevel(0)
+    try:
+        if isinstance(source, str) and backend == cv2.CAP_FFMPEG:
+            timeout_ms = round(STALL_S * 1e3)
+            return cv2.VideoCapture(source, backend, [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms])
+        return cv2.VideoCapture(source, backend)
+    finally:
+        home.setLogLevel(level)
+
+
+def _is_device(text: str) -> bool:
+    path = Path(text)
+    return path.exists() and stat.S_ISCHR(path.stat().st_mode)
