@@ -32,9 +32,10 @@ ARGUMENTS = {
     "bundle": "folder of a model bundle",
     "template_path": "photo of the object to look for; several separated by ';'",
     "template_roi": "where the object is in it: X,Y,W,H; one for each photo, separated by ';'",
+    "search": "where to look: tiles, full_frame, track or auto",
     "rviz": "true opens RViz with the annotated picture and the heatmap",
 }
-STRING_PARAMETERS = ("image_transport", "bundle", "template_path", "template_roi")
+STRING_PARAMETERS = ("image_transport", "bundle", "template_path", "template_roi", "search")
 BOOLEAN_PARAMETERS = ("use_sim_time", "autostart")
 
 

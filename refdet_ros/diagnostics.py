@@ -9,6 +9,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from refdet_core.backends.base import BackendInfo
+from refdet_core.types import TargetStatus
 from refdet_ros.counters import WINDOW_S, Snapshot
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -24,6 +25,8 @@ class NodeState:
         input_problem: why no image comes; empty when images come.
         last_error: the last frame or request that failed, and when.
         templates: number of references by template id.
+        targets: where the search is with each template; empty if it follows nothing, or if no
+            frames are being searched.
     """
 
     lifecycle: str
@@ -36,6 +39,7 @@ class NodeState:
     model: str
     backend: Optional[BackendInfo]
     templates: Dict[str, int]
+    targets: Dict[str, TargetStatus]
     last_error: str
 
 
@@ -89,9 +93,16 @@ def _verdict(state: NodeState, counts: Snapshot) -> Tuple[bytes, str]:
         return OK, "paused: enabled is false"
     if not state.templates:
         return OK, "no template: call set_template"
-    return OK, "looking for {} at {:.1f} Hz".format(
-        ", ".join(f"'{name}'" for name in state.templates), counts.processed_hz
-    )
+    wanted = []
+    for name in state.templates:
+        status = state.targets.get(name)
+        wanted.append(f"'{name}'" + (f" ({_in_words(status)})" if status else ""))
+    return OK, "looking for {} at {:.1f} Hz".format(", ".join(wanted), counts.processed_hz)
+
+
+def _in_words(status: TargetStatus) -> str:
+    """The state, and the track's id if there is a track: ``tracking 3``."""
+    return status.state + ("" if status.track_id is None else f" {status.track_id}")
 
 
 def _values(state: NodeState, counts: Snapshot) -> List[Tuple[str, str]]:
@@ -113,6 +124,7 @@ def _values(state: NodeState, counts: Snapshot) -> List[Tuple[str, str]]:
             "templates",
             ", ".join("{} ({})".format(*item) for item in state.templates.items()) or "none",
         ),
+        *((f"target: {name}", _in_words(status)) for name, status in state.targets.items()),
         ("search", state.search),
         (
             "score threshold",

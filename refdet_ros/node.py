@@ -300,17 +300,21 @@ class DetectorNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         pipeline, camera = self._pipeline, self._camera
+        input_problem = camera.problem() if camera is not None else ""
+        # Of a camera that fell silent nobody knows whether its targets are still there.
+        searching = self.active and self._settings.enabled and not input_problem
         state = NodeState(
             lifecycle=self._state,
             fault=self._fault,
             enabled=self._settings.enabled,
             input_topic=camera.topic if camera is not None else self.resolve_topic_name("image"),
-            input_problem=camera.problem() if camera is not None else "",
+            input_problem=input_problem,
             search=self._settings.search,
             score_threshold=pipeline.score_threshold if pipeline is not None else None,
             model=pipeline.model if pipeline is not None else "",
             backend=pipeline.backend if pipeline is not None else None,
             templates=self.template_counts,
+            targets=pipeline.targets if pipeline is not None and searching else {},
             last_error=self._last_error,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()

@@ -1,6 +1,6 @@
-"""The node's parameters: one table that says everything about each of them.
+"""The node's parameters: its own, and every setting of the detector.
 
-:class:`Settings` is that table. Its values are read once, replaced as a whole when a
+:class:`Settings` is their table. Its values are read once, replaced as a whole when a
 parameter changes, and never fetched per frame.
 """
 
@@ -20,11 +20,42 @@ from refdet_core.detector import DEFAULT_TEMPLATE_ID, DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.search import SEARCH_NAMES
 from refdet_core.templates import POOLINGS
+from refdet_ros.attribute_docs import attribute_docs
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_QOS = ("sensor_data", "reliable", "system_default")
 
-_CORE = DetectorConfig()
+# Shown by `ros2 param describe` and kept by rclpy; the detector checks what it is given itself.
+_DETECTOR_RANGES: Dict[str, Tuple[float, float]] = {
+    "tile_width": (64, 16384),
+    "tile_height": (64, 16384),
+    "tile_overlap": (0, 16384),
+    "tile_scale": (0, 4),
+    "max_tiles_per_frame": (0, 10000),
+    "score_threshold": (-1, 1),
+    "max_detections": (1, 1000),
+    "nms_iou": (0, 1),
+    "track_context": (0, 2),
+    "track_search_ratio": (1, 8),
+    "track_window_px": (64, 1024),
+    "track_max_zoom": (0.25, 8),
+    "track_scales": (1, 5),
+    "track_scale_step": (1, 2),
+    "track_window_influence": (0, 1),
+    "track_penalty_k": (0, 10),
+    "track_size_lr": (0, 1),
+    "track_keep_score": (0, 1),
+    "track_keep_drop": (0, 20),
+    "auto_start_score": (0, 1),
+    "auto_confirm_score": (0, 1),
+    "auto_back_drop": (0, 20),
+    "auto_confirm_frames": (1, 1000),
+    "auto_confirm_of": (1, 1000),
+    "auto_lost_s": (0, 3600),
+    "auto_forget_s": (0, 3600),
+    "auto_check_s": (0, 3600),
+}
+_DETECTOR_CHOICES = {"search": SEARCH_NAMES, "reference_pooling": POOLINGS}
 # Parameters of rclpy itself, which a params file may carry next to ours.
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -55,8 +86,11 @@ def option(default: Any, description: str, **details: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All parameters of the node ``detector`` and their defaults."""
+class Settings(DetectorConfig):
+    """All parameters of the node ``detector`` and their defaults.
+
+    Those of the detector come with the base class, and are described there.
+    """
 
     bundle: str = option("", "Folder of the model bundle; empty takes the released model.")
     backend: str = option("auto", "What runs the network.", choices=BACKEND_NAMES)
@@ -99,80 +133,29 @@ class Settings:
         "Empty takes the whole photo.",
     )
     template_id: str = option(DEFAULT_TEMPLATE_ID, "Name of the template made of template_path.")
-    search: str = option(
-        _CORE.search, "Where in a frame to look.", running=True, choices=SEARCH_NAMES
-    )
-    tile_width: int = option(
-        _CORE.tile_width,
-        "Largest tile of search 'tiles', pixels.",
-        running=True,
-        low=64,
-        high=16384,
-    )
-    tile_height: int = option(
-        _CORE.tile_height,
-        "Largest tile of search 'tiles', pixels.",
-        running=True,
-        low=64,
-        high=16384,
-    )
-    tile_overlap: int = option(
-        _CORE.tile_overlap,
-        "Least overlap of neighbouring tiles, pixels; at least the largest object's side.",
-        running=True,
-        low=0,
-        high=16384,
-    )
-    tile_scale: float = option(
-        _CORE.tile_scale,
-        "Network pixels per frame pixel in a tile, 0.25 to 4. 0: 1 up to 0.65 megapixels, then "
-        "falling to 0.84.",
-        running=True,
-        low=0.0,
-        high=4.0,
-    )
-    score_threshold: float = option(
-        _CORE.score_threshold,
-        "Least probability of a reported detection; negative takes the model's own.",
-        running=True,
-        low=-1.0,
-        high=1.0,
-    )
-    max_detections: int = option(
-        _CORE.max_detections,
-        "Most detections for each template in a frame.",
-        running=True,
-        low=1,
-        high=1000,
-    )
-    nms_iou: float = option(
-        _CORE.nms_iou,
-        "Boxes of one template that overlap more than this (IoU) are one object.",
-        running=True,
-        low=0.0,
-        high=1.0,
-    )
-    reference_pooling: str = option(
-        _CORE.reference_pooling,
-        "How several references of a template work together.",
-        running=True,
-        choices=POOLINGS,
-    )
 
     @property
     def detector(self) -> DetectorConfig:
-        """The part of the settings that belongs to the detector.
-
-        Raises:
-            ConfigError: the values do not fit together.
-        """
-        known = {item.name for item in fields(DetectorConfig)}
-        return DetectorConfig(
-            **{item.name: getattr(self, item.name) for item in fields(self) if item.name in known}
-        )
+        """The part of the settings that belongs to the detector."""
+        names = [item.name for item in fields(DetectorConfig)]
+        return DetectorConfig(**{name: getattr(self, name) for name in names})
 
 
-OPTIONS: Dict[str, Option] = {item.name: item.metadata["option"] for item in fields(Settings)}
+def _detector_options() -> Dict[str, Option]:
+    """The detector's settings as parameters; all of them may change while frames come."""
+    said = attribute_docs(DetectorConfig)
+    options = {}
+    for item in fields(DetectorConfig):
+        low, high = _DETECTOR_RANGES.get(item.name, (None, None))
+        choices = _DETECTOR_CHOICES.get(item.name, ())
+        options[item.name] = Option(item.default, said[item.name], True, low, high, choices)
+    return options
+
+
+OPTIONS: Dict[str, Option] = {
+    **{i.name: i.metadata["option"] for i in fields(Settings) if "option" in i.metadata},
+    **_detector_options(),
+}
 
 
 def declare(node: Node) -> Settings:
@@ -182,15 +165,12 @@ def declare(node: Node) -> Settings:
         ConfigError: a value from the command line, launch file or params file cannot be used.
     """
     given: Dict[str, Any] = {}
-    for item in fields(Settings):
-        known: Option = item.metadata["option"]
+    for name, known in OPTIONS.items():
         default = "" if known.several else known.default
         try:
-            given[item.name] = node.declare_parameter(
-                item.name, default, _descriptor(item.name, known)
-            ).value
+            given[name] = node.declare_parameter(name, default, _descriptor(name, known)).value
         except ParameterException as error:
-            raise ConfigError(f"Parameter '{item.name}' cannot be used: {error}") from error
+            raise ConfigError(f"Parameter '{name}' cannot be used: {error}") from error
     return changed(Settings(), given)
 
 
@@ -213,7 +193,6 @@ def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
     result = replace(settings, **clean)
     if not result.template_id:
         raise ConfigError("template_id must not be empty.")
-    result.detector  # noqa: B018 - raises where the detector's values do not fit together
     return result
 
 
@@ -263,7 +242,7 @@ def _descriptor(name: str, known: Option) -> ParameterDescriptor:
     if known.low is not None and known.high is not None:
         if isinstance(known.default, float):
             descriptor.floating_point_range = [
-                FloatingPointRange(from_value=known.low, to_value=known.high)
+                FloatingPointRange(from_value=float(known.low), to_value=float(known.high))
             ]
         else:
             descriptor.integer_range = [

@@ -13,12 +13,14 @@ from rclpy.clock import Clock
 from std_msgs.msg import Header
 
 from refdet_core.backends.base import BackendInfo
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.errors import RefdetError
-from refdet_core.types import Reference
+from refdet_core.search import FOLLOWING
+from refdet_core.types import TRACKING, BoxXYXY, Reference, TargetStatus
 from refdet_ros.camera import CameraMessage, to_bgr
 from refdet_ros.conversions import ImageError
 from refdet_ros.counters import Statistics
+from refdet_ros.frame_clock import FrameClock
 from refdet_ros.parameters import Settings
 from refdet_ros.publishing import ResultPublisher, to_template_array
 from refdet_ros.worker import Worker
@@ -26,15 +28,20 @@ from refdet_ros.worker import Worker
 OPEN_TIMEOUT_S = 1800.0
 """A TensorRT engine may have to be built first."""
 JOB_TIMEOUT_S = 10.0
-_WARM_UP_ID = "warm-up"
 
 
 @dataclass(frozen=True)
 class TemplateChange:
-    """What came of a template change: its reference count, and the time to encode them."""
+    """What came of a template change.
+
+    Attributes:
+        encode_ms: time spent encoding the references.
+        followed: whether the object is followed from where the request said it is.
+    """
 
     reference_count: int
     encode_ms: float
+    followed: bool
 
 
 class Pipeline:
@@ -62,6 +69,8 @@ class Pipeline:
         self._report = on_error
         self._keep_waiting = keep_waiting
         self._detector: Optional[Detector] = None
+        self._frame_clock = FrameClock()
+        self._targets: Dict[str, TargetStatus] = {}
         self._template_created: Dict[str, Time] = {}
         self._templates_changed = clock.now().to_msg()
         self._worker: Worker[Tuple[CameraMessage, float]] = Worker(
@@ -102,9 +111,17 @@ class Pipeline:
         self.settings = settings
 
     def set_template(
-        self, references: Sequence[Reference], template_id: str, append: bool
+        self,
+        references: Sequence[Reference],
+        template_id: str,
+        append: bool,
+        here_xyxy: Optional[BoxXYXY] = None,
     ) -> TemplateChange:
         """Look for the object in these photos from the next frame on.
+
+        Args:
+            here_xyxy: where it is in the newest frame, if that is known. The searches that follow
+                targets begin there, unless a reference is appended to what they follow already.
 
         Raises:
             RefdetError: they cannot be used; the old templates stay.
@@ -113,10 +130,19 @@ class Pipeline:
         def job() -> TemplateChange:
             started = time.perf_counter()
             template = self._opened.set_template(references, template_id, append)
+            if not append:
+                self._forget_targets((template_id,))
             encode_ms = (time.perf_counter() - started) * 1e3
             self._template_created[template_id] = self._clock.now().to_msg()
             self._announce()
-            return TemplateChange(len(template.features), encode_ms)
+            follow = (
+                here_xyxy is not None
+                and self.settings.search in FOLLOWING
+                and not (append and self._is_tracked(template_id))
+            )
+            if here_xyxy is not None and follow:
+                self._opened.lock(template_id, here_xyxy)
+            return TemplateChange(len(template.features), encode_ms, follow)
 
         return self._worker.call(job, JOB_TIMEOUT_S)
 
@@ -129,6 +155,7 @@ class Pipeline:
 
         def job() -> Tuple[str, ...]:
             gone = self._opened.clear_template(template_id)
+            self._forget_targets(gone)
             for name in gone:
                 self._template_created.pop(name, None)
             self._announce()
@@ -151,6 +178,11 @@ class Pipeline:
             return {}
         templates = self._detector.bank.templates
         return {name: len(template.features) for name, template in templates.items()}
+
+    @property
+    def targets(self) -> Dict[str, TargetStatus]:
+        """Where the search was with each target in the newest frame; see ``FrameResult``."""
+        return self._targets
 
     @property
     def backend(self) -> Optional[BackendInfo]:
@@ -183,13 +215,9 @@ class Pipeline:
 
     def _open(self) -> None:
         bundle = Path(self.settings.bundle).expanduser() if self.settings.bundle else None
-        config: DetectorConfig = self.settings.detector
-        detector = Detector.open(bundle, self.settings.backend, config)
+        detector = Detector.open(bundle, self.settings.backend, self.settings.detector)
         try:
-            frame = np.full((config.tile_height, config.tile_width, 3), 114, np.uint8)
-            detector.set_template([Reference(frame[:64, :64])], _WARM_UP_ID)
-            detector.detect(frame)
-            detector.clear_template()
+            _warm_up(detector)
         except Exception:
             detector.close()
             raise
@@ -216,7 +244,12 @@ class Pipeline:
         started = time.perf_counter()
         frame_bgr = to_bgr(message)
         converted = time.perf_counter()
-        result = self._opened.detect(frame_bgr, heatmaps=self._publisher.wants_heatmap)
+        result = self._opened.detect(
+            frame_bgr,
+            heatmaps=self._publisher.wants_heatmap,
+            time_s=self._frame_clock.time_s(_stamp_ns(message.header), arrived_s),
+        )
+        self._targets = result.targets
         detected = time.perf_counter()
         self._publisher.publish_frame(message.header, frame_bgr, result)
         published = time.perf_counter()
@@ -227,7 +260,7 @@ class Pipeline:
             "detect": (detected - converted) * 1e3,
             "publish": (published - detected) * 1e3,
         }
-        if _stamped(message.header):
+        if _stamp_ns(message.header) is not None:
             times_ms["latency"] = self._age_s(message.header) * 1e3
             times_ms["overhead"] = times_ms["latency"] - times_ms["detect"]
         self._statistics.published(times_ms)
@@ -238,13 +271,35 @@ class Pipeline:
         self._statistics.dropped("undecodable" if isinstance(error, ImageError) else "failed")
         self._report(error)
 
+    def _forget_targets(self, template_ids: Sequence[str]) -> None:
+        left = {name: it for name, it in self._targets.items() if name not in template_ids}
+        self._targets = left
+
+    def _is_tracked(self, template_id: str) -> bool:
+        status = self._targets.get(template_id)
+        return status is not None and status.state == TRACKING
+
     def _age_s(self, header: Header) -> float:
         """Seconds since the stamp on the node's clock; 0 for a frame without stamp."""
-        if not _stamped(header):
+        stamp_ns = _stamp_ns(header)
+        if stamp_ns is None:
             return 0.0
-        stamp_ns: int = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
         return float(self._clock.now().nanoseconds - stamp_ns) * 1e-9
 
 
-def _stamped(header: Header) -> bool:
-    return bool(header.stamp.sec or header.stamp.nanosec)
+def _stamp_ns(header: Header) -> Optional[int]:
+    """The stamp in nanoseconds; None where it is zero, which means "no time" to ROS."""
+    return (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec) or None
+
+
+def _warm_up(detector: Detector) -> None:
+    """Run the network once on each kind of crop: the first time takes longer."""
+    # Through a detector of its own, so that the first target of the real one gets the id 1.
+    trial = Detector(detector.bundle, detector.backend, detector.config)
+    height, width = detector.config.tile_height, detector.config.tile_width
+    frame = np.full((height, width, 3), 114, np.uint8)
+    trial.set_template([Reference(frame[:64, :64])])
+    trial.detect(frame)
+    if detector.config.search in FOLLOWING:
+        trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
+        trial.detect(frame)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from refdet_msgs.msg import Template, TemplateArray
-from sensor_msgs.msg import CompressedImage, Image
+from refdet_msgs.msg import Target, TargetArray, Template, TemplateArray
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from refdet_core.types import Detection, FrameResult
+from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection, FrameResult
 from refdet_ros.conversions import to_compressed, to_image
+from refdet_ros.pictures import debug_picture, heatmap_picture
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-_GREEN_BGR = (0, 255, 0)
+_STATES = {SEARCHING: Target.SEARCHING, TRACKING: Target.TRACKING, LOST: Target.LOST}
 
 
 class ResultPublisher:
@@ -35,6 +35,7 @@ class ResultPublisher:
         self._detections = node.create_lifecycle_publisher(
             Detection2DArray, "detections", _RELIABLE
         )
+        self._targets = node.create_lifecycle_publisher(TargetArray, "targets", _RELIABLE)
         self._templates = node.create_lifecycle_publisher(TemplateArray, "templates", _LATCHED)
         self._heatmap = _PicturePublisher(node, "heatmap")
         self._debug_image = _PicturePublisher(node, "debug_image")
@@ -47,6 +48,8 @@ class ResultPublisher:
     def publish_frame(self, header: Header, frame_bgr: np.ndarray, result: FrameResult) -> None:
         """Publish one frame's result under the frame's own header; pictures only if wanted."""
         self._detections.publish(to_detections(result, header))
+        frame_size = frame_bgr.shape[1], frame_bgr.shape[0]
+        self._targets.publish(to_targets(result, header, frame_size))
         # Somebody may have subscribed while the frame was searched without a heatmap.
         if self._heatmap.wanted and (result.heatmaps or not result.presence):
             self._heatmap.publish(heatmap_picture(result, frame_bgr), "mono8", header)
@@ -59,7 +62,7 @@ class ResultPublisher:
 
     def destroy(self) -> None:
         """Take the topics back."""
-        for publisher in (self._detections, self._templates):
+        for publisher in (self._detections, self._targets, self._templates):
             self._node.destroy_lifecycle_publisher(publisher)
         self._heatmap.destroy()
         self._debug_image.destroy()
@@ -116,6 +119,31 @@ def _to_detection(detection: Detection, header: Header) -> Detection2D:
     return message
 
 
+def to_targets(result: FrameResult, header: Header, frame_size: Tuple[int, int]) -> TargetArray:
+    """The state of every target.
+
+    Args:
+        frame_size: ``(width, height)`` in pixels.
+    """
+    message = TargetArray(header=header)
+    for template_id, status in sorted(result.targets.items()):
+        target = Target(template_id=template_id, state=_STATES[status.state])
+        target.presence = result.presence[template_id]
+        if status.track_id is not None:
+            target.track_id = str(status.track_id)
+        if status.window_xyxy is not None:
+            target.window = _to_region(status.window_xyxy, frame_size)
+        message.targets.append(target)
+    return message
+
+
+def _to_region(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> RegionOfInterest:
+    """The part of a box that lies in the frame; empty if none does."""
+    x1, x2 = (round(min(max(x, 0.0), frame_size[0])) for x in box_xyxy[0::2])
+    y1, y2 = (round(min(max(y, 0.0), frame_size[1])) for y in box_xyxy[1::2])
+    return RegionOfInterest(x_offset=x1, y_offset=y1, width=x2 - x1, height=y2 - y1)
+
+
 def to_template_array(
     templates: Dict[str, Any], created: Dict[str, Time], stamp: Time
 ) -> TemplateArray:
@@ -138,33 +166,3 @@ def to_template_array(
         ]
         message.templates.append(entry)
     return message
-
-
-def heatmap_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
-    """The strongest score of any template at each frame pixel, ``(H, W)`` uint8, 255 is 1.0."""
-    height, width = frame_bgr.shape[:2]
-    if not result.heatmaps:
-        return np.zeros((height, width), np.uint8)
-    strongest = np.maximum.reduce(list(result.heatmaps.values()))
-    grey = cv2.convertScaleAbs(strongest, alpha=255)
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
-
-
-def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
-    """The frame with every detection's box, template id and score; ``(H, W, 3)`` uint8 BGR."""
-    picture = frame_bgr.copy()
-    for detection in result.detections:
-        x1, y1, x2, y2 = (round(value) for value in detection.bbox_xyxy)
-        cv2.rectangle(picture, (x1, y1), (x2, y2), _GREEN_BGR, 2)
-        label = f"{detection.template_id} {detection.score:.2f}"
-        cv2.putText(
-            picture,
-            label,
-            (x1, max(12, y1 - 4)),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            _GREEN_BGR,
-            1,
-            cv2.LINE_AA,
-        )
-    return np.asarray(picture)

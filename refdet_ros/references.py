@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
 
@@ -15,9 +16,21 @@ from refdet_core.types import BoxXYXY, Reference
 from refdet_ros.conversions import compressed_to_bgr, decode, image_to_bgr
 
 
+@dataclass(frozen=True)
+class RequestedReferences:
+    """The references of a request.
+
+    Attributes:
+        here_xyxy: where the object is in the newest camera frame, if a reference was cut from it.
+    """
+
+    references: Tuple[Reference, ...]
+    here_xyxy: Optional[BoxXYXY] = None
+
+
 def from_request(
     references: Sequence[TemplateReference], newest_frame: Callable[[], Optional[np.ndarray]]
-) -> List[Reference]:
+) -> RequestedReferences:
     """Decode the references of a ``SetTemplate`` request.
 
     Args:
@@ -32,12 +45,17 @@ def from_request(
             f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."
         )
     result = []
-    for number, reference in enumerate(references, start=1):
+    here_xyxy = None
+    for number, message in enumerate(references, start=1):
         try:
-            result.append(_from_message(reference, newest_frame))
+            reference = _from_picture(message)
+            if reference is None:
+                reference = _from_frame(message, newest_frame())
+                here_xyxy = here_xyxy or reference.roi_xyxy
         except RefdetError as error:
             raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
-    return result
+        result.append(reference)
+    return RequestedReferences(tuple(result), here_xyxy)
 
 
 def from_files(paths: Sequence[str], rois: str) -> List[Reference]:
@@ -69,10 +87,9 @@ def from_files(paths: Sequence[str], rois: str) -> List[Reference]:
     return result
 
 
-def _from_message(
-    reference: TemplateReference, newest_frame: Callable[[], Optional[np.ndarray]]
-) -> Reference:
-    image, compressed, roi = reference.image, reference.compressed_image, reference.roi
+def _from_picture(message: TemplateReference) -> Optional[Reference]:
+    """The reference in the message's own picture; None if it brings none."""
+    image, compressed, roi = message.image, message.compressed_image, message.roi
     has_image = bool(len(image.data) or image.width or image.height)
     has_compressed = bool(len(compressed.data) or compressed.format)
     if has_image and has_compressed:
@@ -81,20 +98,22 @@ def _from_message(
         return Reference(*_with_roi(image_to_bgr(image), roi))
     if has_compressed:
         return Reference(*_with_roi(compressed_to_bgr(compressed), roi))
-    if not (roi.width and roi.height):
+    return None
+
+
+def _from_frame(message: TemplateReference, frame_bgr: Optional[np.ndarray]) -> Reference:
+    """The reference that is a ROI in the newest camera frame."""
+    if not (message.roi.width and message.roi.height):
         raise BadReferenceError(
             "It has neither an image nor a ROI with a size; fill image or compressed_image, or "
-            "give the object's "
-            "ROI in the newest camera frame."
+            "give the object's ROI in the newest camera frame."
         )
-    frame = newest_frame()
-    if frame is None:
+    if frame_bgr is None:
         raise BadReferenceError(
             "It is a ROI in the newest camera frame, but no frame has arrived yet; start the "
-            "camera, or send an "
-            "image."
+            "camera, or send an image."
         )
-    return Reference(*_with_roi(frame, roi))
+    return Reference(*_with_roi(frame_bgr, message.roi))
 
 
 def _with_roi(picture: np.ndarray, roi: RegionOfInterest) -> Tuple[np.ndarray, Optional[BoxXYXY]]:

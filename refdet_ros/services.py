@@ -32,8 +32,10 @@ class DetectorServices:
         response.template_id = request.template_id or DEFAULT_TEMPLATE_ID
         try:
             pipeline = self._node.pipeline
-            references = from_request(request.references, self._node.newest_frame)
-            change = pipeline.set_template(references, response.template_id, request.append)
+            given = from_request(request.references, self._node.newest_frame)
+            change = pipeline.set_template(
+                given.references, response.template_id, request.append, given.here_xyxy
+            )
         except Exception as error:
             response.message = self._node.refusal("set_template", error)
             response.reference_count = self._node.template_counts.get(response.template_id, 0)
@@ -41,7 +43,8 @@ class DetectorServices:
         response.success = True
         response.reference_count = change.reference_count
         response.encode_ms = change.encode_ms
-        response.message = "Looking for '{}' with {} reference(s){}.".format(
+        response.message = "{} '{}' with {} reference(s){}.".format(
+            "Following" if change.followed else "Looking for",
             response.template_id,
             change.reference_count,
             "" if self._node.active else " as soon as the node is active",

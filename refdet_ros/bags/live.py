@@ -26,6 +26,8 @@ from refdet_ros.bags.targets import Target
 from refdet_ros.conversions import to_image
 
 _NS = 1_000_000_000
+# The first answer may be lost: the node may not know yet where it goes. Asking twice is harmless.
+_ATTEMPTS = 2
 
 
 class LiveDetector(Closing):
@@ -105,16 +107,16 @@ class LiveDetector(Closing):
         """
         request = SetTemplate.Request(template_id=target.template_id)
         request.references = [_reference_message(item) for item in target.references]
-        answered = threading.Event()
-        future = self._client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(self._answer_timeout_s):
-            self._client.remove_pending_request(future)
+        response = None
+        for _ in range(_ATTEMPTS):
+            response = self._call(request, self._answer_timeout_s / _ATTEMPTS)
+            if response is not None:
+                break
+        if response is None:
             raise RefdetError(
                 f"'{self._client.srv_name}' did not answer within {self._answer_timeout_s:g} s; "
                 "see the detector's log."
             )
-        response = future.result()
         if not response.success:
             raise RefdetError(
                 f"The detector refused the template '{target.template_id}': {response.message}"
@@ -169,6 +171,16 @@ class LiveDetector(Closing):
             self._thread.join(timeout=2.0)
             self._node.destroy_node()
             self._context.try_shutdown()
+
+    def _call(self, request: SetTemplate.Request, timeout_s: float) -> Any:
+        """The response; None if it does not come in time."""
+        answered = threading.Event()
+        future = self._client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if answered.wait(timeout_s):
+            return future.result()
+        self._client.remove_pending_request(future)
+        return None
 
     def _name(self, relative: str) -> str:
         return self._namespace.rstrip("/") + "/" + relative

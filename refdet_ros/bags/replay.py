@@ -88,11 +88,13 @@ def replay_offline(
     for target in targets:
         detector.set_template(target.references, target.template_id)
     answers: dict[int, Answer] = {}
+    first_ns: int | None = None
     started = time.perf_counter()
-    for number, _, frame_bgr in tqdm(
+    for number, time_ns, frame_bgr in tqdm(
         frames(bag, topic), total=topic.count, unit="frame", disable=None if progress else True
     ):
+        first_ns = time_ns if first_ns is None else first_ns
         before = time.perf_counter()
-        result = detector.detect(frame_bgr)
+        result = detector.detect(frame_bgr, time_s=(time_ns - first_ns) * 1e-9)
         answers[number] = Answer(result.detections, (time.perf_counter() - before) * 1e3)
     return Replay("offline", len(answers), answers, time.perf_counter() - started)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from refdet_core.metrics import Scores, evaluate
+from refdet_core.metrics import GroundTruth, Scores, box_iou, evaluate
+from refdet_core.types import Detection
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.targets import Target
 
@@ -27,6 +28,7 @@ class TargetResult:
         found: frames with a detection of it, of the frames that were answered.
         mean_score: of these detections, None if there are none.
         scores: agreement with the ground truth, None where there is none.
+        id_switches: see :func:`count_id_switches`; None where there is no ground truth.
     """
 
     template_id: str
@@ -35,6 +37,7 @@ class TargetResult:
     answered: int
     mean_score: float | None
     scores: Scores | None
+    id_switches: int | None
 
 
 def score_targets(
@@ -44,11 +47,12 @@ def score_targets(
     results = []
     for target in targets:
         best = replay.best(target.template_id)
-        scores = None
+        scores, id_switches = None, None
         if target.truth is not None:
             counted = set(replay.answers) - target.reference_frames
             boxes = replay.best_boxes(target.template_id)
             scores = evaluate(target.truth, boxes, counted, iou_threshold)
+            id_switches = count_id_switches(target.truth, best, iou_threshold)
         results.append(
             TargetResult(
                 target.template_id,
@@ -57,9 +61,34 @@ def score_targets(
                 len(replay.answers),
                 sum(item.score for item in best.values()) / len(best) if best else None,
                 scores,
+                id_switches,
             )
         )
     return results
+
+
+def count_id_switches(
+    truth: GroundTruth, found: Mapping[int, Detection], iou_threshold: float
+) -> int | None:
+    """How often the object goes on under another track id.
+
+    Counted over the detections that overlap the object by at least ``iou_threshold``, as in CLEAR
+    MOT (Bernardin, Stiefelhagen 2008).
+
+    Args:
+        found: the detection by frame.
+
+    Returns:
+        None if no detection has a track id.
+    """
+    if all(detection.track_id is None for detection in found.values()):
+        return None
+    ids = [
+        found[number].track_id
+        for number in sorted(set(found) & set(truth.boxes_xyxy))
+        if box_iou(found[number].bbox_xyxy, truth.boxes_xyxy[number]) >= iou_threshold
+    ]
+    return sum(one != other for one, other in zip(ids, ids[1:]))
 
 
 def as_dict(replay: Replay, results: Sequence[TargetResult]) -> dict[str, Any]:
@@ -84,6 +113,7 @@ def as_dict(replay: Replay, results: Sequence[TargetResult]) -> dict[str, Any]:
                 "references": result.references,
                 "frames_found": result.found,
                 "mean_score": result.mean_score,
+                "id_switches": result.id_switches,
                 "scores": result.scores.as_dict() if result.scores is not None else None,
             }
             for result in results
@@ -102,9 +132,12 @@ def as_text(replay: Replay, results: Sequence[TargetResult]) -> str:
 def _rows(results: Sequence[TargetResult]) -> list[list[str]]:
     scored = [result.scores for result in results if result.scores is not None]
     iou = scored[0].iou_threshold if scored else 0.5
+    tracked = any(result.id_switches is not None for result in results)
     head = ["target", "found", "mean score"]
     if scored:
         head += ["scored", *(title.format(iou=iou) for _, title in _COLUMNS)]
+    if tracked:
+        head.append("id switches")
     rows = [head]
     for result in results:
         row = [
@@ -115,6 +148,8 @@ def _rows(results: Sequence[TargetResult]) -> list[list[str]]:
         if result.scores is not None:
             values: Mapping[str, Any] = result.scores.as_dict()
             row += [str(result.scores.frames), *(_number(values[name]) for name, _ in _COLUMNS)]
+        if result.id_switches is not None:
+            row.append(str(result.id_switches))
         rows.append(row + ["-"] * (len(head) - len(row)))
     return rows
 

@@ -18,11 +18,13 @@ from typing import Sequence
 
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
+from refdet_core.search import SEARCH_NAMES
 from refdet_ros.demo.node_process import prepare_dds
 
 _EXAMPLES = """examples:
   make demo
   make demo VIDEO=flight.mp4 TEMPLATE=car.jpg ROI=40,30,120,80
+  make demo DEMO_ARGS="--search auto"
   python -m refdet_ros.demo --video flight.mp4 --template a.jpg --template b.jpg --seconds 60
 """
 
@@ -41,6 +43,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=30.0, help="of your video, from its start (default: 30)"
     )
     parser.add_argument("--bundle", type=Path, help="model bundle (default: the released one)")
+    parser.add_argument(
+        "--search", choices=SEARCH_NAMES, help="where to look (default: the node's)"
+    )
     parser.add_argument("--output", type=Path, default=Path("demo_output"), metavar="DIR")
     parser.add_argument(
         "--cache",
@@ -75,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             scene = own_scene(args.video, args.photos, args.seconds)
         else:
             scene = annotated_scene(args.cache)
-        run(scene, args.output, args.bundle)
+        run(scene, args.output, args.bundle, args.search)
     except RefdetError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

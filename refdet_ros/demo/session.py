@@ -20,13 +20,14 @@ from refdet_ros.evaluate_bag import write_output
 from refdet_ros.video_to_bag import write_bag
 
 
-def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
+def run(scene: Scene, output: Path, bundle: Path | None = None, search: str | None = None) -> None:
     """Run the demo and print what happens.
 
     Args:
         scene: what to show.
         output: folder for everything that is written.
         bundle: of the node; None takes the released model.
+        search: the node's parameter; None takes its default.
 
     Raises:
         RefdetError: with one clear sentence. The node is stopped in any case.
@@ -34,6 +35,8 @@ def run(scene: Scene, output: Path, bundle: Path | None = None) -> None:
     # Before anything is started: the node would go on trying.
     load_bundle(bundle)
     parameters = {} if bundle is None else {"bundle": str(bundle.resolve())}
+    if search is not None:
+        parameters["search"] = search
     output.mkdir(parents=True, exist_ok=True)
     path = output / "bag"
     if path.exists():

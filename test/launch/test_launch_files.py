@@ -27,6 +27,7 @@ DETECTOR_ARGUMENTS = [
     "bundle",
     "template_path",
     "template_roi",
+    "search",
     "rviz",
 ]
 

@@ -181,6 +181,74 @@ def wait_for(condition, timeout=10, what="the condition"):
     raise AssertionError(f"waited {timeout} s for {what}")
 
 
+class Bench:
+    """A node, its camera and what comes out, shared by the tests of a file."""
+
+    def __init__(self, node, client, transport="raw"):
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.qos import qos_profile_sensor_data
+        from refdet_msgs.msg import TargetArray
+        from sensor_msgs.msg import CompressedImage, Image
+        from vision_msgs.msg import Detection2DArray
+
+        self.node, self.client = node, client
+        message_type = CompressedImage if transport == "compressed" else Image
+        topic = "image/compressed" if transport == "compressed" else "image"
+        self.camera = client.publisher(message_type, topic, qos_profile_sensor_data)
+        self.detections = client.collect(Detection2DArray, "detections")
+        self.targets = client.collect(TargetArray, "targets")
+        wait_for(lambda: client.node.count_publishers(client.node.resolve_topic_name("detections")))
+        self.diagnostics = client.collect(DiagnosticArray, "/diagnostics")
+
+    def result(self, image, timeout=10):
+        """Send one frame until its own result comes: best effort may lose some."""
+
+        def mine():
+            self.camera.publish(image)
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                for message in self.detections:
+                    if message.header == image.header:
+                        return message
+                time.sleep(0.005)
+            return None
+
+        return wait_for(mine, timeout, "the frame's detections")
+
+    def set_template(self, *colours, template_id="", append=False):
+        references = [Toolbox.colour_reference(colour) for colour in colours]
+        response = self.request(*references, template_id=template_id, append=append)
+        assert response.success, response.message
+        return response
+
+    def request(self, *references, **fields):
+        """The response to a ``set_template`` request."""
+        from refdet_msgs.srv import SetTemplate
+
+        request = Toolbox.set_template_request(*references, **fields)
+        return self.client.call(SetTemplate, "set_template", request)
+
+    def clear(self):
+        from refdet_msgs.srv import ClearTemplate
+
+        assert self.client.call(ClearTemplate, "clear_template").success
+
+    def wait_status(self, condition, timeout=15):
+        """The first diagnostic of this node that fulfils the condition, from now on."""
+        name = self.node.name.lstrip("/") + ": refdet"
+        start = len(self.diagnostics)
+
+        def found():
+            for array in self.diagnostics[start:]:
+                for status in array.status:
+                    values = {item.key: item.value for item in status.values}
+                    if status.name == name and condition(status, values):
+                        return status
+            return None
+
+        return wait_for(found, timeout, "such a diagnostic")
+
+
 class Toolbox:
     """What tests need of this file, as one fixture: test modules cannot import a conftest."""
 
@@ -190,6 +258,7 @@ class Toolbox:
     COLOURS_BGR = COLOURS_BGR
     SQUARES_XY = SQUARES_XY
     REPOSITORY = REPOSITORY
+    Bench = Bench
 
     @staticmethod
     def header(frame_id="camera", stamp_ns=None):

