@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of frames without the object that may be reported (%(default)s)",
     )
+    parser.add_argument(
+        "--keep-calibration",
+        action="store_true",
+        help="only measure again, after a change of what is around the network",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,11 +51,17 @@ def run(options: argparse.Namespace) -> None:
     if search.score_threshold >= 0:
         raise ConfigError("publish fits the threshold; leave score_threshold away.")
     bundle = load_bundle(options.bundle)
-    instances = load_instances(options.data, options.split, options.source or None)
-    fitted = fit_calibration(bundle, instances, protocol, search, options.allowed_fpr)
-    _say(fitted)
+    if options.keep_calibration:
+        calibration, threshold = bundle.calibration, bundle.score_threshold
+        origin = bundle.scores.get("calibration", {})
+    else:
+        instances = load_instances(options.data, options.split, options.source or None)
+        fitted = fit_calibration(bundle, instances, protocol, search, options.allowed_fpr)
+        _say(fitted)
+        calibration, threshold = fitted.calibration, fitted.threshold
+        origin = {"split": options.split, **fitted.as_dict()}
     settings = EvaluationSettings(
-        bundle=replace(bundle, calibration=fitted.calibration, score_threshold=fitted.threshold),
+        bundle=replace(bundle, calibration=calibration, score_threshold=threshold),
         prepared=options.data,
         split=options.scores_split,
         sources=tuple(options.source),
@@ -65,10 +76,10 @@ def run(options: argparse.Namespace) -> None:
         "protocol": f"detection, {options.scores_split} split, refdet-train evaluate",
         "settings": numbers["detection"]["protocol"],
         "search": numbers["search"],
-        "calibration": {"split": options.split, **fitted.as_dict()},
+        "calibration": origin,
         **numbers["detection"]["by_source"],
     }
-    publish(bundle, fitted.calibration, fitted.threshold, scores)
+    publish(bundle, calibration, threshold, scores)
     print_numbers(numbers)
     print(f"published: {bundle.folder}")
 

@@ -276,6 +276,14 @@ def test_publish_stores_calibration_threshold_and_scores(
     assert stored[SOURCE]["refdet"]["recall_iou50"] == 1.0
     assert stored[SOURCE]["refdet"]["threshold"] == bundle.score_threshold
 
+    run(publish, "--bundle", folder, "--data", prepared, "--keep-calibration")
+    again = load_bundle(folder)
+    assert again.calibration == bundle.calibration
+    assert again.score_threshold == bundle.score_threshold
+    assert again.scores["calibration"] == stored["calibration"]
+    assert again.scores[SOURCE]["refdet"] == stored[SOURCE]["refdet"]
+    assert set(again.scores[SOURCE]) == {"refdet"}
+
 
 def test_publish_changes_nothing_when_measuring_fails(prepared, colour_bundle, tmp_path) -> None:
     folder = tmp_path / "bundle"
