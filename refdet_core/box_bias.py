@@ -19,7 +19,8 @@ from refdet_core.decoding import best_view
 from refdet_core.imaging import Crop
 from refdet_core.types import BoxXYXY
 
-_SHARE = 0.6  # of the difference that is believed: one box in one photo is noisy
+_SHARE = 0.6  # of the difference that is believed: one box in one photo is noisy ...
+_HALF_PX = 16  # ... and half of that for an object of this size, where a pixel is much
 _OBJECT_PX = (38, 48, 60)  # sizes the object is shown at; the network's boxes vary with them
 _WINDOW_PX = 192
 _LEAST_IOU = 0.3  # below, the network's box is of something else
@@ -60,7 +61,8 @@ def box_bias(
         best = crop.to_frame(raw.boxes_xyxy[:1])
         if iou_matrix(best, as_boxes(box_xyxy))[0, 0] >= _LEAST_IOU:
             differences.append(_difference(best[0], np.asarray(box_xyxy, dtype=np.float64)))
-    return _SHARE * np.mean(differences, axis=0) if differences else NO_BIAS
+    share = _SHARE * size / (size + _HALF_PX)
+    return share * np.mean(differences, axis=0) if differences else NO_BIAS
 
 
 def corrected(boxes_xyxy: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -95,7 +95,11 @@ class Pursuit:
             if sight and (self._sight is None or sight.score > self._sight.score):
                 self._begin(follower, sight)
             return
-        if sight is None or self._sight is None or not _clearly_better(sight, self._sight):
+        own = self._sight
+        # A target that is not seen at this moment is on its way to be lost: that is no mistake.
+        if own is None or own.score < self._target.least_score:
+            return
+        if sight is None or not _clearly_better(sight, own):
             self._disagreements = 0
             return
         self._disagreements += 1
