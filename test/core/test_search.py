@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refdet_core.bundle import load_bundle
+from refdet_core.detector import DetectorConfig
 from refdet_core.search.full_frame import FullFrame
 from refdet_core.search.tiles import Tiles, automatic_scale
 
@@ -84,3 +86,23 @@ def test_full_frame_is_one_letterboxed_pass() -> None:
     (crop,) = FullFrame((320, 320)).crops((1280, 720))
     assert (crop.out_width, crop.out_height) == (320, 320)
     assert crop.width == 1280 and crop.y == -280
+
+
+def test_the_released_model_sees_a_hd_frame_in_one_tile() -> None:
+    defaults, multiple = DetectorConfig(), load_bundle().frame_multiple
+    size = (defaults.tile_width, defaults.tile_height)
+    tiles = Tiles(size, defaults.tile_overlap, multiple, defaults.tile_scale)
+    (crop,) = tiles.crops((1280, 720))
+    assert crop.width >= 1280 and crop.height >= 720
+
+
+@settings(deadline=None)
+@given(
+    width=st.integers(1, 1280),
+    height=st.integers(1, 736),
+    multiple=st.sampled_from([8, 16, 32]),
+    scale=st.sampled_from([0.0, 0.5, 0.84, 1.0, 2.0]),
+)
+def test_a_frame_that_fits_into_a_tile_is_one_tile(width, height, multiple, scale) -> None:
+    (crop,) = Tiles((1280, 736), 128, multiple, scale).crops((width, height))
+    assert crop.width >= width and crop.height >= height
