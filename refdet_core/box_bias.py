@@ -59,7 +59,7 @@ def box_bias(
     for index, crop in enumerate(crops):
         raw = best_view(maps.score[index], maps.box[index], maps.presence[index])
         best = crop.to_frame(raw.boxes_xyxy[:1])
-        if iou_matrix(best, as_boxes(box_xyxy))[0, 0] >= _LEAST_IOU:
+        if (iou_matrix(best, as_boxes(box_xyxy)) >= _LEAST_IOU).any():
             differences.append(_difference(best[0], np.asarray(box_xyxy, dtype=np.float64)))
     share = _SHARE * size / (size + _HALF_PX)
     return share * np.mean(differences, axis=0) if differences else NO_BIAS

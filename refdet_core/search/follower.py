@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
+from refdet_core.boxes import area, clip
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import Look
 from refdet_core.search.motion import Motion
@@ -16,7 +17,7 @@ from refdet_core.types import BoxXYXY
 
 @dataclass(frozen=True)
 class Sight:
-    """What the window showed: the best candidate's box in frame pixels and its probability."""
+    """What the window showed: where the target is, cut at the frame's border, and how probably."""
 
     box_xyxy: BoxXYXY
     score: float
@@ -53,7 +54,8 @@ class Follower:
             camera: how the scene moved in the picture since the last frame, see
                 :meth:`~refdet_core.search.motion.Motion.move`.
         """
-        if camera is not None:
+        # A box given or found in this very frame is where it is; the camera has moved before.
+        if camera is not None and look.time_s != self._time_s:
             self._motion.move(camera)
         expected = self._expected(look)
         windows = search_windows(expected, self._motion.position_std_px, config, multiple)
@@ -65,15 +67,18 @@ class Follower:
             float(first.y + first.height),
         )
         seen = Candidates.joined(look.at(windows, [template_id])[template_id])
+        seen = seen.chosen(area(clip(seen.boxes_xyxy, *look.frame_size)) > 0)
+        self.box_xyxy = expected
+        if not len(seen):
+            return Sight(expected, 0.0)
         best = int(np.argmax(worth(seen, expected, first, config)))
         x1, y1, x2, y2 = (float(value) for value in seen.boxes_xyxy[best])
         score = float(seen.scores[best])
-        self.box_xyxy = expected
         if score >= least_score:
             size = (expected[2] - expected[0], expected[3] - expected[1])
             self.box_xyxy = smoothed_box((x1, y1, x2, y2), score, size, config)
             self._motion.update(self.box_xyxy, score)
-        return Sight(self.box_xyxy, score)
+        return Sight(_inside(self.box_xyxy, look.frame_size), score)
 
     def _expected(self, look: Look) -> BoxXYXY:
         """The last box, moved to where the target should be by now, its centre in the frame."""
@@ -84,3 +89,8 @@ class Follower:
         x = min(max((x1 + x2) / 2, 0.0), float(frame_width))
         y = min(max((y1 + y2) / 2, 0.0), float(frame_height))
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _inside(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> BoxXYXY:
+    x1, y1, x2, y2 = (float(value) for value in clip(np.array(box_xyxy), *frame_size))
+    return x1, y1, x2, y2

@@ -54,11 +54,11 @@ class Following(SearchPlan):
         self._orders.append(order)
 
     def take_over(self, other: SearchPlan) -> None:
-        if isinstance(other, Following) and other._searches_again == self._searches_again:
+        if isinstance(other, Following):
             self._pursuits, self._track_ids = other._pursuits, other._track_ids
             self._camera, self._orders = other._camera, other._orders
             for pursuit in self._pursuits.values():
-                pursuit.configure(self._config)
+                pursuit.configure(self._config, self._searches_again)
 
     def find(self, look: Look, template_ids: Sequence[str]) -> Dict[str, Found]:
         while self._orders:

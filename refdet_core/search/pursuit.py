@@ -14,8 +14,7 @@ from refdet_core.search.target import AutoConfig, Target
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _CLOSER_LOOKS = 3  # candidates of the whole frame that get a window before one is chosen
-_DISAGREEMENTS = 2  # successive checks of the whole frame that take a track away
-_MARGIN = 1.5  # log-odds by which another place must look more like the target
+_MARGIN = 1.5  # log-odds by which another place must look more like the target, twice
 
 
 class Pursuit:
@@ -45,7 +44,7 @@ class Pursuit:
         self._follower: Optional[Follower] = None
         self._sight: Optional[Sight] = None
         self._checked_s = 0.0
-        self._disagreements = 0
+        self._rival: Optional[Follower] = None
         self._presence = 0.0
 
     @property
@@ -53,9 +52,10 @@ class Pursuit:
         """Where the target, or what may be it, was seen last; None while there is no such thing."""
         return self._follower.box_xyxy if self._follower is not None else None
 
-    def configure(self, config: AutoConfig) -> None:
+    def configure(self, config: AutoConfig, searches_again: bool) -> None:
         """Go on with other settings."""
         self._target.config = config
+        self._searches_again = searches_again
 
     def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """The target is here: follow it without further confirmation."""
@@ -75,15 +75,15 @@ class Pursuit:
             self._step(look, self._follower, least_score, camera) if self._follower else None
         )
         self._presence = self._sight.score if self._sight else 0.0
+        self._look_at_rival(look, camera)
 
     def needs_whole_frame(self, time_s: float) -> bool:
         """Whether the whole frame should be searched now, after :meth:`follow`."""
         config, state = self._target.config, self._target.state
-        if not self._searches_again:
-            return self._follower is None
+        if state != SEARCHING and not self._searches_again:
+            return False
         if state == TRACKING:
-            due = 0 < config.auto_check_s <= time_s - self._checked_s
-            return due or self._disagreements > 0
+            return 0 < config.auto_check_s <= time_s - self._checked_s
         return self._sight is None or self._sight.score < self._target.least_score
 
     def consider(self, look: Look, seen: Candidates) -> None:
@@ -95,17 +95,8 @@ class Pursuit:
             if sight and (self._sight is None or sight.score > self._sight.score):
                 self._begin(follower, sight)
             return
-        own = self._sight
-        # A target that is not seen at this moment is on its way to be lost: that is no mistake.
-        if own is None or own.score < self._target.least_score:
-            return
-        if sight is None or not _clearly_better(sight, own):
-            self._disagreements = 0
-            return
-        self._disagreements += 1
-        if self._disagreements >= _DISAGREEMENTS:
-            self._target.drop()
-            self._begin(follower, sight)
+        if sight and self._is_mistaken(sight):
+            self._rival = follower
 
     def conclude(self, time_s: float) -> Found:
         """What this frame says of the target."""
@@ -128,14 +119,34 @@ class Pursuit:
             self._follower = None
         return Found(detections, self._presence, status)
 
+    def _look_at_rival(self, look: Look, camera: Optional[np.ndarray]) -> None:
+        """Look again at the place that the whole frame preferred; go there if it still does."""
+        rival, self._rival = self._rival, None
+        if rival is None:
+            return
+        sight = self._step(look, rival, 0.0, camera)
+        if self._is_mistaken(sight):
+            self._target.drop()
+            self._begin(rival, sight)
+
+    def _is_mistaken(self, rival: Sight) -> bool:
+        """Whether what is followed looks clearly less like the target than that.
+
+        Not while it is not seen: then it is on its way to be lost, which is no mistake.
+        """
+        own = self._sight
+        if own is None or own.score < self._target.least_score:
+            return False
+        return float(logit(np.array(rival.score)) - logit(np.array(own.score))) > _MARGIN
+
     def _begin(self, follower: Optional[Follower], sight: Sight) -> None:
         """Watch another place from now on; what was seen at the last one proves nothing."""
-        self._follower, self._sight, self._disagreements = follower, sight, 0
+        self._follower, self._sight, self._rival = follower, sight, None
         self._target.look_elsewhere()
 
     def _go_on(self, track_id: int, time_s: float) -> None:
         self._target.follow(track_id, time_s)
-        self._checked_s, self._disagreements = time_s, 0
+        self._checked_s, self._rival = time_s, None
 
     def _closest_look(
         self, look: Look, seen: Candidates
@@ -163,10 +174,6 @@ class Pursuit:
     ) -> Sight:
         config = self._target.config
         return follower.step(look, self._template_id, config, self._multiple, least_score, camera)
-
-
-def _clearly_better(one: Sight, other: Sight) -> bool:
-    return float(logit(np.array(one.score)) - logit(np.array(other.score))) > _MARGIN
 
 
 def _contains(outer_xyxy: BoxXYXY, inner_xyxy: BoxXYXY) -> bool:

@@ -6,7 +6,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from refdet_core.boxes import clip
+from refdet_core.boxes import area, clip
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import Found, Look, SearchPlan
@@ -74,5 +74,5 @@ class Scan(SearchPlan):
         """What this crop may report, cut at the frame's border."""
         boxes_xyxy = clip(seen.boxes_xyxy, *look.frame_size)
         centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-        owned = self._coverage.owned(crops, index, centres)
+        owned = self._coverage.owned(crops, index, centres) & (area(boxes_xyxy) > 0)
         return Candidates(boxes_xyxy, seen.scores, seen.presence).chosen(owned)

@@ -119,6 +119,7 @@ class Target:
             score: probability of the target where it is followed; None: nothing is followed.
         """
         config = self.config
+        self._last_seen_s = min(self._last_seen_s, time_s)  # a clock that was set back
         unseen_s = time_s - self._last_seen_s
         if self.state != SEARCHING and unseen_s > config.auto_lost_s + config.auto_forget_s:
             self.drop()

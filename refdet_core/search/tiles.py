@@ -11,7 +11,7 @@ from refdet_core.imaging import Crop
 from refdet_core.search.coverage import Coverage
 
 AUTOMATIC_SCALE = 0.0
-_UNSHRUNK_PX = 650000
+_UNSHRUNK_PX = 646000
 _LEAST_SCALE = 0.8375  # 1280x720 becomes 1072x603, of which little is lost to rounding up
 
 
@@ -68,7 +68,7 @@ class Tiles(Coverage):
         """Along one axis: a tile's side in frame and in network pixels, and where tiles start."""
         rounded = math.ceil(length * scale / self._multiple) * self._multiple
         fitting = max(1, int(largest * scale) // self._multiple) * self._multiple
-        out_side = min(rounded, fitting)
+        out_side = rounded if length <= largest else min(rounded, fitting)
         side = round(out_side / scale)
         if side >= length:
             return side, out_side, [0]

@@ -367,7 +367,7 @@ def test_a_better_place_in_one_check_alone_is_not_believed() -> None:
         shown = watched.show(Thing.at(*HERE, score=0.6), *([flash] if checks % 2 == 0 else []))
         checks += len(shown.look.tiles)
         assert (shown.centre(), shown.track_id()) == (near(HERE), 1)
-    assert checks > 6
+    assert checks >= 5
 
 
 @pytest.mark.parametrize("other", [0.85, 0.9, 0.96])
