@@ -81,8 +81,8 @@ def csrt() -> Contestant:
     tracker = getattr(cv2, "TrackerCSRT", None)
     if tracker is None:
         raise BackendError(
-            "needs OpenCV's contrib modules: in a virtual environment of its own, 'pip install "
-            '"opencv-contrib-python-headless<5"\' in place of opencv-python-headless.'
+            "needs OpenCV's contrib modules: 'make setup-window', then run this with "
+            "PYTHONPATH=.venv/full_opencv."
         )
     return TrackerContestant("TrackerCSRT", OpenCVTracker(tracker.create))
 
