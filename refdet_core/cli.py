@@ -56,19 +56,34 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
         )
-        command.add_argument("--backend", choices=BACKEND_NAMES, default="auto")
+        command.add_argument(
+            "--backend",
+            choices=BACKEND_NAMES,
+            default="auto",
+            help="what runs the network (default: %(default)s, which is onnxruntime)",
+        )
         command.set_defaults(run=run)
     return parser
 
 
 def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--frames", type=Path, required=True, metavar="VIDEO_OR_FOLDER")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        required=True,
+        metavar="VIDEO_OR_FOLDER",
+        help="what to search: a video, or a folder of images in the order of their names",
+    )
     add_photo_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="made if it is not there"
+    )
     parser.add_argument(
         "--search",
         choices=SEARCH_NAMES,
-        help=f"where to look (default: {DetectorConfig.search}; with --init track)",
+        help="tiles looks at every frame anew, full_frame too but shrunk; track follows the object "
+        "in a window; auto follows it, and searches the whole frame when it is lost (default: "
+        f"{DetectorConfig.search}; with --init track)",
     )
     parser.add_argument(
         "--init",
@@ -80,7 +95,8 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=float,
         metavar="P",
-        help="least probability (default: the bundle's published one)",
+        help="least probability of a detection in the whole frame; what auto follows is decided "
+        "otherwise, see docs/tracking.md (default: the bundle's published one)",
     )
     parser.add_argument("--video", action="store_true", help=f"also write {VIDEO_FILE}")
     parser.add_argument(

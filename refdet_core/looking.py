@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -13,9 +14,9 @@ from refdet_core.bundle import Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
-from refdet_core.search.base import Look
-from refdet_core.templates import TemplateBank
-from refdet_core.types import RawMaps
+from refdet_core.search.base import Comparison, Look
+from refdet_core.templates import TemplateBank, encode_references
+from refdet_core.types import BoxXYXY, RawMaps, Reference
 
 
 class NetworkLook(Look):
@@ -36,6 +37,7 @@ class NetworkLook(Look):
     ) -> None:
         self.frame_bgr = frame_bgr
         self.time_s = time_s
+        self.bank_version = bank.version
         self.timings_ms = {"preprocess": 0.0, "network": 0.0, "decode": 0.0}
         self._backend = backend
         self._bundle = bundle
@@ -43,21 +45,44 @@ class NetworkLook(Look):
         self._seen: Dict[str, List[Tuple[List[Crop], np.ndarray]]] = {}
 
     def at(self, crops: Sequence[Crop], template_ids: Sequence[str]) -> Dict[str, List[Candidates]]:
-        started = time.perf_counter()
-        frames = self._backend.preprocess(self.frame_bgr, crops)
-        preprocessed = time.perf_counter()
         features, views = self._bank.packed_for(template_ids)
-        maps = self._backend.infer(frames, features)
-        inferred = time.perf_counter()
+        maps = self._infer(crops, features)
+        started = time.perf_counter()
         found: Dict[str, List[Candidates]] = {}
         for template_id in template_ids:
-            found[template_id] = self._decode(crops, maps, template_id, views[template_id])
-            score = maps.score[:, views[template_id]].max(axis=1)
-            self._seen.setdefault(template_id, []).append((list(crops), score))
-        self.timings_ms["preprocess"] += (preprocessed - started) * 1e3
-        self.timings_ms["network"] += (inferred - preprocessed) * 1e3
-        self.timings_ms["decode"] += (time.perf_counter() - inferred) * 1e3
+            own = views[template_id]
+            raw = [
+                best_view(maps.score[i, own], maps.box[i, own], maps.presence[i, own])
+                for i in range(len(crops))
+            ]
+            found[template_id] = self._in_frame(crops, raw, template_id)
+            self._keep(crops, maps.score[:, own], template_id)
+        self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
         return found
+
+    def encode(self, box_xyxy: BoxXYXY) -> Any:
+        reference = Reference(self.frame_bgr, box_xyxy)
+        return encode_references(self._backend, self._bundle, [reference])[0]
+
+    def compare(self, crops: Sequence[Crop], template_id: str, view: Any) -> Comparison:
+        features, views = self._bank.packed_for([template_id])
+        maps = self._infer(crops, self._backend.pack([features, view]))
+        started = time.perf_counter()
+        own = views[template_id]
+        by_view = self._bundle.calibration(maps.score[:, -1], maps.presence[:, -1, None, None])
+        raw: List[Candidates] = []
+        view_scores: List[np.ndarray] = []
+        for i in range(len(crops)):
+            # A value of a candidate's cell comes along as one more coordinate of its box.
+            more = np.broadcast_to(by_view[i], (own.stop, 1, *by_view[i].shape))
+            box = np.concatenate([maps.box[i, own], more], axis=1)
+            part = best_view(maps.score[i, own], box, maps.presence[i, own])
+            raw.append(replace(part, boxes_xyxy=part.boxes_xyxy[:, :4]))
+            view_scores.append(part.boxes_xyxy[:, 4])
+        seen = Candidates.joined(self._in_frame(crops, raw, template_id))
+        self._keep(crops, maps.score[:, own], template_id)
+        self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
+        return Comparison(seen, np.concatenate(view_scores))
 
     def heatmaps(self) -> Dict[str, np.ndarray]:
         """For each template the score map over all that was looked at, see ``FrameResult``."""
@@ -68,13 +93,23 @@ class NetworkLook(Look):
             pictures[template_id] = merge_maps(crops, scores, self.frame_size, self._bundle.stride)
         return pictures
 
-    def _decode(
-        self, crops: Sequence[Crop], maps: RawMaps, template_id: str, views: slice
+    def _infer(self, crops: Sequence[Crop], features: Any) -> RawMaps:
+        started = time.perf_counter()
+        frames = self._backend.preprocess(self.frame_bgr, crops)
+        preprocessed = time.perf_counter()
+        maps = self._backend.infer(frames, features)
+        self.timings_ms["preprocess"] += (preprocessed - started) * 1e3
+        self.timings_ms["network"] += (time.perf_counter() - preprocessed) * 1e3
+        return maps
+
+    def _keep(self, crops: Sequence[Crop], score: np.ndarray, template_id: str) -> None:
+        """For :meth:`heatmaps`: scores ``(B, V, h, w)`` of the template's views."""
+        self._seen.setdefault(template_id, []).append((list(crops), score.max(axis=1)))
+
+    def _in_frame(
+        self, crops: Sequence[Crop], raw: Sequence[Candidates], template_id: str
     ) -> List[Candidates]:
-        raw = [
-            best_view(maps.score[i, views], maps.box[i, views], maps.presence[i, views])
-            for i in range(len(crops))
-        ]
+        """Each crop's candidates with probabilities and boxes in frame pixels."""
         whole = Candidates.joined(raw)
         scores = self._bundle.calibration(whole.scores, whole.presence)
         ends = np.cumsum([len(part) for part in raw])[:-1]

@@ -46,6 +46,7 @@ _DETECTOR_RANGES: Dict[str, Tuple[float, float]] = {
     "track_size_lr": (0, 1),
     "track_keep_score": (0, 1),
     "track_keep_drop": (0, 20),
+    "track_update_s": (0, 3600),
     "auto_start_score": (0, 1),
     "auto_confirm_score": (0, 1),
     "auto_back_drop": (0, 20),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,16 +14,31 @@ from refdet_core.imaging import Crop
 from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A template's candidates, and what another view of its object says of each.
+
+    Attributes:
+        seen: the candidates by the template alone, as :meth:`Look.at` finds them.
+        view_scores: their probabilities by the other view alone, calibrated, ``(N,)``.
+    """
+
+    seen: Candidates
+    view_scores: np.ndarray
+
+
 class Look(ABC):
     """One frame, seen through the network wherever a plan asks to.
 
     Attributes:
         frame_bgr: the frame, ``(H, W, 3)`` uint8.
         time_s: when it was taken, in seconds since any start that stays the same.
+        bank_version: another one means that the templates may be others.
     """
 
     frame_bgr: np.ndarray
     time_s: float
+    bank_version: int = 0
 
     @property
     def frame_size(self) -> Tuple[int, int]:
@@ -38,6 +53,24 @@ class Look(ABC):
             For each template its candidates in each crop: boxes in frame pixels (not cut at the
             border), scores as calibrated probabilities, best first.
         """
+
+    def encode(self, box_xyxy: BoxXYXY) -> Any:
+        """The view of what is in this box of the frame, encoded like a reference.
+
+        Only asked for with ``track_update_s``, as is :meth:`compare`.
+
+        Raises:
+            BadReferenceError: the box is too small or outside.
+        """
+        raise NotImplementedError
+
+    def compare(self, crops: Sequence[Crop], template_id: str, view: Any) -> Comparison:
+        """Look at crops of one network size, by a template and by a view from :meth:`encode`.
+
+        Returns:
+            The template's candidates of all crops, crop by crop.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,24 @@ from typing import Optional, Tuple
 import numpy as np
 
 from refdet_core.boxes import area, clip
-from refdet_core.decoding import Candidates
 from refdet_core.search.base import Look
 from refdet_core.search.motion import Motion
+from refdet_core.search.recent_view import RecentView
 from refdet_core.search.window import WindowConfig, search_windows, smoothed_box, worth
 from refdet_core.types import BoxXYXY
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What the window showed: where the target is, cut at the frame's border, and how probably."""
+    """What the window showed: where the target is, cut at the frame's border, and how probably.
+
+    Attributes:
+        template_score: its probability without the help of a recent view.
+    """
 
     box_xyxy: BoxXYXY
     score: float
+    template_score: float
 
 
 class Follower:
@@ -29,11 +34,13 @@ class Follower:
     Attributes:
         box_xyxy: where it was seen last, or is expected by now, in frame pixels.
         window_xyxy: where the last step looked; None before the first.
+        recent: what it looked like lately, where that is to help its template.
     """
 
     def __init__(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         self.box_xyxy = box_xyxy
         self.window_xyxy: Optional[BoxXYXY] = None
+        self.recent = RecentView()
         self._motion = Motion(box_xyxy)
         self._time_s = time_s
 
@@ -66,11 +73,12 @@ class Follower:
             float(first.x + first.width),
             float(first.y + first.height),
         )
-        seen = Candidates.joined(look.at(windows, [template_id])[template_id])
-        seen = seen.chosen(area(clip(seen.boxes_xyxy, *look.frame_size)) > 0)
+        seen, alone = self.recent.look(look, windows, template_id, config)
+        visible = area(clip(seen.boxes_xyxy, *look.frame_size)) > 0
+        seen, alone = seen.chosen(visible), alone[visible]
         self.box_xyxy = expected
         if not len(seen):
-            return Sight(expected, 0.0)
+            return Sight(expected, 0.0, 0.0)
         best = int(np.argmax(worth(seen, expected, first, config)))
         x1, y1, x2, y2 = (float(value) for value in seen.boxes_xyxy[best])
         score = float(seen.scores[best])
@@ -78,7 +86,7 @@ class Follower:
             size = (expected[2] - expected[0], expected[3] - expected[1])
             self.box_xyxy = smoothed_box((x1, y1, x2, y2), score, size, config)
             self._motion.update(self.box_xyxy, score)
-        return Sight(_inside(self.box_xyxy, look.frame_size), score)
+        return Sight(_inside(self.box_xyxy, look.frame_size), score, float(alone[best]))
 
     def _expected(self, look: Look) -> BoxXYXY:
         """The last box, moved to where the target should be by now, its centre in the frame."""

@@ -68,13 +68,10 @@ class Pursuit:
         Args:
             camera: see :meth:`~refdet_core.search.follower.Follower.step`.
         """
-        target = self._target
-        searching = target.state == SEARCHING
-        least_score = target.config.track_keep_score if searching else target.least_score
-        self._sight = (
-            self._step(look, self._follower, least_score, camera) if self._follower else None
-        )
-        self._presence = self._sight.score if self._sight else 0.0
+        self._sight, self._presence = None, 0.0
+        if self._follower is not None:
+            self._sight = self._look_into_window(look, self._follower, camera)
+            self._presence = self._sight.score
         self._look_at_rival(look, camera)
 
     def needs_whole_frame(self, time_s: float) -> bool:
@@ -102,10 +99,15 @@ class Pursuit:
         """What this frame says of the target."""
         target, sight, config = self._target, self._sight, self._target.config
         least_score = target.least_score
-        target.update(sight.score if sight else None, time_s)
+        if sight:
+            target.update(sight.score, time_s, sight.template_score)
+        else:
+            target.update(None, time_s)
         if target.state != TRACKING and target.confirmed:
             back = target.track_id
             self._go_on(back if back is not None else next(self._track_ids), time_s)
+        if self._follower and target.state != TRACKING:
+            self._follower.recent.drop()  # a track begins, and comes back, by the template alone
         status = TargetStatus(
             target.state, target.track_id, self._follower.window_xyxy if self._follower else None
         )
@@ -118,6 +120,18 @@ class Pursuit:
         elif target.state == SEARCHING and sight and sight.score < config.auto_start_score:
             self._follower = None
         return Found(detections, self._presence, status)
+
+    def _look_into_window(
+        self, look: Look, follower: Follower, camera: Optional[np.ndarray]
+    ) -> Sight:
+        """Where the followed target is; what is certainly the target may help to see it later."""
+        target = self._target
+        searching = target.state == SEARCHING
+        least_score = target.config.track_keep_score if searching else target.least_score
+        sight = self._step(look, follower, least_score, camera)
+        if target.state == TRACKING and sight.score >= least_score:
+            follower.recent.learn(look, follower.box_xyxy, sight.template_score, target.config)
+        return sight
 
     def _look_at_rival(self, look: Look, camera: Optional[np.ndarray]) -> None:
         """Look again at the place that the whole frame preferred; go there if it still does."""
@@ -132,12 +146,14 @@ class Pursuit:
     def _is_mistaken(self, rival: Sight) -> bool:
         """Whether what is followed looks clearly less like the target than that.
 
-        Not while it is not seen: then it is on its way to be lost, which is no mistake.
+        Not while it is not seen: then it is on its way to be lost, which is no mistake. The
+        template alone decides: a recent view of the wrong thing must not defend it.
         """
         own = self._sight
         if own is None or own.score < self._target.least_score:
             return False
-        return float(logit(np.array(rival.score)) - logit(np.array(own.score))) > _MARGIN
+        odds = logit(np.array([rival.template_score, own.template_score]))
+        return float(odds[0] - odds[1]) > _MARGIN
 
     def _begin(self, follower: Optional[Follower], sight: Sight) -> None:
         """Watch another place from now on; what was seen at the last one proves nothing."""

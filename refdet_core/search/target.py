@@ -112,12 +112,17 @@ class Target:
         """Another candidate is followed from now on; what the last one showed does not count."""
         self._looks.clear()
 
-    def update(self, score: Optional[float], time_s: float) -> None:
+    def update(
+        self, score: Optional[float], time_s: float, template_score: Optional[float] = None
+    ) -> None:
         """Take in one frame.
 
         Args:
             score: probability of the target where it is followed; None: nothing is followed.
+            template_score: the same without the help of a recent view; None: there was none. A
+                target that is seen with help alone says nothing of what it usually scores.
         """
+        alone = score if template_score is None else template_score
         config = self.config
         self._last_seen_s = min(self._last_seen_s, time_s)  # a clock that was set back
         unseen_s = time_s - self._last_seen_s
@@ -125,11 +130,12 @@ class Target:
             self.drop()
         seen = score is not None and score >= self.least_score
         if self.state == TRACKING:
-            if seen and score is not None:
-                pace = min(1.0, max(0.0, unseen_s) / _USUAL_S)
-                self._usual_score += (pace if self._usual_score else 1.0) * (
-                    score - self._usual_score
-                )
+            if seen:
+                if alone is not None and alone >= self.least_score:
+                    pace = min(1.0, max(0.0, unseen_s) / _USUAL_S)
+                    self._usual_score += (pace if self._usual_score else 1.0) * (
+                        alone - self._usual_score
+                    )
                 self._last_seen_s = time_s
             elif unseen_s > config.auto_lost_s:
                 self.state = LOST

@@ -39,6 +39,8 @@ class WindowConfig:
         track_keep_score: least probability of a candidate that counts as the followed target.
         track_keep_drop: log-odds that it may score below what this track usually does.
         track_camera_motion: take the camera's own motion out, by optical flow (about 3 ms).
+        track_update_s: a picture of the followed target is taken this often, seconds, to help its
+            template where that agrees, see :mod:`refdet_core.search.recent_view`; 0: never.
     """
 
     track_context: float = 0.5
@@ -53,6 +55,7 @@ class WindowConfig:
     track_keep_score: float = 0.15
     track_keep_drop: float = 3.0
     track_camera_motion: bool = False
+    track_update_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -66,6 +69,7 @@ class WindowConfig:
             ("track_size_lr", 0, 1),
             ("track_keep_score", 0, 1),
             ("track_keep_drop", 0, 20),
+            ("track_update_s", 0, 3600),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -309,7 +309,7 @@ def test_a_missing_peer_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(SourceError, match=r"nanotrackv2_head\.onnx not in .*--weights"):
         peers.nano(tmp_path)
     monkeypatch.delattr(peers.cv2, "TrackerCSRT", raising=False)
-    with pytest.raises(BackendError, match="opencv-contrib-python-headless"):
+    with pytest.raises(BackendError, match="make setup-window"):
         peers.csrt()
 
 

@@ -1,0 +1,85 @@
+"""What a followed target looks like by now, to help its template over moments it does not know.
+
+Trackers drift because each update is judged by the one before. Here the template, what the
+operator's references show, stays the only judge:
+
+- a picture is taken only of what the template alone finds likely, so no view descends from
+  another one;
+- it adds no candidate and no box: in the frame at hand it makes those of the template more
+  probable that the template alone finds possible;
+- it is dropped when the template alone has not found the target likely for a while.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence, Tuple
+
+import numpy as np
+
+from refdet_core.decoding import Candidates
+from refdet_core.imaging import Crop
+from refdet_core.search.base import Look
+from refdet_core.search.window import WindowConfig
+from refdet_core.templates import MIN_SIDE_PX
+from refdet_core.types import BoxXYXY
+
+_LIKELY = 0.5  # least probability by the template alone of what a picture is taken of
+_UNCERTAIN_S = 3.0  # without anything likely for longer than this the picture is dropped
+
+
+class RecentView:
+    """One target's latest picture, encoded like a reference; none until :meth:`learn`."""
+
+    def __init__(self) -> None:
+        self._view: Any = None
+        self._bank_version = 0
+        self._taken_s = 0.0
+        self._likely_s = 0.0
+
+    def drop(self) -> None:
+        """Forget the picture."""
+        self._view = None
+
+    def look(
+        self, look: Look, crops: Sequence[Crop], template_id: str, config: WindowConfig
+    ) -> Tuple[Candidates, np.ndarray]:
+        """The template's candidates in these crops, some of them more probable by the picture.
+
+        Returns:
+            The candidates of all crops, and their probabilities by the template alone, ``(N,)``.
+        """
+        uncertain = look.time_s - self._likely_s > _UNCERTAIN_S
+        if uncertain or look.bank_version != self._bank_version or not config.track_update_s:
+            self.drop()
+        if self._view is None:
+            seen = Candidates.joined(look.at(crops, [template_id])[template_id])
+            return seen, seen.scores
+        compared = look.compare(crops, template_id, self._view)
+        seen, alone = compared.seen, compared.seen.scores
+        better = np.maximum(alone, compared.view_scores)
+        scores = np.where(alone >= config.track_keep_score, better, alone)
+        return Candidates(seen.boxes_xyxy, scores, seen.presence), alone
+
+    def learn(
+        self, look: Look, box_xyxy: BoxXYXY, template_score: float, config: WindowConfig
+    ) -> None:
+        """Take a picture of the followed target if one is due and this is certainly the target.
+
+        Args:
+            box_xyxy: where it is in this frame.
+            template_score: its probability by the template alone.
+        """
+        if not config.track_update_s or template_score < _LIKELY:
+            return
+        self._likely_s = look.time_s
+        recent = 0 <= look.time_s - self._taken_s < config.track_update_s
+        if (self._view is None or not recent) and _shown_whole(box_xyxy, look.frame_size):
+            self._view = look.encode(box_xyxy)
+            self._taken_s, self._bank_version = look.time_s, look.bank_version
+
+
+def _shown_whole(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> bool:
+    """Whether the box lies in the frame and is large enough to be encoded."""
+    x1, y1, x2, y2 = box_xyxy
+    inside = x1 >= 0 and y1 >= 0 and x2 <= frame_size[0] and y2 <= frame_size[1]
+    return inside and min(x2 - x1, y2 - y1) >= MIN_SIDE_PX
