@@ -48,7 +48,7 @@ _DETECTOR_RANGES: Dict[str, Tuple[float, float]] = {
     "track_keep_drop": (0, 20),
     "track_update_s": (0, 3600),
     "auto_start_score": (0, 1),
-    "auto_confirm_score": (0, 1),
+    "auto_confirm_score": (-1, 1),
     "auto_back_drop": (0, 20),
     "auto_confirm_frames": (1, 1000),
     "auto_confirm_of": (1, 1000),

@@ -57,8 +57,11 @@ def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
 
 
 def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    settings = config
+    if config.auto_confirm_score < 0:
+        settings = replace(config, auto_confirm_score=config.threshold(bundle))
     scan = _scan(_tiles(bundle, config), bundle, config)
-    return Following(scan, config, bundle.frame_multiple, searches_again=True)
+    return Following(scan, settings, bundle.frame_multiple, searches_again=True)
 
 
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {

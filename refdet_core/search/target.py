@@ -27,18 +27,19 @@ class AutoConfig(WindowConfig):
 
     Attributes:
         auto_start_score: least probability, in the whole frame, of a candidate worth a closer look.
-        auto_confirm_score: least probability in the window that confirms a candidate.
+        auto_confirm_score: least probability in the window that confirms a candidate; negative
+            takes the score threshold.
         auto_confirm_frames: this many confirmations begin a track.
         auto_confirm_of: the confirmations must come within this many frames.
         auto_lost_s: a track not seen for this long is lost, seconds.
-        auto_back_drop: log-odds that a lost target may score below its usual score and is back all
-            the same; between ``auto_start_score`` and ``auto_confirm_score``.
+        auto_back_drop: log-odds that a target may score below its usual score where it was lost
+            and is back all the same; between ``auto_start_score`` and ``auto_confirm_score``.
         auto_forget_s: a target that comes back this long after its loss is a new one, seconds.
         auto_check_s: the whole frame is looked at this often while tracking, seconds; 0: never.
     """
 
     auto_start_score: float = 0.3
-    auto_confirm_score: float = 0.7
+    auto_confirm_score: float = -1.0
     auto_confirm_frames: int = 3
     auto_confirm_of: int = 5
     auto_back_drop: float = 1.75
@@ -48,10 +49,14 @@ class AutoConfig(WindowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("auto_start_score", "auto_confirm_score"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{name} must be within 0 and 1, got {value}.")
+        if not 0 <= self.auto_start_score <= 1:
+            raise ConfigError(
+                f"auto_start_score must be within 0 and 1, got {self.auto_start_score}."
+            )
+        if not -1 <= self.auto_confirm_score <= 1:
+            raise ConfigError(
+                f"auto_confirm_score must be within -1 and 1, got {self.auto_confirm_score}."
+            )
         for name in ("auto_lost_s", "auto_forget_s", "auto_check_s"):
             value = getattr(self, name)
             if not 0 <= value <= LONGEST_S:
@@ -83,6 +88,7 @@ class Target:
         self._usual_score = 0.0
         self._last_seen_s = 0.0
         self._looks: Deque[float] = deque()
+        self._elsewhere = False
 
     @property
     def least_score(self) -> float:
@@ -91,7 +97,7 @@ class Target:
         if self.state == TRACKING:
             kept = float(sigmoid(np.array(usual - config.track_keep_drop)))
             return max(config.track_keep_score, min(kept, 0.5))  # likely is seen, always
-        if self.state == LOST:
+        if self.state == LOST and not self._elsewhere:
             back = float(sigmoid(np.array(usual - config.auto_back_drop)))
             return min(max(config.auto_start_score, back), config.auto_confirm_score)
         return config.auto_confirm_score
@@ -103,14 +109,16 @@ class Target:
         self.state, self.track_id = TRACKING, track_id
         self._last_seen_s = time_s
         self._looks.clear()
+        self._elsewhere = False
 
     def drop(self) -> None:
         """Forget the track: it is too old, or was not the target."""
         self.state, self.track_id = SEARCHING, None
 
     def look_elsewhere(self) -> None:
-        """Another candidate is followed from now on; what the last one showed does not count."""
+        """Another place is watched from now on: it has to be confirmed, whatever was lost."""
         self._looks.clear()
+        self._elsewhere = True
 
     def update(
         self, score: Optional[float], time_s: float, template_score: Optional[float] = None

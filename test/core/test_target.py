@@ -38,7 +38,7 @@ class Story:
 
 
 def story(period_s: float = 0.1, **settings) -> Story:
-    return Story(Target(AutoConfig(**settings)), period_s)
+    return Story(Target(AutoConfig(**{"auto_confirm_score": 0.7, **settings})), period_s)
 
 
 def tracked(score: float, **settings) -> Story:
@@ -50,7 +50,7 @@ def tracked(score: float, **settings) -> Story:
 
 
 def test_begins_searching_without_an_id() -> None:
-    target = Target(AutoConfig())
+    target = Target(AutoConfig(auto_confirm_score=0.7))
     assert (target.state, target.track_id, target.confirmed) == (SEARCHING, None, False)
     assert target.least_score == 0.7
 
@@ -124,7 +124,10 @@ def test_a_slow_fall_is_followed_down() -> None:
 def test_the_usual_score_takes_a_second_at_any_frame_rate() -> None:
     # from 0.5 towards 0.35 for 0.3 s: 0.35 + 0.15 * (1 - period / 1 s) ** frames
     for period_s, usual in ((0.1, 0.35 + 0.15 * 0.9**3), (0.03, 0.35 + 0.15 * 0.97**10)):
-        seen = Story(Target(AutoConfig(track_keep_drop=1.0, track_keep_score=0.0)), period_s)
+        seen = Story(
+            Target(AutoConfig(track_keep_drop=1.0, track_keep_score=0.0, auto_confirm_score=0.7)),
+            period_s,
+        )
         seen.target.follow(1, 0.0)
         seen.tell(0.5)
         seen.tell_for(0.3, 0.35)
@@ -253,7 +256,7 @@ def test_whatever_happens_the_states_make_sense(scores, period_s: float) -> None
     ("setting", "message"),
     [
         ({"auto_start_score": -0.1}, "auto_start_score must be within 0 and 1"),
-        ({"auto_confirm_score": float("nan")}, "auto_confirm_score must be within 0 and 1"),
+        ({"auto_confirm_score": float("nan")}, "auto_confirm_score must be within -1 and 1"),
         ({"auto_lost_s": -1.0}, "auto_lost_s must be within 0 and 3600"),
         ({"auto_forget_s": 1e9}, "auto_forget_s must be within 0 and 3600"),
         ({"auto_check_s": float("inf")}, "auto_check_s must be within 0 and 3600"),
