@@ -21,13 +21,13 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-window setup-test demo live test test-slow lint benchmark train-data \
-	train-smoke train-release lock clean
+.PHONY: help setup setup-window setup-test demo live test test-slow lint benchmark benchmark-trackers \
+	train-data train-smoke train-release lock clean
 
 help:  ## list the targets
 	@echo "refdet: finds the object of a few reference photos in a camera stream"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-26s %s\n", $$1, $$2 }'
 	@echo
 	@echo "The first run of any of them makes $(VENV), which takes some minutes."
 
@@ -62,6 +62,10 @@ lint: setup-test  ## check style and types (ruff, mypy)
 benchmark: setup  ## measure speed, side by side in one run
 	@$(PYTHON_IN_VENV) -m benchmarks.detector_speed $(BENCHMARK_ARGS)
 	@$(PYTHON_IN_VENV) -m benchmarks.node_overhead
+
+benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers on the videos in DATA=
+	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(PYTHON_IN_VENV) -m benchmarks.trackers \
+		--data "$(DATA)" $(BENCHMARK_ARGS)
 
 # The videos of one scene with the same people are one family: never each other's negatives.
 DATA ?= ../shared/data

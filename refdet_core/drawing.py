@@ -8,11 +8,16 @@ from typing import Iterable, Sequence, Tuple
 import cv2
 import numpy as np
 
-from refdet_core.types import BoxXYXY, Detection
+from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection
 
 ColourBGR = Tuple[int, int, int]
 
 TRUTH_COLOUR: ColourBGR = (255, 255, 255)
+STATE_COLOURS_BGR: dict[str, ColourBGR] = {
+    SEARCHING: (0, 190, 255),
+    TRACKING: (70, 220, 70),
+    LOST: (70, 70, 255),
+}
 PALETTE_BGR: tuple[ColourBGR, ...] = (
     (60, 220, 60),
     (0, 170, 255),

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
 import cv2
 import numpy as np
 
-from refdet_core.drawing import ColourBGR, draw_box, draw_text
-from refdet_core.types import LOST, SEARCHING, TRACKING, FrameResult, TargetStatus
-
-_GREEN: ColourBGR = (0, 255, 0)
-_STATE_COLOURS: Dict[str, ColourBGR] = {
-    SEARCHING: (255, 255, 255),
-    TRACKING: _GREEN,
-    LOST: (0, 165, 255),
-}
+from refdet_core.drawing import STATE_COLOURS_BGR, draw_box, draw_text
+from refdet_core.types import TRACKING, FrameResult, TargetStatus
 
 
 def heatmap_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
@@ -31,7 +22,7 @@ def heatmap_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
 def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
     """The frame with every detection's box, id and score, and the window that was looked into.
 
-    A window is green while its target is tracked, orange while it is lost, and white while a
+    A window is green while its target is tracked, red while it is lost, and orange while a
     candidate is looked at.
 
     Returns:
@@ -44,7 +35,7 @@ def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
     for detection in result.detections:
         track = "" if detection.track_id is None else f" #{detection.track_id}"
         label = f"{detection.template_id}{track} {detection.score:.2f}"
-        draw_box(picture, detection.bbox_xyxy, _GREEN, label)
+        draw_box(picture, detection.bbox_xyxy, STATE_COLOURS_BGR[TRACKING], label)
     return np.asarray(picture)
 
 
@@ -53,7 +44,7 @@ def _draw_window(picture: np.ndarray, status: TargetStatus, name: str) -> None:
     if status.window_xyxy is None:
         return
     height, width = picture.shape[:2]
-    colour = _STATE_COLOURS[status.state]
+    colour = STATE_COLOURS_BGR[status.state]
     limits = np.array([width, height, width, height])
     x1, y1, x2, y2 = (int(v) for v in np.clip(np.rint(status.window_xyxy), -2, limits + 2))
     cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, 1)

@@ -63,8 +63,8 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help=f"write {DETECTIONS_FILE} there, and what the key s saves (default: {SAVE_FOLDER}, "
-        "made by the first s)",
+        help=f"write {DETECTIONS_FILE} there; what the key s saves goes there too, or else to "
+        f"{SAVE_FOLDER}",
     )
     parser.add_argument("--video", action="store_true", help=f"also write {VIDEO_FILE} to --output")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
-from refdet_core.drawing import ColourBGR, draw_box, fit, printable
+from refdet_core.drawing import STATE_COLOURS_BGR, ColourBGR, draw_box, fit, printable
 from refdet_core.heatmap import colour
 from refdet_core.imaging import Crop, extract, letterbox
 from refdet_core.live.layout import CAPTION_PX, GAP_PX, Layout, Rectangle
-from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection
+from refdet_core.types import BoxXYXY, Detection
 
 NO_TARGET = "no target"
-STATE_COLOURS_BGR: Dict[str, ColourBGR] = {
-    NO_TARGET: (200, 200, 200),
-    SEARCHING: (0, 190, 255),
-    TRACKING: (70, 220, 70),
-    LOST: (70, 70, 255),
-}
+NO_TARGET_COLOUR_BGR: ColourBGR = (200, 200, 200)
 MAGNIFIED_PX = 40
 """Side of the magnifier's view in frame pixels."""
 _GROUND, _BAR = 24, 44  # grey levels
@@ -88,7 +83,7 @@ def paint(view: View, layout: Layout) -> np.ndarray:
 def _paint_frame(panel: np.ndarray, view: View, scale: float) -> None:
     height, width = view.frame_bgr.shape[:2]
     panel[:] = extract(view.frame_bgr, Crop(0, 0, width, height, panel.shape[1], panel.shape[0]))
-    state_colour = STATE_COLOURS_BGR[view.state]
+    state_colour = colour_of_state(view.state)
     if view.drawing is not None:
         if view.drawing.box_xyxy is not None:
             draw_box(panel, _scaled(view.drawing.box_xyxy, scale), _RUBBER_BAND)
@@ -128,7 +123,7 @@ def _paint_window(canvas: np.ndarray, view: View, layout: Layout) -> None:
     _caption(canvas, layout.heatmap, "heatmap")
     piece = extract(view.frame_bgr, crop)
     _part(canvas, layout.search)[:] = piece
-    state_colour = STATE_COLOURS_BGR[view.state]
+    state_colour = colour_of_state(view.state)
     boxes = crop.to_network(np.array([item.bbox_xyxy for item in view.detections]).reshape(-1, 4))
     for box in boxes:
         x1, y1, x2, y2 = (float(value) for value in box)
@@ -182,7 +177,7 @@ def _paint_bars(canvas: np.ndarray, view: View, layout: Layout) -> None:
         _part(canvas, bar)[:] = _BAR
     state = view.state.upper()
     plate = cv2.getTextSize(state, _FONT, 0.7, 2)[0][0] + 4 * GAP_PX
-    canvas[: layout.status.height, :plate] = STATE_COLOURS_BGR[view.state]
+    canvas[: layout.status.height, :plate] = colour_of_state(view.state)
     baseline = layout.status.height - 12
     cv2.putText(canvas, state, (2 * GAP_PX, baseline), _FONT, 0.7, (0, 0, 0), 2, cv2.LINE_AA)
     _write(canvas, view.status, (plate + 2 * GAP_PX, baseline), _TEXT, 0.6)
@@ -215,3 +210,8 @@ def _scaled(box_xyxy: Sequence[float], scale: float) -> BoxXYXY:
 
 def _part(canvas: np.ndarray, place: Rectangle) -> np.ndarray:
     return canvas[place.y : place.y + place.height, place.x : place.x + place.width]
+
+
+def colour_of_state(state: str) -> ColourBGR:
+    """The colour of a state, and of :data:`NO_TARGET`."""
+    return STATE_COLOURS_BGR.get(state, NO_TARGET_COLOUR_BGR)

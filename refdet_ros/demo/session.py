@@ -91,7 +91,7 @@ def _run_node(
     video, report = write_output(output, bag, topic, replay, targets, results)
     sheet = output / "contact_sheet.png"
     write_contact_sheet(sheet, bag, topic, replay, targets)
-    _say("\nDetections above the model's threshold:\n")
+    _say("\nWhat the node reported:\n")
     _say(as_text(replay, results) + "\n")
     _say(f"  annotated video   {video}")
     _say(f"  contact sheet     {sheet}")

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from refdet_core.drawing import STATE_COLOURS_BGR
 from refdet_core.live.layout import layout_for
-from refdet_core.live.picture import STATE_COLOURS_BGR, Drawing, View, paint
+from refdet_core.live.picture import Drawing, View, paint
 from refdet_core.types import Detection
 
 STATES = ["searching", "tracking", "lost"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from refdet_core.live.layout import layout_for
-from refdet_core.live.picture import NO_TARGET, STATE_COLOURS_BGR
+from refdet_core.live.picture import NO_TARGET, colour_of_state
 
 FULL_OPENCV = Path(sys.prefix) / "full_opencv"  # made by bootstrap/, beside the one without windows
 FRAMES, FPS = 1200, 20
@@ -146,7 +146,7 @@ def drive(screen, process, output):
 
     def bar_is(state):
         # Without a window manager the window is in the corner of the screen.
-        return (screen.picture()[4, 4] == STATE_COLOURS_BGR[state]).all()
+        return (screen.picture()[4, 4] == colour_of_state(state)).all()
 
     def to(x, y):
         place = layout.frame
@@ -187,7 +187,7 @@ def drive(screen, process, output):
     saved = wait_for(lambda: list(output.glob("*_target.png")), "the saved target", process)
     view = cv2.imread(str(saved[0]).replace("_target", "_view"))
     assert view.shape[1::-1] == layout.size
-    assert (view[4, 4] == STATE_COLOURS_BGR["tracking"]).all()
+    assert (view[4, 4] == colour_of_state("tracking")).all()
     screen.do("key", "space")
     count = len(lines())
     wait_for(lambda: len(lines()) > count, "more frames", process)

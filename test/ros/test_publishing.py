@@ -11,7 +11,7 @@ from refdet_ros.pictures import debug_picture
 from refdet_ros.publishing import to_detections, to_targets
 
 SIZE = (320, 240)
-GREEN, ORANGE, WHITE = [0, 255, 0], [0, 165, 255], [255, 255, 255]
+GREEN, RED, ORANGE = [70, 220, 70], [70, 70, 255], [0, 190, 255]
 
 
 def result(*statuses, detections=()):
@@ -80,9 +80,9 @@ def test_id_of_a_detection_is_the_track():
 @pytest.mark.parametrize(
     "status, colour",
     [
-        (TargetStatus(SEARCHING, None, (100, 80, 200, 180)), WHITE),
+        (TargetStatus(SEARCHING, None, (100, 80, 200, 180)), ORANGE),
         (TargetStatus(TRACKING, 4, (100, 80, 200, 180)), GREEN),
-        (TargetStatus(LOST, 4, (100, 80, 200, 180)), ORANGE),
+        (TargetStatus(LOST, 4, (100, 80, 200, 180)), RED),
     ],
 )
 def test_debug_picture_outlines_the_window_in_the_states_colour(status, colour):
