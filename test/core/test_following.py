@@ -94,6 +94,7 @@ def _check(name: str, found: Found) -> None:
 def film(search: str = "auto", period_s: float | None = THIRTIETH, **settings) -> Film:
     settings.setdefault("tile_scale", 1.0)  # a frame of 1280x720 is one tile
     settings.setdefault("auto_confirm_score", 0.7)
+    settings.setdefault("auto_back_drop", 1.75)
     return Film(make_search_plan(BUNDLE, DetectorConfig(search=search, **settings)), period_s)
 
 

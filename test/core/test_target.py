@@ -38,7 +38,7 @@ class Story:
 
 
 def story(period_s: float = 0.1, **settings) -> Story:
-    return Story(Target(AutoConfig(**{"auto_confirm_score": 0.7, **settings})), period_s)
+    return Story(Target(AutoConfig(**{"auto_confirm_score": 0.7, "auto_back_drop": 1.75, **settings})), period_s)
 
 
 def tracked(score: float, **settings) -> Story:
@@ -50,7 +50,7 @@ def tracked(score: float, **settings) -> Story:
 
 
 def test_begins_searching_without_an_id() -> None:
-    target = Target(AutoConfig(auto_confirm_score=0.7))
+    target = Target(AutoConfig(auto_confirm_score=0.7, auto_back_drop=1.75))
     assert (target.state, target.track_id, target.confirmed) == (SEARCHING, None, False)
     assert target.least_score == 0.7
 
