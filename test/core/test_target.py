@@ -38,7 +38,10 @@ class Story:
 
 
 def story(period_s: float = 0.1, **settings) -> Story:
-    return Story(Target(AutoConfig(**{"auto_confirm_score": 0.7, "auto_back_drop": 1.75, **settings})), period_s)
+    return Story(
+        Target(AutoConfig(**{"auto_confirm_score": 0.7, "auto_back_drop": 1.75, **settings})),
+        period_s,
+    )
 
 
 def tracked(score: float, **settings) -> Story:
