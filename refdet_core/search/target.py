@@ -42,7 +42,7 @@ class AutoConfig(WindowConfig):
     auto_confirm_score: float = -1.0
     auto_confirm_frames: int = 3
     auto_confirm_of: int = 5
-    auto_back_drop: float = 1.0
+    auto_back_drop: float = 1.75
     auto_lost_s: float = 0.5
     auto_forget_s: float = 10.0
     auto_check_s: float = 1.0
