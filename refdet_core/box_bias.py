@@ -7,13 +7,12 @@ its later boxes are corrected by most of the difference.
 
 from __future__ import annotations
 
-import math
 from typing import Any, List
 
 import numpy as np
 
 from refdet_core.backends.base import Backend
-from refdet_core.boxes import as_boxes, iou_matrix
+from refdet_core.boxes import as_boxes, iou_matrix, mean_side
 from refdet_core.bundle import Bundle
 from refdet_core.decoding import best_view
 from refdet_core.imaging import Crop
@@ -49,7 +48,7 @@ def box_bias(
     """
     side = -(-_WINDOW_PX // bundle.frame_multiple) * bundle.frame_multiple
     x1, y1, x2, y2 = box_xyxy
-    x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, math.sqrt((x2 - x1) * (y2 - y1))
+    x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, mean_side(box_xyxy)
     crops = []
     for object_px in _OBJECT_PX:
         width = max(2, round(side * size / object_px))

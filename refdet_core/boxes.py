@@ -14,6 +14,12 @@ def as_boxes(boxes_xyxy: object) -> np.ndarray:
     return np.asarray(boxes_xyxy, dtype=np.float32).reshape(-1, 4)
 
 
+def as_tuple(box_xyxy: np.ndarray) -> BoxXYXY:
+    """One row ``(4,)`` of such an array as four Python floats."""
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    return x1, y1, x2, y2
+
+
 def area(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Areas ``(N,)`` in square pixels; inverted boxes have area 0."""
     sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)

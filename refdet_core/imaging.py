@@ -7,9 +7,8 @@ search windows and template crops are all crops.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -78,6 +77,12 @@ def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
     )
 
 
+def context_side(width: Any, height: Any, context: float) -> Any:
+    """SiamFC's side of boxes with their context; numbers or arrays of widths and heights."""
+    padding = context * (width + height)
+    return np.sqrt((width + padding) * (height + padding))
+
+
 def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
     """The square crop of SiamFC around a box: side ``sqrt((w + p)(h + p))``, ``p = c(w + h)``.
 
@@ -87,9 +92,7 @@ def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
         out_size: side of the network input in pixels.
     """
     x1, y1, x2, y2 = box_xyxy
-    width, height = x2 - x1, y2 - y1
-    padding = context * (width + height)
-    side = max(1, round(math.sqrt((width + padding) * (height + padding))))
+    side = max(1, round(float(context_side(x2 - x1, y2 - y1, context))))
     left = round((x1 + x2) / 2 - side / 2)
     top = round((y1 + y2) / 2 - side / 2)
     return Crop(left, top, side, side, out_size, out_size)

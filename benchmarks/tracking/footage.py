@@ -146,12 +146,12 @@ def _footage(choice: Choice, source: str, video: Video, item: ObjectTrack) -> Fo
         numbers = numbers[: choice.frames]
     if len(numbers) < MIN_FRAMES:
         reason = f"its longest contiguous run has {len(numbers)} frames, {MIN_FRAMES} are needed"
-        return Skipped(source, video.video_id, item.object_id, reason)
+        return Skipped.of(instance, reason)
     first = labelled[numbers[0]]
     try:
         height, width = first.read().shape[:2]
     except SourceError as error:
-        return Skipped(source, video.video_id, item.object_id, str(error))
+        return Skipped.of(instance, str(error))
     return Footage(instance, tuple(numbers), _rate(first.path), (width, height))
 
 

@@ -114,5 +114,4 @@ def ask(one: Contestant, frame_bgr: np.ndarray, time_s: float) -> Answer:
 
 
 def _skip(timeline: Timeline, reason: str) -> Skipped:
-    footage = timeline.footage
-    return Skipped(footage.source, footage.video_id, footage.object_id, reason)
+    return Skipped.of(timeline.footage.instance, reason)

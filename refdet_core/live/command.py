@@ -20,10 +20,10 @@ from refdet_core.live.source import LiveFrame, LiveSource, open_live_source
 from refdet_core.live.window import Window
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
+from refdet_core.search import FOLLOWING
 from refdet_core.sources import parse_roi
 from refdet_core.video_file import FALLBACK_FPS
 
-SEARCHES = ("auto", "track")
 SAVE_FOLDER = Path("refdet_live")
 _POLL_S = 0.02
 """How long the window waits for the user, or for a camera's next frame."""
@@ -49,8 +49,8 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--search",
-        choices=SEARCHES,
-        default=SEARCHES[0],
+        choices=FOLLOWING,
+        default="auto",
         help="auto searches the whole frame when the object is lost, track does not (default: "
         "%(default)s)",
     )

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from refdet_core.detector import DetectorConfig
 
 
-def _tiles(bundle: Bundle, config: DetectorConfig) -> Coverage:
-    size = (config.tile_width, config.tile_height)
-    return Tiles(size, config.tile_overlap, bundle.frame_multiple, config.tile_scale)
-
-
 def _scan(coverage: Coverage, bundle: Bundle, config: DetectorConfig) -> Scan:
     return Scan(
         coverage,
@@ -38,8 +33,10 @@ def _full_frame_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     return _scan(FullFrame(bundle.frame_size), bundle, config)
 
 
-def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
-    return _scan(_tiles(bundle, config), bundle, config)
+def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> Scan:
+    size = (config.tile_width, config.tile_height)
+    tiles = Tiles(size, config.tile_overlap, bundle.frame_multiple, config.tile_scale)
+    return _scan(tiles, bundle, config)
 
 
 def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
@@ -52,16 +49,18 @@ def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
         auto_confirm_of=1,
         auto_forget_s=LONGEST_S,
     )
-    scan = _scan(_tiles(bundle, config), bundle, config)
-    return Following(scan, settings, bundle.frame_multiple, searches_again=False)
+    return Following(
+        _tiles_plan(bundle, config), settings, bundle.frame_multiple, searches_again=False
+    )
 
 
 def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     settings = config
     if config.auto_confirm_score < 0:
         settings = replace(config, auto_confirm_score=config.threshold(bundle))
-    scan = _scan(_tiles(bundle, config), bundle, config)
-    return Following(scan, settings, bundle.frame_multiple, searches_again=True)
+    return Following(
+        _tiles_plan(bundle, config), settings, bundle.frame_multiple, searches_again=True
+    )
 
 
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {

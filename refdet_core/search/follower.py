@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import area, clip
+from refdet_core.boxes import area, as_tuple, clip
 from refdet_core.search.base import Look
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
@@ -80,11 +80,10 @@ class Follower:
         if not len(seen):
             return Sight(expected, 0.0, 0.0)
         best = int(np.argmax(worth(seen, expected, first, config)))
-        x1, y1, x2, y2 = (float(value) for value in seen.boxes_xyxy[best])
         score = float(seen.scores[best])
         if score >= least_score:
             size = (expected[2] - expected[0], expected[3] - expected[1])
-            self.box_xyxy = smoothed_box((x1, y1, x2, y2), score, size, config)
+            self.box_xyxy = smoothed_box(as_tuple(seen.boxes_xyxy[best]), score, size, config)
             self._motion.update(self.box_xyxy, score)
         return Sight(_inside(self.box_xyxy, look.frame_size), score, float(alone[best]))
 
@@ -100,5 +99,4 @@ class Follower:
 
 
 def _inside(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> BoxXYXY:
-    x1, y1, x2, y2 = (float(value) for value in clip(np.array(box_xyxy), *frame_size))
-    return x1, y1, x2, y2
+    return as_tuple(clip(np.array(box_xyxy), *frame_size))

@@ -6,6 +6,7 @@ from typing import Iterator, Optional, Tuple
 
 import numpy as np
 
+from refdet_core.boxes import as_tuple
 from refdet_core.calibration import logit
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import Found, Look
@@ -87,12 +88,14 @@ class Pursuit:
         """Take in the candidates of the whole frame, best first: begin, or doubt the track."""
         self._presence = max(self._presence, float(seen.scores.max(initial=0.0)))
         self._checked_s = look.time_s
-        follower, sight = self._closest_look(look, seen)
-        if self._target.state != TRACKING:
-            if sight and (self._sight is None or sight.score > self._sight.score):
-                self._begin(follower, sight)
+        best = self._closest_look(look, seen)
+        if best is None:
             return
-        if sight and self._is_mistaken(sight):
+        follower, sight = best
+        if self._target.state != TRACKING:
+            if self._sight is None or sight.score > self._sight.score:
+                self._begin(follower, sight)
+        elif self._is_mistaken(sight):
             self._rival = follower
 
     def conclude(self, time_s: float) -> Found:
@@ -155,7 +158,7 @@ class Pursuit:
         odds = logit(np.array([rival.template_score, own.template_score]))
         return float(odds[0] - odds[1]) > _MARGIN
 
-    def _begin(self, follower: Optional[Follower], sight: Sight) -> None:
+    def _begin(self, follower: Follower, sight: Sight) -> None:
         """Watch another place from now on; what was seen at the last one proves nothing."""
         self._follower, self._sight, self._rival = follower, sight, None
         self._target.look_elsewhere()
@@ -164,20 +167,18 @@ class Pursuit:
         self._target.follow(track_id, time_s)
         self._checked_s, self._rival = time_s, None
 
-    def _closest_look(
-        self, look: Look, seen: Candidates
-    ) -> Tuple[Optional[Follower], Optional[Sight]]:
+    def _closest_look(self, look: Look, seen: Candidates) -> Optional[Tuple[Follower, Sight]]:
         """Of the best candidates that are not followed already, the one whose window shows most."""
-        best: Tuple[Optional[Follower], Optional[Sight]] = (None, None)
-        for score, box in zip(seen.scores[:_CLOSER_LOOKS], seen.boxes_xyxy):
-            x1, y1, x2, y2 = (float(value) for value in box)
-            if score < self._target.config.auto_start_score or min(x2 - x1, y2 - y1) <= 0:
+        best: Optional[Tuple[Follower, Sight]] = None
+        for score, row in zip(seen.scores[:_CLOSER_LOOKS], seen.boxes_xyxy):
+            box_xyxy = as_tuple(row)
+            if score < self._target.config.auto_start_score:
                 continue
-            if self._sight is not None and _contains(self._sight.box_xyxy, (x1, y1, x2, y2)):
+            if self._sight is not None and _contains(self._sight.box_xyxy, box_xyxy):
                 continue
-            follower = Follower((x1, y1, x2, y2), look.time_s)
+            follower = Follower(box_xyxy, look.time_s)
             sight = self._step(look, follower, 0.0)
-            if best[1] is None or sight.score > best[1].score:
+            if best is None or sight.score > best[1].score:
                 best = (follower, sight)
         return best
 

@@ -6,7 +6,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from refdet_core.boxes import area, clip
+from refdet_core.boxes import area, as_tuple, clip
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import Found, Look, SearchPlan
@@ -44,10 +44,8 @@ class Scan(SearchPlan):
         found: Dict[str, Found] = {}
         for template_id, seen in self.candidates(look, template_ids).items():
             best = [
-                Detection(template_id, float(score), (float(x1), float(y1), float(x2), float(y2)))
-                for score, (x1, y1, x2, y2) in zip(
-                    seen.scores[: self._max_detections], seen.boxes_xyxy
-                )
+                Detection(template_id, float(score), as_tuple(box_xyxy))
+                for score, box_xyxy in zip(seen.scores[: self._max_detections], seen.boxes_xyxy)
                 if score >= self._score_threshold
             ]
             found[template_id] = Found(tuple(best), float(seen.scores.max(initial=0.0)))

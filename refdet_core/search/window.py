@@ -15,7 +15,7 @@ import numpy as np
 
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
-from refdet_core.imaging import Crop
+from refdet_core.imaging import Crop, context_side
 from refdet_core.types import BoxXYXY
 
 SCALE_COUNTS = (1, 3, 5)
@@ -93,7 +93,7 @@ def search_windows(
         multiple: sides in network pixels are multiples of this.
     """
     width, height = _sides(np.asarray([box_xyxy], dtype=np.float64))
-    usual = config.track_search_ratio * float(_padded(width, height, config.track_context)[0])
+    usual = config.track_search_ratio * float(context_side(width, height, config.track_context)[0])
     usual = max(usual, config.track_window_px / config.track_max_zoom)
     side = min(usual + 4 * uncertainty_px, _WIDEST * usual)
     cells = side / usual * config.track_window_px / multiple
@@ -119,8 +119,8 @@ def worth(
     width, height = _sides(seen.boxes_xyxy)
     old_width, old_height = _sides(np.asarray([expected_xyxy], dtype=np.float64))
     size = _change(
-        _padded(width, height, config.track_context),
-        _padded(old_width, old_height, config.track_context),
+        context_side(width, height, config.track_context),
+        context_side(old_width, old_height, config.track_context),
     )
     shape = _change(width / height, old_width / old_height)
     penalty = np.exp(-config.track_penalty_k * (size * shape - 1))
@@ -153,12 +153,6 @@ def _sides(boxes_xyxy: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Widths and heights, at least one pixel."""
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 1.0)
     return sides[:, 0], sides[:, 1]
-
-
-def _padded(width: np.ndarray, height: np.ndarray, context: float) -> np.ndarray:
-    """SiamFC's side of a box with its context."""
-    padding = context * (width + height)
-    return np.asarray(np.sqrt((width + padding) * (height + padding)))
 
 
 def _change(new: np.ndarray, old: np.ndarray) -> np.ndarray:
