@@ -17,6 +17,7 @@ import numpy as np
 
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
+from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle, load_bundle
 from refdet_core.closing import Closing
 from refdet_core.errors import ConfigError, RefdetError
@@ -126,7 +127,8 @@ class Detector(Closing):
         cls,
         bundle: Optional[Path] = None,
         backend: str = "auto",
-        config: Optional[DetectorConfig] = None,
+        config: DetectorConfig = DetectorConfig(),
+        backend_config: BackendConfig = BackendConfig(),
     ) -> Detector:
         """Load a bundle and open a backend.
 
@@ -134,7 +136,7 @@ class Detector(Closing):
             RefdetError: with one sentence that says what is wrong and what to do.
         """
         loaded = load_bundle(bundle)
-        return cls(loaded, open_backend(backend, loaded), config or DetectorConfig())
+        return cls(loaded, open_backend(backend, loaded, backend_config), config)
 
     @property
     def config(self) -> DetectorConfig:

@@ -23,6 +23,14 @@ class BackendError(RefdetError):
     """A backend is not installed here, or failed while opening or running."""
 
 
+class OutOfMemoryError(BackendError):
+    """The device has no memory left for what was asked; what was there before still works."""
+
+
+class DeviceLostError(BackendError):
+    """The device does not answer any more; the backend has to be closed and opened again."""
+
+
 class ConfigError(RefdetError):
     """A setting has an unknown name or a value out of its range."""
 

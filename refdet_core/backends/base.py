@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Generic, Sequence, Type, TypeVar
+from typing import Any, ClassVar, Generic, Sequence, Tuple, Type, TypeVar
 
 import numpy as np
 
+from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
 from refdet_core.closing import Closing
+from refdet_core.errors import BackendError
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.types import RawMaps
 
@@ -35,17 +37,41 @@ class BackendInfo:
 class Backend(Closing, Generic[Features]):
     """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
 
-    One thread at a time may call it.
+    One thread at a time may call it, the one that opened it.
+
+    Attributes:
+        name: as the user writes it.
+        precisions: those it can run in; the first is what ``auto`` takes.
     """
+
+    name: ClassVar[str]
+    precisions: ClassVar[Tuple[str, ...]] = ("fp32",)
 
     @classmethod
     @abstractmethod
-    def open(cls: Type[BackendType], bundle: Bundle) -> BackendType:
-        """Load the bundle's graphs.
+    def open(cls: Type[BackendType], bundle: Bundle, config: BackendConfig) -> BackendType:
+        """Load the bundle's graphs. What takes long is told on the logger ``refdet_core``.
 
         Raises:
-            BackendError: the backend is not installed, or refuses the bundle.
+            BackendError: the backend is not installed, or refuses the bundle or the settings.
         """
+
+    @classmethod
+    def precision(cls, config: BackendConfig) -> str:
+        """The precision that the settings ask for.
+
+        Raises:
+            BackendError: this backend does not have it.
+        """
+        if config.precision == "auto":
+            return cls.precisions[0]
+        if config.precision not in cls.precisions:
+            raise BackendError(
+                "The {} backend runs in {}, not in {}.".format(
+                    cls.name, " or ".join(cls.precisions), config.precision
+                )
+            )
+        return config.precision
 
     @property
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from refdet_core.backends.base import Backend, BackendInfo
+from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError
 from refdet_core.types import RawMaps
@@ -24,6 +25,8 @@ Kernels = Tuple[np.ndarray, ...]
 class OnnxRuntimeBackend(Backend[Kernels]):
     """Both graphs in ONNX Runtime sessions on the CPU. Features are plain arrays."""
 
+    name = "onnxruntime"
+
     def __init__(
         self,
         template_encoder: onnxruntime.InferenceSession,
@@ -35,8 +38,10 @@ class OnnxRuntimeBackend(Backend[Kernels]):
         self._kernel_names = list(bundle.kernel_names)
 
     @classmethod
-    def open(cls, bundle: Bundle) -> OnnxRuntimeBackend:
+    def open(cls, bundle: Bundle, config: BackendConfig = BackendConfig()) -> OnnxRuntimeBackend:
+        cls.precision(config)
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = config.threads
         # Spinning threads would burn the cores between two camera frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
@@ -54,7 +59,7 @@ class OnnxRuntimeBackend(Backend[Kernels]):
 
     @property
     def info(self) -> BackendInfo:
-        return BackendInfo("onnxruntime", onnxruntime.__version__, "cpu", "float32")
+        return BackendInfo(self.name, onnxruntime.__version__, "cpu", "fp32")
 
     def encode_templates(self, images: np.ndarray) -> Kernels:
         return tuple(self._template_encoder.run(self._kernel_names, {"image": images}))

@@ -7,6 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from refdet_core.backends.base import Backend, BackendInfo
+from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError
 from refdet_core.types import RawMaps
@@ -26,12 +27,15 @@ class TorchBackend(Backend["torch.Tensor"]):
     """The network in eager mode, on CUDA where there is one. Features are ``(V, C, k, k)`` tensors
     that stay on that device."""
 
+    name = "torch"
+
     def __init__(self, model: Siamese, device: torch.device) -> None:
         self._model = model
         self._device = device
 
     @classmethod
-    def open(cls, bundle: Bundle) -> TorchBackend:
+    def open(cls, bundle: Bundle, config: BackendConfig = BackendConfig()) -> TorchBackend:
+        cls.precision(config)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             state = torch.load(bundle.torch_weights, map_location=device, weights_only=True)
@@ -46,7 +50,7 @@ class TorchBackend(Backend["torch.Tensor"]):
     @property
     def info(self) -> BackendInfo:
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
-        return BackendInfo("torch", str(torch.__version__), name, "float32")
+        return BackendInfo(self.name, str(torch.__version__), name, "fp32")
 
     @torch.inference_mode()
     def encode_templates(self, images: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,53 @@
+"""The settings of the backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from refdet_core.errors import ConfigError
+
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class BackendConfig:
+    """How a backend runs the graphs. Each takes what concerns it.
+
+    Attributes:
+        precision: ``auto`` takes what the backend is meant for: fp16 on a GPU, fp32 on a CPU;
+            else ``fp32``, ``fp16`` or ``int8``.
+        threads: CPU threads of onnxruntime; 0 takes one for each core.
+        engine_folder: where TensorRT engines are kept; empty takes ``refdet/engines`` in the
+            user's cache folder.
+        engine_workspace_mb: most memory TensorRT may use for one layer while it builds and runs.
+        engine_max_views: most template views an engine takes, all templates together.
+        engine_max_tiles: most tiles an engine takes at once; more are run one batch after another.
+        engine_calibration: folder of frames to calibrate an int8 engine with.
+        engine_dla: deep learning accelerator to run on where it can, 0 or 1; -1: GPU alone.
+    """
+
+    precision: str = "auto"
+    threads: int = 0
+    engine_folder: str = ""
+    engine_workspace_mb: int = 1024
+    engine_max_views: int = 20
+    engine_max_tiles: int = 4
+    engine_calibration: str = ""
+    engine_dla: int = -1
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                "Unknown precision '{}'; valid are {}.".format(
+                    self.precision, ", ".join(PRECISIONS)
+                )
+            )
+        for name, least in (
+            ("threads", 0),
+            ("engine_workspace_mb", 16),
+            ("engine_max_views", 1),
+            ("engine_max_tiles", 1),
+            ("engine_dla", -1),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
