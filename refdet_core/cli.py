@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from refdet_core.backends import BACKEND_NAMES
 from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.drawing import draw_detections
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.first_box import follow_from
@@ -53,15 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_live_arguments(live_parser)
     for command, run in ((detect_parser, detect), (live_parser, live)):
-        command.add_argument(
-            "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
-        )
-        command.add_argument(
-            "--backend",
-            choices=BACKEND_NAMES,
-            default="auto",
-            help="what runs the network (default: %(default)s, which is onnxruntime)",
-        )
+        add_detector_arguments(command)
         command.set_defaults(run=run)
     return parser
 
@@ -129,7 +121,7 @@ def detect(options: argparse.Namespace) -> int:
     config = _config(options)
     references = read_references(options.photos)
     source = open_source(options.frames)
-    with Detector.open(options.bundle, options.backend, config) as detector:
+    with open_detector(options, config) as detector:
         if box_xyxy is None:
             detector.set_template(references)
         else:

@@ -99,9 +99,9 @@ def _back(numbers: Numbers) -> Verdict:
 
 def _switches(numbers: Numbers, name: str) -> Verdict:
     value, peer = _values(numbers, "switches", name)
-    met = None if value is None or peer is None else value < peer
+    met = None if value is None or peer is None else value < peer or value == 0
     measure = "look-alikes in view: identity switches"
-    return Verdict(measure, f"< {PEER}", name, value, peer, met)
+    return Verdict(measure, f"< {PEER}, or none", name, value, peer, met)
 
 
 def _values(numbers: Numbers, key: str, name: str) -> tuple[float | None, float | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector_arguments import open_detector
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.first_box import follow_from
 from refdet_core.live.picture import paint
@@ -81,7 +82,7 @@ def live(options: argparse.Namespace) -> int:
         if not options.no_window:
             window = opened.enter_context(Window(f"refdet live {options.source}"))
         config = DetectorConfig(search=options.search)
-        detector = opened.enter_context(Detector.open(options.bundle, options.backend, config))
+        detector = opened.enter_context(open_detector(options, config))
         first = _next_frame(source)
         if first is None:
             raise SourceError(f"'{source.name}' has no frame.")

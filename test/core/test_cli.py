@@ -84,10 +84,13 @@ def test_several_templates_each_with_its_own_roi(colour_bundle, flight, tmp_path
     assert [len(json.loads(line)["detections"]) for line in text] == [1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    "threshold", [["--score-threshold", "0"], ["--config", "score_threshold=0"]]
+)
 def test_score_threshold_zero_reports_the_best_guess_of_every_frame(
-    colour_bundle, flight, tmp_path
+    colour_bundle, flight, tmp_path, threshold
 ):
-    assert run(colour_bundle, flight, tmp_path / "out", "--score-threshold", "0") == 0
+    assert run(colour_bundle, flight, tmp_path / "out", *threshold) == 0
     text = (tmp_path / "out/detections.jsonl").read_text().splitlines()
     assert [len(json.loads(line)["detections"]) for line in text] == [1, 1, 1]
 
@@ -100,6 +103,8 @@ def test_score_threshold_zero_reports_the_best_guess_of_every_frame(
         (["--init", "400,84,32,32", "--search", "track"], "box in the first frame"),
         (["--backend", "tensorrt"], "not available yet"),
         (["--score-threshold", "7"], "within 0 and 1"),
+        (["--config", "tile_widht=640"], "Unknown settings ['tile_widht']"),
+        (["--config", "precision=fp8"], "valid are auto, fp32, fp16, int8"),
         (["--template", "missing.png"], "does not exist"),
         (["--frames", "missing.mp4"], "does not exist"),
         (["--bundle", "missing"], "not a model bundle"),

@@ -1,0 +1,46 @@
+"""``--bundle``, ``--backend`` and ``--config`` of every command that opens a detector."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from refdet_core.backends import BACKEND_NAMES
+from refdet_core.backends.config import BackendConfig
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.settings import with_settings
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that :func:`open_detector` reads."""
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKEND_NAMES,
+        default="auto",
+        help="what runs the network (default: %(default)s: tensorrt where it can, else "
+        "onnxruntime)",
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, by the name of the node's parameter (may be repeated)",
+    )
+
+
+def open_detector(options: argparse.Namespace, config: DetectorConfig) -> Detector:
+    """A detector as the command line asks for it.
+
+    Args:
+        options: with the arguments of :func:`add_detector_arguments`.
+        config: what the command's other options say; ``--config`` has the last word.
+
+    Raises:
+        RefdetError: a setting, the bundle or the backend cannot be used.
+    """
+    config, backend_config = with_settings(options.config, config, BackendConfig())
+    return Detector.open(options.bundle, options.backend, config, backend_config)
