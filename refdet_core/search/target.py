@@ -18,7 +18,9 @@ from refdet_core.search.window import WindowConfig
 from refdet_core.types import LOST, SEARCHING, TRACKING
 
 LONGEST_S = 3600.0
-_USUAL_S = 1.0  # the time in which the usual score follows the present one
+# The usual score rises with the present one within a second and falls within ten: a target that
+# turns away does so slowly, and what is seen in its place must not become usual.
+_RISE_S, _FALL_S = 1.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class AutoConfig(WindowConfig):
             takes the score threshold.
         auto_confirm_frames: this many confirmations begin a track.
         auto_confirm_of: the confirmations must come within this many frames.
-        auto_lost_s: a track not seen for this long is lost, seconds.
+        auto_lost_s: a track not seen for this long in sum is lost, seconds; the time in which it
+            is seen counts against the time in which it is not.
         auto_back_drop: log-odds that a target may score below its usual score where it was lost
             and is back all the same; between ``auto_start_score`` and ``auto_confirm_score``.
         auto_forget_s: a target that comes back this long after its loss is a new one, seconds.
@@ -45,7 +48,7 @@ class AutoConfig(WindowConfig):
     auto_back_drop: float = 1.75
     auto_lost_s: float = 0.5
     auto_forget_s: float = 10.0
-    auto_check_s: float = 1.0
+    auto_check_s: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +89,8 @@ class Target:
         self.state = SEARCHING
         self.track_id: Optional[int] = None
         self._usual_score = 0.0
-        self._last_seen_s = 0.0
+        self._time_s = 0.0
+        self._unseen_s = 0.0
         self._looks: Deque[float] = deque()
         self._elsewhere = False
 
@@ -107,7 +111,7 @@ class Target:
         if self.track_id != track_id:
             self._usual_score = max(self._looks, default=0.0)
         self.state, self.track_id = TRACKING, track_id
-        self._last_seen_s = time_s
+        self._time_s, self._unseen_s = time_s, 0.0
         self._looks.clear()
         self._elsewhere = False
 
@@ -130,27 +134,33 @@ class Target:
             template_score: the same without the help of a recent view; None: there was none. A
                 target that is seen with help alone says nothing of what it usually scores.
         """
-        alone = score if template_score is None else template_score
         config = self.config
-        self._last_seen_s = min(self._last_seen_s, time_s)  # a clock that was set back
-        unseen_s = time_s - self._last_seen_s
+        # A clock that was set back counts as no time.
+        passed_s, self._time_s = max(0.0, time_s - self._time_s), time_s
+        unseen_s = self._unseen_s + passed_s
         if self.state != SEARCHING and unseen_s > config.auto_lost_s + config.auto_forget_s:
             self.drop()
         seen = score is not None and score >= self.least_score
+        if self.state == TRACKING and seen:
+            alone = score if template_score is None else template_score
+            if alone is not None and alone >= self.least_score:
+                self._learn(alone, passed_s)
+            self._unseen_s = max(0.0, self._unseen_s - passed_s)
+            return
+        self._unseen_s = unseen_s
         if self.state == TRACKING:
-            if seen:
-                if alone is not None and alone >= self.least_score:
-                    pace = min(1.0, max(0.0, unseen_s) / _USUAL_S)
-                    self._usual_score += (pace if self._usual_score else 1.0) * (
-                        alone - self._usual_score
-                    )
-                self._last_seen_s = time_s
-            elif unseen_s > config.auto_lost_s:
+            if unseen_s > config.auto_lost_s:
                 self.state = LOST
             return
         self._looks.append(score if seen and score is not None else 0.0)
         while len(self._looks) > config.auto_confirm_of:
             self._looks.popleft()
+
+    def _learn(self, score: float, passed_s: float) -> None:
+        """What the track scores now changes what it usually scores."""
+        span_s = _RISE_S if score > self._usual_score else _FALL_S
+        pace = min(1.0, passed_s / span_s) if self._usual_score else 1.0
+        self._usual_score += pace * (score - self._usual_score)
 
     @property
     def confirmed(self) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -124,18 +125,20 @@ def test_a_slow_fall_is_followed_down() -> None:
         assert set(falling.tell_for(2.0, score)) == {TRACKING}
 
 
-def test_the_usual_score_takes_a_second_at_any_frame_rate() -> None:
-    # from 0.5 towards 0.35 for 0.3 s: 0.35 + 0.15 * (1 - period / 1 s) ** frames
-    for period_s, usual in ((0.1, 0.35 + 0.15 * 0.9**3), (0.03, 0.35 + 0.15 * 0.97**10)):
-        seen = Story(
-            Target(AutoConfig(track_keep_drop=1.0, track_keep_score=0.0, auto_confirm_score=0.7)),
-            period_s,
-        )
-        seen.target.follow(1, 0.0)
-        seen.tell(0.5)
-        seen.tell_for(0.3, 0.35)
-        odds = usual / (1 - usual) / 2.718281828
-        assert seen.target.least_score == pytest.approx(odds / (1 + odds), abs=1e-4)
+@pytest.mark.parametrize(
+    ("score", "span_s"),
+    [(0.8, 1.0), (0.35, 10.0)],  # it rises within a second and falls within ten
+)
+@pytest.mark.parametrize(("period_s", "frames"), [(0.1, 3), (0.03, 10)])
+def test_the_usual_score_takes_its_time_at_any_frame_rate(score, span_s, period_s, frames) -> None:
+    # from 0.5 towards the score: what is left of the difference is (1 - period / span) ** frames
+    usual = score + (0.5 - score) * (1 - period_s / span_s) ** frames
+    config = AutoConfig(track_keep_drop=2.0, track_keep_score=0.0, auto_confirm_score=0.7)
+    seen = Story(Target(config), period_s)
+    seen.target.follow(1, 0.0)
+    seen.tell(0.5, *[score] * frames)
+    odds = usual / (1 - usual) / math.exp(2)
+    assert seen.target.least_score == pytest.approx(odds / (1 + odds), abs=1e-4)
 
 
 @pytest.mark.parametrize("period_s", [0.1, 1 / 30, 0.2])
@@ -149,10 +152,23 @@ def test_lost_after_the_time_told_not_after_frames(period_s: float) -> None:
     assert gone.target.track_id == 1
 
 
-def test_seen_once_in_between_it_is_not_lost() -> None:
+def test_seen_every_other_frame_it_is_not_lost() -> None:
     blinking = tracked(0.9)
     for _ in range(20):
-        assert set(blinking.tell(None, 0.0, 0.0, 0.0, 0.9)) == {TRACKING}
+        assert set(blinking.tell(None, 0.9, 0.0, 0.0, 0.9, 0.9)) == {TRACKING}
+
+
+def test_a_chance_resemblance_now_and_then_does_not_keep_a_track() -> None:
+    gone = tracked(0.9)
+    # each three frames leave 0.1 s more; in the fifth three it is over 0.5 s
+    assert gone.tell(*[0.0, 0.0, 0.6] * 5) == [TRACKING] * 12 + [TRACKING, LOST, LOST]
+
+
+def test_after_a_long_time_without_frames_the_track_is_not_taken_up_again() -> None:
+    paused = tracked(0.9)
+    paused.time_s += 60.0
+    assert paused.tell(0.9) == [SEARCHING]
+    assert paused.target.track_id is None
 
 
 def test_with_no_patience_the_first_unseen_frame_loses_it() -> None:
