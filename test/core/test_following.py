@@ -192,10 +192,10 @@ def test_nothing_to_see_is_searched_with_one_scan_and_no_window() -> None:
 # -- following -------------------------------------------------------------------------------
 
 
-def test_in_steady_state_a_frame_costs_one_window_and_one_scan_a_second() -> None:
+def test_in_steady_state_a_frame_costs_one_window_and_a_scan_now_and_then() -> None:
     watched = tracked()
-    shown = watched.show_for(3.0, [Thing.at(*HERE)])
-    assert [len(each.look.windows) for each in shown] == [1] * 90
+    shown = watched.show_for(6.0, [Thing.at(*HERE)])
+    assert [len(each.look.windows) for each in shown] == [1] * 180
     assert all(len(each.look.looks) <= 2 for each in shown)
     assert sum(len(each.look.tiles) for each in shown) == 3
     (window,) = shown[-1].look.windows
@@ -365,7 +365,7 @@ def test_a_better_place_in_one_check_alone_is_not_believed() -> None:
     watched = tracked(score=0.6, auto_confirm_score=0.5)
     flash = Thing.at(*THERE, score=0.99)
     checks = 0
-    for _ in range(150):
+    for _ in range(300):
         shown = watched.show(Thing.at(*HERE, score=0.6), *([flash] if checks % 2 == 0 else []))
         checks += len(shown.look.tiles)
         assert (shown.centre(), shown.track_id()) == (near(HERE), 1)
