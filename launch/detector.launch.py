@@ -30,13 +30,26 @@ ARGUMENTS = {
     "image_topic": "camera topic; without its /compressed also for the compressed transport",
     "image_transport": "raw or compressed",
     "bundle": "folder of a model bundle",
+    "backend": "what runs the network: auto, onnxruntime, tensorrt or torch",
+    "precision": "auto, fp32, fp16 or int8",
+    "engine_folder": "where TensorRT engines are kept",
+    "build_only": "true builds the TensorRT engines that are missing and ends",
     "template_path": "photo of the object to look for; several separated by ';'",
     "template_roi": "where the object is in it: X,Y,W,H; one for each photo, separated by ';'",
     "search": "where to look: tiles, full_frame, track or auto",
     "rviz": "true opens RViz with the annotated picture and the heatmap",
 }
-STRING_PARAMETERS = ("image_transport", "bundle", "template_path", "template_roi", "search")
-BOOLEAN_PARAMETERS = ("use_sim_time", "autostart")
+STRING_PARAMETERS = (
+    "image_transport",
+    "bundle",
+    "backend",
+    "precision",
+    "engine_folder",
+    "template_path",
+    "template_roi",
+    "search",
+)
+BOOLEAN_PARAMETERS = ("use_sim_time", "autostart", "build_only")
 
 
 def start(context):

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from refdet_core.templates import (
     POOLINGS,
     Template,
     TemplateBank,
+    encode_again,
     extend_template,
     make_bank,
     make_template,
@@ -112,11 +113,21 @@ class Detector(Closing):
 
     One thread calls ``detect``. The template calls may come from other threads if the backend
     allows it (ONNX Runtime does); otherwise let one thread make all calls.
+
+    Args:
+        open_again: gives a new backend to :meth:`reopen`; None if that is never called.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend[Any], config: DetectorConfig) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend[Any],
+        config: DetectorConfig,
+        open_again: Optional[Callable[[], Backend[Any]]] = None,
+    ) -> None:
         self.bundle = bundle
         self.backend = backend
+        self._open_again = open_again
         self._bank = TemplateBank()
         self._bank_change = threading.Lock()
         self._time_s = 0.0
@@ -136,7 +147,10 @@ class Detector(Closing):
             RefdetError: with one sentence that says what is wrong and what to do.
         """
         loaded = load_bundle(bundle)
-        return cls(loaded, open_backend(backend, loaded, backend_config), config)
+        opened = open_backend(backend, loaded, backend_config)
+        # By its own name: `auto` would quietly go on without a GPU that was lost.
+        name = opened.name
+        return cls(loaded, opened, config, lambda: open_backend(name, loaded, backend_config))
 
     @property
     def config(self) -> DetectorConfig:
@@ -177,17 +191,19 @@ class Detector(Closing):
             append: add the references to that template instead of replacing it.
 
         Raises:
-            BadReferenceError: a reference cannot be used. The old templates stay.
+            BadReferenceError: a reference cannot be used.
+            OutOfMemoryError: the device has no room for it. After either the old templates stay.
         """
         template = make_template(self.backend, self.bundle, template_id, references)
         with self._bank_change:
             templates = dict(self._bank.templates)
-            if append and template_id in templates:
+            extends = append and template_id in templates
+            if extends:
                 template = extend_template(templates[template_id], template)
-            else:
-                self._plan.forget(template_id)
             templates[template_id] = template
             self._exchange(templates)
+            if not extends:
+                self._plan.forget(template_id)
         return template
 
     def clear_template(self, template_id: Optional[str] = None) -> Tuple[str, ...]:
@@ -207,9 +223,9 @@ class Detector(Closing):
             else:
                 known = ", ".join(templates) or "none"
                 raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
+            self._exchange(templates)
             for name in gone:
                 self._plan.forget(name)
-            self._exchange(templates)
         return gone
 
     def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
@@ -276,6 +292,34 @@ class Detector(Closing):
             {name: each.status for name, each in found.items() if each.status is not None},
             look.heatmaps() if heatmaps else {},
         )
+
+    def reopen(self) -> None:
+        """Close the backend and open it again, after a :class:`DeviceLostError`.
+
+        Settings, templates and tracks stay; the templates are encoded anew from what they keep of
+        their photos. If it fails, call it again later: until then there is no open backend.
+
+        Raises:
+            RefdetError: the backend cannot be opened yet.
+        """
+        if self._open_again is None:
+            raise RefdetError("This detector was given an open backend and cannot open another.")
+        with self._bank_change:
+            self.backend.close()
+            backend = self._open_again()
+            try:
+                templates = {
+                    name: encode_again(backend, template)
+                    for name, template in self._bank.templates.items()
+                }
+                # With another version, so that no view made on the old device is used any more.
+                bank = make_bank(
+                    backend, templates, self._bank.version + 1, self._config.reference_pooling
+                )
+            except Exception:
+                backend.close()
+                raise
+            self.backend, self._bank = backend, bank
 
     def close(self) -> None:
         """Release the backend. Closing twice is harmless."""

@@ -8,7 +8,7 @@ targets, never a mix.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Sequence, Tuple
 
 import cv2
@@ -39,6 +39,8 @@ class Template:
             :func:`~refdet_core.box_bias.box_bias`.
         thumbnails_bgr: one small uint8 picture per reference.
         created_s: wall-clock seconds when its last reference was encoded.
+        crops_bgr: for each reference what the encoder saw, ``(S, S, 3)`` uint8; ``features`` can
+            be made of them again when the device that held these is gone.
     """
 
     template_id: str
@@ -46,6 +48,7 @@ class Template:
     biases: Tuple[np.ndarray, ...]
     thumbnails_bgr: Tuple[np.ndarray, ...]
     created_s: float
+    crops_bgr: Tuple[np.ndarray, ...] = ()
 
     @property
     def bias(self) -> np.ndarray:
@@ -132,12 +135,7 @@ def encode_references(
     backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]
 ) -> Tuple[Any, ...]:
     """One feature of a single view for each reference, so that they can be packed anew."""
-    crops = []
-    for reference in references:
-        box_xyxy = check_reference(reference)
-        crop = square_around(box_xyxy, bundle.template_context, bundle.template_size)
-        crops.append(extract(reference.image_bgr, crop))
-    return tuple(backend.encode_templates(to_blob([crop])) for crop in crops)
+    return _encode(backend, [_encoder_crop(bundle, reference) for reference in references])
 
 
 def make_template(
@@ -160,12 +158,13 @@ def make_template(
             thumbnails.append(_thumbnail(reference))
         except BadReferenceError as error:
             raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
-    features = encode_references(backend, bundle, references)
+    crops_bgr = tuple(_encoder_crop(bundle, reference) for reference in references)
+    features = _encode(backend, crops_bgr)
     biases = tuple(
         _bias(backend, bundle, feature, reference)
         for feature, reference in zip(features, references)
     )
-    return Template(template_id, features, biases, tuple(thumbnails), time.time())
+    return Template(template_id, features, biases, tuple(thumbnails), time.time(), crops_bgr)
 
 
 def extend_template(template: Template, more: Template) -> Template:
@@ -186,7 +185,13 @@ def extend_template(template: Template, more: Template) -> Template:
         template.biases + more.biases,
         template.thumbnails_bgr + more.thumbnails_bgr,
         more.created_s,
+        template.crops_bgr + more.crops_bgr,
     )
+
+
+def encode_again(backend: Backend[Any], template: Template) -> Template:
+    """The same template on another backend, or on one that was opened again."""
+    return replace(template, features=_encode(backend, template.crops_bgr))
 
 
 def make_bank(
@@ -215,6 +220,17 @@ def make_bank(
         single[template_id] = backend.pack(features)
         packed.extend(features)
     return TemplateBank(version, dict(templates), backend.pack(packed), views, single)
+
+
+def _encoder_crop(bundle: Bundle, reference: Reference) -> np.ndarray:
+    """The object and its surroundings, ``(S, S, 3)`` uint8; never a part of the photo's memory."""
+    box_xyxy = check_reference(reference)
+    crop = square_around(box_xyxy, bundle.template_context, bundle.template_size)
+    return np.array(extract(reference.image_bgr, crop))
+
+
+def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any, ...]:
+    return tuple(backend.encode_templates(to_blob([crop])) for crop in crops_bgr)
 
 
 def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Deque, Dict, List, Optional, Tuple
 
 import numpy as np
 
-DROP_REASONS = ("replaced", "stale", "undecodable", "failed")
+DROP_REASONS = ("replaced", "stale", "undecodable", "failed", "device lost")
 WINDOW_S = 5.0
 
 

@@ -22,6 +22,8 @@ class NodeState:
     Attributes:
         lifecycle: ``unconfigured``, ``inactive``, ``active`` or ``finalized``.
         fault: why the last transition failed, as a sentence; empty when it did not.
+        opening: how far opening the model is; empty when it is not being opened.
+        device_problem: what is wrong with the device while it is being opened again, else empty.
         input_problem: why no image comes; empty when images come.
         last_error: the last frame or request that failed, and when.
         templates: number of references by template id.
@@ -31,6 +33,8 @@ class NodeState:
 
     lifecycle: str
     fault: str
+    opening: str
+    device_problem: str
     enabled: bool
     input_topic: str
     input_problem: str
@@ -65,7 +69,11 @@ def to_diagnostics(name: str, state: NodeState, counts: Snapshot, stamp: Time) -
 def _verdict(state: NodeState, counts: Snapshot) -> Tuple[bytes, str]:
     """The level, and what matters most now as a sentence."""
     if state.fault:
-        return ERROR, state.fault
+        return ERROR, state.fault + (f"; now {state.opening}" if state.opening else "")
+    if state.opening:
+        return WARN, f"{state.lifecycle}, {state.opening}"
+    if state.device_problem:
+        return ERROR, state.device_problem
     if state.lifecycle != "active":
         return OK, f"{state.lifecycle}, not looking at images"
     recent = counts.recent_drops

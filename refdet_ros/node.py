@@ -7,10 +7,14 @@ multi-threaded executor is therefore not needed.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
@@ -22,19 +26,28 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.errors import ConfigError, DeviceLostError, RefdetError
+from refdet_ros.autostart import Autostart
 from refdet_ros.camera import Camera, CameraMessage, to_bgr
 from refdet_ros.counters import Statistics
 from refdet_ros.diagnostics import NodeState, to_diagnostics
 from refdet_ros.parameters import changed, check_changeable, declare, own_values, unknown_names
 from refdet_ros.pipeline import Pipeline
 from refdet_ros.publishing import ResultPublisher
-from refdet_ros.references import from_files
+from refdet_ros.python_log import PythonLog
 from refdet_ros.services import DetectorServices
 
 DIAGNOSTICS_PERIOD_S = 1.0
-AUTOSTART_RETRY_S = 5.0
 ERROR_LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """A pipeline whose model is being opened since ``since_s`` on the monotonic clock."""
+
+    pipeline: Pipeline
+    done: Future[None]
+    since_s: float
 
 
 class DetectorNode(LifecycleNode):
@@ -50,43 +63,43 @@ class DetectorNode(LifecycleNode):
         for warning in unknown_names(self._parameter_overrides):
             self.get_logger().warning(warning)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._python_log = PythonLog(self.get_logger())
         self._state = "unconfigured"
         self._fault = ""
         self._last_error = ""
         self._statistics = Statistics()
         self._publisher: Optional[ResultPublisher] = None
         self._pipeline: Optional[Pipeline] = None
+        self._opening: Optional[_Opening] = None
         self._camera: Optional[Camera] = None
+        self.exit_code = 0
         self._survive_invalid_transitions()
 
         self._services_of_detector = DetectorServices(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not on the node's clock: a simulation that stands still must not silence diagnostics.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
-        self._autostart_timer = None
-        if self._settings.autostart:
-            self._autostart_timer = self.create_timer(0.01, self._autostart, clock=self._steady)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._every_second, clock=self._steady)
+        if self._settings.autostart or self._settings.build_only:
+            self._autostart = Autostart(self, self._steady, self._settings.build_only)
 
     # Lifecycle. rclpy swallows what these raise, so each reports its own exceptions.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the model and load the photos of ``template_path``."""
+        """Take the model that was opened; open it now, and wait, if that was not begun."""
 
         def action() -> None:
-            references = from_files(self._settings.template_path, self._settings.template_roi)
-            self._publisher = ResultPublisher(self)
-            self._pipeline = Pipeline(
-                self._settings,
-                self._publisher,
-                self._statistics,
-                self.get_clock(),
-                self._on_frame_error,
-                self.context.ok,
-            )
-            self._pipeline.open()
-            if references:
-                self._pipeline.set_template(references, self._settings.template_id, append=False)
+            while not self.model_is_opened(wait_s=DIAGNOSTICS_PERIOD_S):
+                if not self.context.ok():
+                    raise RefdetError("The node is shutting down.")
+                # The executor's thread waits here, so its timer does not do it.
+                self._publish_diagnostics()
+            opening = self._opening
+            assert opening is not None
+            opening.done.result()
+            # Meanwhile they may have changed.
+            opening.pipeline.configure(self._settings)
+            self._pipeline, self._opening = opening.pipeline, None
             self.get_logger().info(
                 f"model {self._pipeline.model}, backend {self._pipeline.backend_name}"
             )
@@ -146,9 +159,38 @@ class DetectorNode(LifecycleNode):
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """Stop the worker; for the end of the process."""
-        self._release()
+    def close(self) -> bool:
+        """Stop the worker; for the end of the process. False if its thread would not end."""
+        ended = self._release()
+        self._python_log.close()
+        return ended
+
+    def model_is_opened(self, wait_s: float = 0.0) -> bool:
+        """Begin to open the model if nobody has; True once that is done, well or not."""
+        if self._opening is None:
+            self._python_log.newest = ""
+            self._publisher = ResultPublisher(self)
+            pipeline = Pipeline(
+                self._settings,
+                self._publisher,
+                self._statistics,
+                self.get_clock(),
+                self._on_frame_error,
+                self.context.ok,
+            )
+            self._opening = _Opening(pipeline, pipeline.open(), time.monotonic())
+        return bool(wait([self._opening.done], timeout=wait_s).done)
+
+    def start_over(self) -> None:
+        """Clean up after activating failed, and remember why it did."""
+        fault = self._fault
+        self.trigger_cleanup()
+        self._fault = fault
+
+    def end(self, exit_code: int) -> None:
+        """End the process."""
+        self.exit_code = exit_code
+        self.context.try_shutdown()
 
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
         try:
@@ -165,11 +207,21 @@ class DetectorNode(LifecycleNode):
         self._fault = ""
         return True
 
-    def _release(self) -> None:
-        """Give everything back that configuring and activating took; never raises."""
+    def _release(self) -> bool:
+        """Give everything back that configuring and activating took; never raises.
+
+        Returns:
+            False if the worker's thread is still busy; it is abandoned.
+        """
+        ended = True
         try:
             self._stop_camera()
-            if self._pipeline is not None and not self._pipeline.close():
+            opening, pipeline = self._opening, self._pipeline
+            if opening is not None and not opening.pipeline.close():
+                ended = False
+                self.get_logger().warning("The model is still being opened; that is abandoned.")
+            if pipeline is not None and not pipeline.close():
+                ended = False
                 self.get_logger().error(
                     "The backend did not finish its frame; its thread is abandoned."
                 )
@@ -177,31 +229,15 @@ class DetectorNode(LifecycleNode):
                 self._publisher.destroy()
         except Exception:
             self.get_logger().error(traceback.format_exc())
+        self._opening = None
         self._pipeline = None
         self._publisher = None
+        return ended
 
     def _stop_camera(self) -> None:
         camera, self._camera = self._camera, None
         if camera is not None:
             camera.destroy()
-
-    def _autostart(self) -> None:
-        """Configure and activate; try again later if that fails."""
-        if self._autostart_timer is not None:
-            self.destroy_timer(self._autostart_timer)
-            self._autostart_timer = None
-        if self._state == "unconfigured":
-            self.trigger_configure()
-        if self._state == "inactive":
-            self.trigger_activate()
-        if self._fault and self.context.ok():
-            if self._state == "inactive":
-                fault = self._fault
-                self.trigger_cleanup()
-                self._fault = fault
-            self._autostart_timer = self.create_timer(
-                AUTOSTART_RETRY_S, self._autostart, clock=self._steady
-            )
 
     def _survive_invalid_transitions(self) -> None:
         """Answer a transition that is not possible now with success=false.
@@ -231,9 +267,12 @@ class DetectorNode(LifecycleNode):
             self._pipeline.offer(message)
 
     def _on_frame_error(self, error: Exception) -> None:
-        """Worker's thread: a frame gave no result."""
+        """Worker's thread: a frame gave no result, or the device was lost."""
         self._last_error = str(error) or type(error).__name__
         text = self._last_error
+        if isinstance(error, DeviceLostError):
+            self.get_logger().error(f"The device was lost, it is opened again: {text}")
+            return
         if not isinstance(error, RefdetError):
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.get_logger().error(f"A frame failed: {text}", throttle_duration_sec=ERROR_LOG_PERIOD_S)
@@ -252,13 +291,28 @@ class DetectorNode(LifecycleNode):
     def _on_set_parameters(self, parameters: List[Parameter]) -> SetParametersResult:
         try:
             new = changed(self._settings, own_values(parameters))
+            if self._opening is not None:
+                check_changeable(
+                    self._settings, new, "wait until the model that it opens now is there."
+                )
             if self._pipeline is not None:
-                check_changeable(self._settings, new, self.get_fully_qualified_name())
+                name = self.get_fully_qualified_name()
+                check_changeable(
+                    self._settings,
+                    new,
+                    f"'ros2 lifecycle set {name} deactivate', 'ros2 lifecycle set {name} cleanup', "
+                    "change it, then configure and activate.",
+                )
                 self._pipeline.configure(new)
         except Exception as error:
             return SetParametersResult(successful=False, reason=self.refusal("parameters", error))
         self._settings = new
         return SetParametersResult(successful=True)
+
+    @property
+    def lifecycle(self) -> str:
+        """``unconfigured``, ``inactive``, ``active`` or ``finalized``."""
+        return self._state
 
     @property
     def active(self) -> bool:
@@ -272,6 +326,8 @@ class DetectorNode(LifecycleNode):
         Raises:
             RefdetError: the node is not configured; the sentence says how to.
         """
+        if self._pipeline is None and self._opening is not None:
+            raise RefdetError(f"The detector is not ready: {self._progress}. Try again later.")
         if self._pipeline is None:
             raise RefdetError(
                 "The detector is {}; configure it first: ros2 lifecycle set {} configure.{}".format(
@@ -298,6 +354,21 @@ class DetectorNode(LifecycleNode):
         """References of each template; empty while not configured."""
         return self._pipeline.template_counts if self._pipeline is not None else {}
 
+    @property
+    def _progress(self) -> str:
+        """How far opening the model is, in words; empty when it is not being opened."""
+        if self._opening is None:
+            return ""
+        newest = self._python_log.newest
+        return "opening the model for {:.0f} s{}".format(
+            time.monotonic() - self._opening.since_s, f": {newest}" if newest else ""
+        )
+
+    def _every_second(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.tend()
+        self._publish_diagnostics()
+
     def _publish_diagnostics(self) -> None:
         pipeline, camera = self._pipeline, self._camera
         input_problem = camera.problem() if camera is not None else ""
@@ -306,6 +377,8 @@ class DetectorNode(LifecycleNode):
         state = NodeState(
             lifecycle=self._state,
             fault=self._fault,
+            opening=self._progress,
+            device_problem=pipeline.device_problem if pipeline is not None else "",
             enabled=self._settings.enabled,
             input_topic=camera.topic if camera is not None else self.resolve_topic_name("image"),
             input_problem=input_problem,
@@ -330,6 +403,7 @@ def main(args: Optional[List[str]] = None) -> int:
         signal.signal(number, lambda *_: interrupted.set())
     rclpy.init(args=args)
     node = None
+    ended = True
     try:
         node = DetectorNode()
         executor = SingleThreadedExecutor()
@@ -347,13 +421,19 @@ def main(args: Optional[List[str]] = None) -> int:
             raise
     finally:
         if node is not None:
-            node.close()
+            ended = node.close()
             node.destroy_node()
         rclpy.try_shutdown()
         # The interpreter resets other handlers before it tears down modules and threads.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    return 0
+    exit_code = node.exit_code if node is not None else 0
+    if not ended:
+        # Its thread is inside a driver, where the interpreter's own end would crash it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
 
 
 def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:

@@ -1,4 +1,4 @@
-"""The node's parameters: its own, and every setting of the detector.
+"""The node's parameters: its own, and every setting of the detector and of its backend.
 
 :class:`Settings` is their table. Its values are read once, replaced as a whole when a
 parameter changes, and never fetched per frame.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Type
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from refdet_core.backends import BACKEND_NAMES
+from refdet_core.backends.config import PRECISIONS, BackendConfig
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.search import SEARCH_NAMES
@@ -26,7 +27,7 @@ IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_QOS = ("sensor_data", "reliable", "system_default")
 
 # Shown by `ros2 param describe` and kept by rclpy; the detector checks what it is given itself.
-_DETECTOR_RANGES: Dict[str, Tuple[float, float]] = {
+_RANGES: Dict[str, Tuple[float, float]] = {
     "tile_width": (64, 16384),
     "tile_height": (64, 16384),
     "tile_overlap": (0, 16384),
@@ -55,8 +56,15 @@ _DETECTOR_RANGES: Dict[str, Tuple[float, float]] = {
     "auto_lost_s": (0, 3600),
     "auto_forget_s": (0, 3600),
     "auto_check_s": (0, 3600),
+    "threads": (0, 1024),
+    "engine_workspace_mb": (16, 65536),
+    "engine_max_width": (64, 16384),
+    "engine_max_height": (64, 16384),
+    "engine_max_views": (1, 1000),
+    "engine_max_tiles": (1, 1000),
+    "engine_dla": (-1, 1),
 }
-_DETECTOR_CHOICES = {"search": SEARCH_NAMES, "reference_pooling": POOLINGS}
+_CHOICES = {"search": SEARCH_NAMES, "reference_pooling": POOLINGS, "precision": PRECISIONS}
 # Parameters of rclpy itself, which a params file may carry next to ours.
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -87,16 +95,21 @@ def option(default: Any, description: str, **details: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings(DetectorConfig):
+class Settings(DetectorConfig, BackendConfig):
     """All parameters of the node ``detector`` and their defaults.
 
-    Those of the detector come with the base class, and are described there.
+    Those of the detector and of its backend come with the base classes, and are described there.
     """
 
     bundle: str = option("", "Folder of the model bundle; empty takes the released model.")
     backend: str = option("auto", "What runs the network.", choices=BACKEND_NAMES)
     autostart: bool = option(
         True, "Configure and activate without being asked, and retry until it works."
+    )
+    build_only: bool = option(
+        False,
+        "Open the model, which builds the TensorRT engines that are missing, and end the process: "
+        "with exit code 0, or 1 if that failed.",
     )
     enabled: bool = option(
         True, "Search incoming frames; false pauses and keeps the templates.", running=True
@@ -135,27 +148,39 @@ class Settings(DetectorConfig):
     )
     template_id: str = option(DEFAULT_TEMPLATE_ID, "Name of the template made of template_path.")
 
+    def __post_init__(self) -> None:
+        DetectorConfig.__post_init__(self)
+        BackendConfig.__post_init__(self)
+
     @property
     def detector(self) -> DetectorConfig:
         """The part of the settings that belongs to the detector."""
-        names = [item.name for item in fields(DetectorConfig)]
-        return DetectorConfig(**{name: getattr(self, name) for name in names})
+        return DetectorConfig(**self._values_of(DetectorConfig))
+
+    @property
+    def backend_config(self) -> BackendConfig:
+        """The part of the settings that belongs to the backend."""
+        return BackendConfig(**self._values_of(BackendConfig))
+
+    def _values_of(self, config: Type[Any]) -> Dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(config)}
 
 
-def _detector_options() -> Dict[str, Option]:
-    """The detector's settings as parameters; all of them may change while frames come."""
-    said = attribute_docs(DetectorConfig)
+def _options_of(config: Type[Any], running: bool) -> Dict[str, Option]:
+    """The settings of a dataclass as parameters."""
+    said = attribute_docs(config)
     options = {}
-    for item in fields(DetectorConfig):
-        low, high = _DETECTOR_RANGES.get(item.name, (None, None))
-        choices = _DETECTOR_CHOICES.get(item.name, ())
-        options[item.name] = Option(item.default, said[item.name], True, low, high, choices)
+    for item in fields(config):
+        low, high = _RANGES.get(item.name, (None, None))
+        choices = _CHOICES.get(item.name, ())
+        options[item.name] = Option(item.default, said[item.name], running, low, high, choices)
     return options
 
 
 OPTIONS: Dict[str, Option] = {
     **{i.name: i.metadata["option"] for i in fields(Settings) if "option" in i.metadata},
-    **_detector_options(),
+    **_options_of(DetectorConfig, running=True),
+    **_options_of(BackendConfig, running=False),
 }
 
 
@@ -197,19 +222,18 @@ def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
     return result
 
 
-def check_changeable(settings: Settings, new: Settings, node_name: str) -> None:
+def check_changeable(settings: Settings, new: Settings, remedy: str) -> None:
     """Refuse changes that need the node to be unconfigured.
 
+    Args:
+        remedy: how to change such a parameter, as the end of a sentence.
+
     Raises:
-        ConfigError: naming the parameter and the way to change it.
+        ConfigError: naming the parameter and the remedy.
     """
     for name, known in OPTIONS.items():
         if not known.running and getattr(settings, name) != getattr(new, name):
-            raise ConfigError(
-                f"{name} can only change while the node is unconfigured: 'ros2 lifecycle set "
-                f"{node_name} deactivate', "
-                f"'ros2 lifecycle set {node_name} cleanup', change it, then configure and activate."
-            )
+            raise ConfigError(f"{name} can only change while the node is unconfigured: {remedy}")
 
 
 def own_values(parameters: Iterable[Parameter]) -> Dict[str, Any]:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple, TypeVar
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 
 from refdet_core.backends.base import BackendInfo
-from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
-from refdet_core.errors import RefdetError
+from refdet_core.detector import Detector
+from refdet_core.errors import DeviceLostError, RefdetError
 from refdet_core.search import FOLLOWING
 from refdet_core.types import TRACKING, BoxXYXY, Reference, TargetStatus
 from refdet_ros.camera import CameraMessage, to_bgr
 from refdet_ros.conversions import ImageError
 from refdet_ros.counters import Statistics
 from refdet_ros.frame_clock import FrameClock
+from refdet_ros.opening import open_detector, warm_up
 from refdet_ros.parameters import Settings
 from refdet_ros.publishing import ResultPublisher, to_template_array
+from refdet_ros.recovery import Recovery
+from refdet_ros.references import from_files
 from refdet_ros.worker import Worker
 
-OPEN_TIMEOUT_S = 1800.0
-"""A TensorRT engine may have to be built first."""
 JOB_TIMEOUT_S = 10.0
+OPENING_STOP_S = 1.0
+"""Nobody can interrupt TensorRT while it builds an engine."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Pipeline:
 
     Args:
         clock: the node's; ages and latencies are measured on it.
-        on_error: told about every frame that failed, with the exception.
+        on_error: told about every frame that failed, with the exception, and once of a device that
+            was lost; in the worker's thread.
         keep_waiting: False once the process shuts down.
     """
 
@@ -69,6 +74,7 @@ class Pipeline:
         self._report = on_error
         self._keep_waiting = keep_waiting
         self._detector: Optional[Detector] = None
+        self._backend: Optional[BackendInfo] = None
         self._frame_clock = FrameClock()
         self._targets: Dict[str, TargetStatus] = {}
         self._template_created: Dict[str, Time] = {}
@@ -76,18 +82,28 @@ class Pipeline:
         self._worker: Worker[Tuple[CameraMessage, float]] = Worker(
             self._process, self._failed, self._close, keep_waiting
         )
+        self._recovery = Recovery(self._reopen, self._worker.submit, on_error)
 
-    def open(self) -> None:
-        """Load the model and run it once, so that the first camera frame is not the slow one.
+    def open(self) -> Future[None]:
+        """Begin to load the model and the photos of ``template_path``; do not wait for it.
 
-        Raises:
-            RefdetError: the model or backend cannot be used.
+        Returns:
+            Done when the detector is ready. It raises a RefdetError if something cannot be used.
         """
-        self._worker.call(self._open, OPEN_TIMEOUT_S)
+        return self._worker.submit(self._open)
 
     def close(self) -> bool:
-        """End the thread and release the backend; False if a frame would not end."""
-        return self._worker.stop(JOB_TIMEOUT_S)
+        """End the thread and release the backend; False if what it does would not end."""
+        return self._worker.stop(OPENING_STOP_S if self._detector is None else JOB_TIMEOUT_S)
+
+    def tend(self) -> None:
+        """Have a lost device opened again when it is time; to be called every second or so."""
+        self._recovery.tend()
+
+    @property
+    def device_problem(self) -> str:
+        """What is wrong with the device, as a sentence; empty while it works."""
+        return self._recovery.problem
 
     def offer(self, message: CameraMessage) -> None:
         """Take the newest frame; one that the worker has not begun is replaced."""
@@ -107,7 +123,7 @@ class Pipeline:
         """
         if settings.detector != self.settings.detector:
             config = settings.detector
-            self._worker.call(lambda: self._opened.configure(config), JOB_TIMEOUT_S)
+            self._call(lambda: self._working.configure(config))
         self.settings = settings
 
     def set_template(
@@ -126,25 +142,7 @@ class Pipeline:
         Raises:
             RefdetError: they cannot be used; the old templates stay.
         """
-
-        def job() -> TemplateChange:
-            started = time.perf_counter()
-            template = self._opened.set_template(references, template_id, append)
-            if not append:
-                self._forget_targets((template_id,))
-            encode_ms = (time.perf_counter() - started) * 1e3
-            self._template_created[template_id] = self._clock.now().to_msg()
-            self._announce()
-            follow = (
-                here_xyxy is not None
-                and self.settings.search in FOLLOWING
-                and not (append and self._is_tracked(template_id))
-            )
-            if here_xyxy is not None and follow:
-                self._opened.lock(template_id, here_xyxy)
-            return TemplateChange(len(template.features), encode_ms, follow)
-
-        return self._worker.call(job, JOB_TIMEOUT_S)
+        return self._call(lambda: self._set_template(references, template_id, append, here_xyxy))
 
     def clear_template(self, template_id: Optional[str]) -> Tuple[str, ...]:
         """Stop looking for one object, or for all (None). Returns the ids that are gone.
@@ -154,14 +152,14 @@ class Pipeline:
         """
 
         def job() -> Tuple[str, ...]:
-            gone = self._opened.clear_template(template_id)
+            gone = self._working.clear_template(template_id)
             self._forget_targets(gone)
             for name in gone:
                 self._template_created.pop(name, None)
             self._announce()
             return gone
 
-        return self._worker.call(job, JOB_TIMEOUT_S)
+        return self._call(job)
 
     def publish_templates(self) -> None:
         """Publish again what is being looked for; for subscribers of a node just activated."""
@@ -187,13 +185,13 @@ class Pipeline:
     @property
     def backend(self) -> Optional[BackendInfo]:
         """What runs the network; None until it is open."""
-        return self._detector.backend.info if self._detector is not None else None
+        return self._backend  # kept, because a device that is lost cannot say what it is
 
     @property
     def backend_name(self) -> str:
         """Backend, device and precision in words, for the log."""
-        info = self._opened.backend.info
-        return f"{info.name} {info.version} on {info.device}, {info.precision}"
+        info = self._backend
+        return f"{info.name} {info.version} on {info.device}, {info.precision}" if info else ""
 
     @property
     def model(self) -> str:
@@ -213,15 +211,66 @@ class Pipeline:
             raise RefdetError("The detector is not open; configure the node first.")
         return self._detector
 
+    @property
+    def _working(self) -> Detector:
+        """The detector, if its device is there."""
+        self._check_device()
+        return self._opened
+
+    def _check_device(self) -> None:
+        if self._recovery.problem:
+            raise RefdetError(f"Not possible now: {self._recovery.problem} Try again later.")
+
+    def _call(self, job: Callable[[], Result]) -> Result:
+        """Run a job in the worker's thread and wait for it; a lost device is noticed."""
+
+        def watched() -> Result:
+            try:
+                return job()
+            except DeviceLostError as error:
+                self._recovery.lost(error)
+                raise
+
+        self._check_device()  # here too: the worker may be at work on the device for long
+        return self._worker.call(watched, JOB_TIMEOUT_S)
+
     def _open(self) -> None:
-        bundle = Path(self.settings.bundle).expanduser() if self.settings.bundle else None
-        detector = Detector.open(bundle, self.settings.backend, self.settings.detector)
-        try:
-            _warm_up(detector)
-        except Exception:
-            detector.close()
-            raise
-        self._detector = detector
+        settings = self.settings
+        # First of all, so that a wrong path is not told after minutes.
+        references = from_files(settings.template_path, settings.template_roi)
+        self._detector = open_detector(settings)
+        self._backend = self._detector.backend.info
+        if references:
+            self._set_template(references, settings.template_id, False, None)
+
+    def _reopen(self) -> None:
+        detector = self._opened
+        detector.reopen()
+        warm_up(detector)
+        self._backend = detector.backend.info
+
+    def _set_template(
+        self,
+        references: Sequence[Reference],
+        template_id: str,
+        append: bool,
+        here_xyxy: Optional[BoxXYXY],
+    ) -> TemplateChange:
+        started = time.perf_counter()
+        template = self._working.set_template(references, template_id, append)
+        if not append:
+            self._forget_targets((template_id,))
+        encode_ms = (time.perf_counter() - started) * 1e3
+        self._template_created[template_id] = self._clock.now().to_msg()
+        self._announce()
+        follow = (
+            here_xyxy is not None
+            and self.settings.search in FOLLOWING
+            and not (append and self._is_tracked(template_id))
+        )
+        if here_xyxy is not None and follow:
+            self._working.lock(template_id, here_xyxy)
+        return TemplateChange(len(template.features), encode_ms, follow)
 
     def _close(self) -> None:
         if self._detector is not None:
@@ -236,6 +285,9 @@ class Pipeline:
         settings = self.settings
         # Enabled and age are asked here, not on arrival: the frame may have waited.
         if not settings.enabled:
+            return
+        if self._recovery.problem:
+            self._statistics.dropped("device lost")
             return
         age_s = self._age_s(message.header)
         if 0 < settings.max_frame_age_s < age_s:
@@ -268,6 +320,10 @@ class Pipeline:
     def _failed(self, error: Exception) -> None:
         if not self._keep_waiting():
             return  # the context ended while the frame was in work; nobody could hear of it
+        if isinstance(error, DeviceLostError):
+            self._statistics.dropped("device lost")
+            self._recovery.lost(error)
+            return
         self._statistics.dropped("undecodable" if isinstance(error, ImageError) else "failed")
         self._report(error)
 
@@ -290,16 +346,3 @@ class Pipeline:
 def _stamp_ns(header: Header) -> Optional[int]:
     """The stamp in nanoseconds; None where it is zero, which means "no time" to ROS."""
     return (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec) or None
-
-
-def _warm_up(detector: Detector) -> None:
-    """Run the network once on each kind of crop: the first time takes longer."""
-    # Through a detector of its own, so that the first target of the real one gets the id 1.
-    trial = Detector(detector.bundle, detector.backend, detector.config)
-    height, width = detector.config.tile_height, detector.config.tile_width
-    frame = np.full((height, width, 3), 114, np.uint8)
-    trial.set_template([Reference(frame[:64, :64])])
-    trial.detect(frame)
-    if detector.config.search in FOLLOWING:
-        trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
-        trial.detect(frame)

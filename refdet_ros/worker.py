@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from typing import Any, Callable, Deque, Generic, Optional, Tuple, TypeVar
 
 from refdet_core.errors import RefdetError
@@ -67,6 +66,20 @@ class Worker(Generic[Frame]):
         with self._change:
             self._slot = None
 
+    def submit(self, job: Callable[[], Result]) -> Future[Result]:
+        """Have a job run in the worker's thread, before the next frame, without waiting for it.
+
+        Raises:
+            WorkerBusyError: the worker is not running.
+        """
+        future: Future[Result] = Future()
+        with self._change:
+            if self._stopping:
+                raise WorkerBusyError("The detector is shutting down.")
+            self._jobs.append((job, future))
+            self._change.notify()
+        return future
+
     def call(self, job: Callable[[], Result], timeout_s: float) -> Result:
         """Run a job in the worker's thread, before the next frame, and return what it returns.
 
@@ -75,20 +88,11 @@ class Worker(Generic[Frame]):
                 begun is dropped.
             Exception: whatever the job raised.
         """
-        future: Future[Result] = Future()
-        with self._change:
-            if self._stopping:
-                raise WorkerBusyError("The detector is shutting down.")
-            self._jobs.append((job, future))
-            self._change.notify()
+        future = self.submit(job)
         deadline = time.monotonic() + timeout_s
         while True:
-            try:
-                return future.result(timeout=_POLL_S)
-            except FutureTimeoutError:
-                # Done in this very moment, or the job raised a TimeoutError of its own.
-                if future.done():
-                    return future.result()
+            if wait([future], timeout=_POLL_S).done:
+                return future.result()
             if not self._keep_waiting():
                 future.cancel()
                 raise WorkerBusyError("The detector is shutting down.")

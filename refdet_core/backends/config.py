@@ -22,6 +22,8 @@ class BackendConfig:
         engine_workspace_mb: most memory TensorRT may use for one layer while it builds and runs.
         engine_max_views: most template views an engine takes, all templates together.
         engine_max_tiles: most tiles an engine takes at once; more are run one batch after another.
+        engine_max_width, engine_max_height: largest tile or window that an engine takes, in network
+            pixels; its memory grows with them.
         engine_calibration: folder of frames to calibrate an int8 engine with.
         engine_dla: deep learning accelerator to run on where it can, 0 or 1; -1: GPU alone.
     """
@@ -32,6 +34,8 @@ class BackendConfig:
     engine_workspace_mb: int = 1024
     engine_max_views: int = 20
     engine_max_tiles: int = 4
+    engine_max_width: int = 1280
+    engine_max_height: int = 736
     engine_calibration: str = ""
     engine_dla: int = -1
 
@@ -47,6 +51,8 @@ class BackendConfig:
             ("engine_workspace_mb", 16),
             ("engine_max_views", 1),
             ("engine_max_tiles", 1),
+            ("engine_max_width", 64),
+            ("engine_max_height", 64),
             ("engine_dla", -1),
         ):
             if getattr(self, name) < least:

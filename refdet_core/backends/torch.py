@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import contextlib
+from typing import ContextManager, Iterator, Sequence, Tuple
 
 import numpy as np
 
 from refdet_core.backends.base import Backend, BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
-from refdet_core.errors import BackendError
+from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 from refdet_core.types import RawMaps
 
 try:
     import torch
 
+    from refdet_core.backends.torch_graphs import Replayed
+    from refdet_core.model.heads import decode_boxes
     from refdet_core.model.siamese import Siamese, SiameseConfig
 except ImportError as error:
     raise BackendError(
@@ -22,47 +25,144 @@ except ImportError as error:
         "requirements/training.txt or use the onnxruntime backend."
     ) from error
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# What PyTorch, cuBLAS and cuDNN write into their errors.
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED")
+_NO_DEVICE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
+
 
 class TorchBackend(Backend["torch.Tensor"]):
-    """The network in eager mode, on CUDA where there is one. Features are ``(V, C, k, k)`` tensors
-    that stay on that device."""
+    """The network on CUDA where there is one, else on the CPU.
+
+    Features are float32 tensors ``(V, C, S k, k)`` that stay on the device. On CUDA the weights
+    lie channels-last, and from the second look of a shape on it is replayed from a CUDA graph.
+
+    Args:
+        precision: ``fp32``, or ``fp16``: convolutions and matrix products in half precision, the
+            rest of the arithmetic that PyTorch knows to overflow in float32 (autocast), as are
+            probabilities and boxes.
+    """
 
     name = "torch"
+    precisions = ("fp16", "fp32") if DEVICE.type == "cuda" else ("fp32",)
 
-    def __init__(self, model: Siamese, device: torch.device) -> None:
-        self._model = model
+    def __init__(self, model: Siamese, device: torch.device, precision: str) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._model = model.to(device)
+        if self._on_gpu:
+            self._model = self._model.to(memory_format=torch.channels_last)
         self._device = device
+        self._precision = precision
+        self._replayed = Replayed(self._detect, device) if self._on_gpu else None
 
     @classmethod
     def open(cls, bundle: Bundle, config: BackendConfig = BackendConfig()) -> TorchBackend:
-        cls.precision(config)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            state = torch.load(bundle.torch_weights, map_location=device, weights_only=True)
-            model = Siamese(SiameseConfig(**bundle.model))
-            model.load_state_dict(state)
-        except (OSError, KeyError, TypeError, RuntimeError) as error:
-            raise BackendError(
-                f"The bundle '{bundle.folder}' has no weights this torch backend can load: {error}"
-            ) from error
-        return cls(model.eval().to(device), device)
+        precision = cls.precision(config)
+        model = load_network(bundle)
+        with device_errors("load the network"):
+            return cls(model, DEVICE, precision)
 
     @property
     def info(self) -> BackendInfo:
-        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
-        return BackendInfo(self.name, str(torch.__version__), name, "fp32")
+        name = torch.cuda.get_device_name(self._device) if self._on_gpu else "cpu"
+        return BackendInfo(self.name, str(torch.__version__), name, self._precision)
 
     @torch.inference_mode()
     def encode_templates(self, images: np.ndarray) -> torch.Tensor:
-        return self._model.encode_template(torch.from_numpy(images).to(self._device))
+        with device_errors("encode the references"), self._arithmetic():
+            crops = self._laid_out(torch.from_numpy(images).to(self._device))
+            return self._model.encode_template(crops).float()
 
+    @torch.inference_mode()
     def average(self, features: torch.Tensor) -> torch.Tensor:
-        return features.mean(dim=0, keepdim=True)
+        with device_errors("average the references"):
+            return features.mean(dim=0, keepdim=True)
 
+    @torch.inference_mode()
     def pack(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        return torch.cat(list(features))
+        with device_errors("hold the templates"):
+            return torch.cat(list(features))
 
     @torch.inference_mode()
     def infer(self, frames: np.ndarray, features: torch.Tensor) -> RawMaps:
-        score, box, presence = self._model(torch.from_numpy(frames).to(self._device), features)
-        return RawMaps(score.cpu().numpy(), box.cpu().numpy(), presence.cpu().numpy())
+        with device_errors("search the frame"):
+            if self._replayed is not None:
+                outputs = self._replayed(frames, features)
+            else:
+                outputs = self._detect(torch.from_numpy(frames).to(self._device), features)
+            score, box, presence = (output.cpu().numpy() for output in outputs)
+            return RawMaps(score, box, presence)
+
+    def close(self) -> None:
+        if self._replayed is not None:
+            self._replayed.clear()
+            with contextlib.suppress(RuntimeError):  # the device may be lost
+                torch.cuda.empty_cache()
+
+    def _detect(self, frames: torch.Tensor, kernels: torch.Tensor) -> Tuple[torch.Tensor, ...]:
+        """The detector graph, ``Siamese.forward`` with care for the precision of each part."""
+        with self._arithmetic():
+            features = self._model.encode_frame(self._laid_out(frames))
+            # The matcher squares and sums them, which float16 has no room for.
+            output = self._model.match(features.float(), kernels)
+        config = self._model.config
+        # float16 knows only whole pixels beyond 1024.
+        boxes = decode_boxes(output.deltas.float(), config.stride, config.box_coding)
+        return torch.sigmoid(output.score.float()), boxes, torch.sigmoid(output.presence.float())
+
+    def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self._on_gpu else images
+
+    def _arithmetic(self) -> ContextManager[None]:
+        if self._precision == "fp16":
+            # No cache of converted weights: a graph would keep them after the cache is emptied.
+            return torch.autocast(self._device.type, dtype=torch.float16, cache_enabled=False)
+        if self._on_gpu:
+            # By default cuDNN rounds the inputs of convolutions to TF32.
+            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return contextlib.nullcontext()
+
+
+def load_network(bundle: Bundle) -> Siamese:
+    """The bundle's network on the CPU, for inference.
+
+    Raises:
+        BackendError: the bundle has no weights, or they do not fit.
+    """
+    try:
+        state = torch.load(bundle.torch_weights, map_location="cpu", weights_only=True)
+        model = Siamese(SiameseConfig(**bundle.model))
+        model.load_state_dict(state)
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
+        raise BackendError(
+            f"The bundle '{bundle.folder}' has no weights this torch backend can load: {error}"
+        ) from error
+    return model.eval()
+
+
+@contextlib.contextmanager
+def device_errors(task: str) -> Iterator[None]:
+    """What PyTorch raises about the GPU, as sentences; other errors pass.
+
+    Args:
+        task: what the GPU was to do, as in "cannot ...".
+
+    Raises:
+        OutOfMemoryError: the GPU has no memory left for it.
+        DeviceLostError: the GPU failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error).partition("\n")[0]
+        if isinstance(error, torch.cuda.OutOfMemoryError) or any(it in told for it in _NO_MEMORY):
+            raise OutOfMemoryError(
+                f"The GPU has no memory left to {task}: {told} Use fewer references or smaller "
+                "tiles, or end other programs that use the GPU."
+            ) from error
+        if any(it in told for it in _NO_DEVICE):
+            raise DeviceLostError(
+                f"The GPU failed and cannot {task}: {told}; if it does not come back, restart "
+                "this program."
+            ) from error
+        raise

@@ -5,8 +5,16 @@ import threading
 import numpy as np
 import pytest
 
+from refdet_core import backends
 from refdet_core.detector import Detector, DetectorConfig
-from refdet_core.errors import BackendError, BadReferenceError, ConfigError, RefdetError
+from refdet_core.errors import (
+    BackendError,
+    BadReferenceError,
+    ConfigError,
+    DeviceLostError,
+    OutOfMemoryError,
+    RefdetError,
+)
 from refdet_core.types import Reference
 
 
@@ -234,5 +242,144 @@ def test_swapping_under_load_never_mixes_templates(detector, square_frame, squar
 def test_unknown_and_unavailable_backends_are_named(colour_bundle):
     with pytest.raises(ConfigError, match="valid are auto, onnxruntime, torch, tensorrt"):
         Detector.open(colour_bundle, backend="openvino")
-    with pytest.raises(BackendError, match="not available yet"):
+    with pytest.raises(BackendError, match="needs the Python package tensorrt"):
         Detector.open(colour_bundle, backend="tensorrt")
+
+
+@pytest.fixture
+def faults(tmp_path, monkeypatch):
+    """Folder of commands for the faulty backend, which every detector of the test opens."""
+    faulty_backend = pytest.importorskip("faulty_backend")
+    monkeypatch.setattr("refdet_core.backends._CLASSES", dict(backends._CLASSES))
+    faulty_backend.install(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def frail(faults, colour_bundle):
+    with Detector.open(colour_bundle, backend="onnxruntime") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_bank_that_does_not_fit_is_refused_and_the_old_one_works(
+    faults, frail, square_frame, squares, append
+):
+    frail.configure(DetectorConfig(reference_pooling="best_view", search="auto"))
+    frail.set_template([photo(square_frame, "red", squares)], "thing")
+    x, y = squares["red"]
+    frail.lock("thing", (x, y, x + 32, y + 32))
+    frame = square_frame("red", "blue")
+    before, tracked = frail.bank, frail.detect(frame).detections
+    assert tracked[0].track_id == 1
+    (faults / "room").write_text("1")
+    blue = photo(square_frame, "blue", squares)
+    with pytest.raises(OutOfMemoryError, match="no memory left"):
+        frail.set_template([blue, blue], "thing", append=append)
+    with pytest.raises(OutOfMemoryError):
+        frail.set_template([blue], "another")
+    assert frail.bank is before
+    # Also the track goes on: nothing was forgotten.
+    assert [each.track_id for each in frail.detect(frame).detections] == [1]
+    (faults / "room").unlink()
+    frail.set_template([blue], "another")
+    assert set(frail.bank.templates) == {"thing", "another"}
+
+
+def test_a_lost_device_is_opened_again_with_all_templates(faults, frail, square_frame, squares):
+    references = [photo(square_frame, colour, squares) for colour in ("red", "blue")]
+    frail.configure(DetectorConfig(reference_pooling="best_view"))
+    frail.set_template(references[:1], "thing")
+    frail.set_template(references[1:], "thing", append=True)
+    frail.set_template([photo(square_frame, "green", squares)], "green")
+    frame = square_frame(*squares)
+    before, found_before = frail.bank, frail.detect(frame).detections
+    assert found_before
+    (faults / "lost").touch()
+    with pytest.raises(DeviceLostError, match="719"):
+        frail.detect(frame)
+    with pytest.raises(DeviceLostError):  # it is not there yet
+        frail.reopen()
+    (faults / "lost").unlink()
+    frail.reopen()
+    result = frail.detect(frame)
+    assert result.detections == found_before
+    assert result.bank_version == frail.bank.version > before.version
+    after = frail.bank.templates
+    assert list(after) == ["thing", "green"]
+    for name, template in before.templates.items():
+        assert after[name].thumbnails_bgr is template.thumbnails_bgr
+        assert after[name].biases is template.biases
+        assert after[name].created_s == template.created_s
+    first, second = type(frail.backend).opened
+    assert first.closed and not second.closed and frail.backend is second
+
+
+@pytest.mark.parametrize("update_s", [0.0, 0.01])
+def test_a_track_goes_on_after_the_device_was_lost_and_ids_are_not_given_twice(
+    faults, frail, square_frame, squares, update_s
+):
+    frail.configure(DetectorConfig(search="auto", track_update_s=update_s))
+    frail.set_template([photo(square_frame, "red", squares)], "red")
+    x, y = squares["red"]
+    frail.lock("red", (x, y, x + 32, y + 32))
+    frame = square_frame("red")
+    for number in range(4):
+        assert frail.detect(frame, time_s=number / 10).detections[0].track_id == 1
+    (faults / "lost").touch()
+    with pytest.raises(DeviceLostError):
+        frail.detect(frame, time_s=0.4)
+    (faults / "lost").unlink()
+    frail.reopen()
+    assert frail.detect(frame, time_s=0.5).detections[0].track_id == 1
+    frail.lock("red", (x, y, x + 32, y + 32))
+    assert frail.detect(frame, time_s=0.6).detections[0].track_id == 2
+
+
+def test_auto_does_not_go_on_without_the_lost_device(faults, colour_bundle, monkeypatch):
+    import faulty_backend
+
+    class OnGpu(faulty_backend.FaultyBackend):
+        name = "tensorrt"
+
+    monkeypatch.setattr(faulty_backend, "OnGpu", OnGpu, raising=False)
+    monkeypatch.setitem(backends._CLASSES, "tensorrt", ("faulty_backend", "OnGpu"))
+    monkeypatch.setattr(backends, "_has_tensorrt", lambda: True)
+    with Detector.open(colour_bundle, backend="auto") as detector:
+        assert type(detector.backend) is OnGpu
+        monkeypatch.setattr(backends, "_has_tensorrt", lambda: False)
+        (faults / "lost").touch()
+        with pytest.raises(DeviceLostError):
+            detector.reopen()
+        (faults / "lost").unlink()
+        detector.reopen()
+        assert type(detector.backend) is OnGpu
+
+
+def test_what_cannot_be_encoded_again_leaves_nothing_open(faults, frail, square_frame, squares):
+    for colour in ("red", "green"):
+        frail.set_template([photo(square_frame, colour, squares)], colour)
+    (faults / "room").write_text("1")
+    with pytest.raises(OutOfMemoryError):
+        frail.reopen()
+    assert [backend.closed for backend in type(frail.backend).opened] == [True, True]
+    (faults / "room").unlink()
+    frail.reopen()
+    assert set(found(frail.detect(square_frame("red", "green")))) == {"red", "green"}
+
+
+def test_a_changed_photo_does_not_change_the_template(detector, square_frame, squares):
+    """A camera driver may write the next frame into the same memory."""
+    size = detector.bundle.template_size
+    image = np.zeros((size, size, 3), np.uint8)
+    image[...] = (0, 0, 255)
+    template = detector.set_template([Reference(image)], "red")
+    image[...] = 0
+    (crop,) = template.crops_bgr
+    assert crop.shape == (size, size, 3) and (crop == (0, 0, 255)).all()
+
+
+def test_a_detector_around_an_open_backend_cannot_open_another(detector):
+    other = Detector(detector.bundle, detector.backend, detector.config)
+    with pytest.raises(RefdetError, match="cannot open another"):
+        other.reopen()

@@ -25,6 +25,10 @@ DETECTOR_ARGUMENTS = [
     "image_topic",
     "image_transport",
     "bundle",
+    "backend",
+    "precision",
+    "engine_folder",
+    "build_only",
     "template_path",
     "template_roi",
     "search",
@@ -161,6 +165,11 @@ def test_ros2_launch_detector(ros2_launch):
     )
     assert "looking at /camera/image_raw/compressed" in output
     assert "[drone1.detector]" in output and "process has finished cleanly" in output and code == 0
+
+
+def test_ros2_launch_build_only_ends_by_itself(ros2_launch):
+    code, output = ros2_launch("detector.launch.py", "build_only:=true", seconds=30)
+    assert "process has finished cleanly" in output and "looking at" not in output and code == 0
 
 
 def test_ros2_launch_refuses_a_bad_boolean(ros2_launch):

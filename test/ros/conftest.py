@@ -53,10 +53,20 @@ except ImportError:
 
 
 class NodeProcess:
-    """``python -m refdet_ros.node`` with parameters, remaps and a namespace."""
+    """``python -m refdet_ros.node`` with parameters, remaps and a namespace.
 
-    def __init__(self, log, name="detector", namespace="", arguments=(), **parameters):
-        command = [sys.executable, "-m", "refdet_ros.node", "--ros-args"]
+    Args:
+        faults: folder of commands for the device it runs on, see :mod:`faulty_backend`.
+    """
+
+    def __init__(self, log, namespace="", arguments=(), faults=None, **parameters):
+        command, environment = [sys.executable, "-m", "refdet_ros.node"], dict(os.environ)
+        if faults is not None:
+            program = "import faulty_backend, sys; sys.exit(faulty_backend.run_node())"
+            command = [sys.executable, "-c", program]
+            environment.update(PYTHONPATH=str(REPOSITORY / "test"), FAULTS=str(faults))
+        name = "detector"
+        command += ["--ros-args"]
         command += ["-r", "__ns:=/" + namespace] if namespace else []
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -65,7 +75,11 @@ class NodeProcess:
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [*command, *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY
+                [*command, *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=REPOSITORY,
+                env=environment,
             )
 
     @property
@@ -303,10 +317,10 @@ def start_node(colour_bundle, tmp_path_factory):
     """Start node processes with the toy model; they are stopped when the module ends."""
     started = []
 
-    def start(namespace="", arguments=(), **parameters):
+    def start(namespace="", arguments=(), faults=None, **parameters):
         parameters.setdefault("bundle", colour_bundle)
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        process = NodeProcess(log, namespace=namespace, arguments=arguments, **parameters)
+        process = NodeProcess(log, namespace, arguments, faults, **parameters)
         started.append(process)
         return process
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 
+from refdet_core.backends.config import BackendConfig
 from refdet_core.detector import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_ros.parameters import OPTIONS, Settings, changed, unknown_names
@@ -28,10 +29,29 @@ def test_table_covers_the_detectors_settings_with_its_defaults():
     )
 
 
-NUMBERS = [item for item in fields(DetectorConfig) if type(item.default) in (int, float)]
+def test_table_covers_the_backends_settings_with_their_defaults():
+    theirs = {item.name: item.default for item in fields(BackendConfig)}
+    assert {name: OPTIONS[name].default for name in theirs} == theirs
+    assert not any(OPTIONS[name].running for name in theirs)
+    assert all(len(OPTIONS[name].description) > 15 for name in theirs)
+    assert Settings().backend_config == BackendConfig()
+    changed_ones = {"precision": "fp16", "threads": 2, "engine_folder": "/engines"}
+    assert Settings(**changed_ones).backend_config == BackendConfig(**changed_ones)
+    with pytest.raises(ConfigError, match="engine_max_views must be at least 1"):
+        Settings(engine_max_views=0)
+
+
+NUMBERS = [
+    (config, item)
+    for config in (DetectorConfig, BackendConfig)
+    for item in fields(config)
+    if type(item.default) in (int, float)
+]
 # Not limits of the detector: the widest that a tool should offer.
 WIDE = {"tile_width", "tile_height", "tile_overlap", "max_detections", "max_tiles_per_frame"}
 WIDE |= {"auto_confirm_frames", "auto_confirm_of"}
+WIDE |= {"threads", "engine_workspace_mb", "engine_max_views", "engine_max_tiles", "engine_dla"}
+WIDE |= {"engine_max_width", "engine_max_height"}
 # These go together.
 ALONG = {
     "tile_width": {"tile_overlap": 0},
@@ -42,17 +62,17 @@ ALONG = {
 }
 
 
-@pytest.mark.parametrize("item", NUMBERS, ids=lambda item: item.name)
-def test_ranges_are_those_of_the_detector(item):
+@pytest.mark.parametrize("config, item", NUMBERS, ids=[item.name for _, item in NUMBERS])
+def test_ranges_are_those_of_the_detector_and_its_backend(config, item):
     known, along = OPTIONS[item.name], ALONG.get(item.name, {})
     number = type(item.default)
     for value in (known.low, known.high):
-        DetectorConfig(**{item.name: number(value), **along})
+        config(**{item.name: number(value), **along})
     beyond = [] if item.name == "score_threshold" else [known.low - 1]
     beyond += [] if item.name in WIDE else [known.high + 1]
     for value in beyond:
         with pytest.raises(ConfigError):
-            DetectorConfig(**{item.name: number(value), **along})
+            config(**{item.name: number(value), **along})
 
 
 def test_every_parameter_is_declared_described_and_has_its_default(client, colour_bundle):
@@ -68,7 +88,10 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
     assert ranges["tile_width"].integer_range[0].from_value == 64
     assert "full_frame" in ranges["search"].additional_constraints
     assert ranges["auto_lost_s"].floating_point_range[0].to_value == 3600.0
-    assert ranges["auto_lost_s"].description == ("A track not seen for this long is lost, seconds.")
+    assert ranges["auto_lost_s"].description.startswith("A track not seen for this long")
+    assert ranges["engine_max_tiles"].integer_range[0].from_value == 1
+    assert ranges["precision"].additional_constraints == "one of: auto, fp32, fp16, int8"
+    assert ranges["threads"].description.endswith("Only while unconfigured.")
     values = client.call(
         GetParameters,
         "/detector/get_parameters",
@@ -117,6 +140,10 @@ def test_changeable_while_running(client, colour_bundle, name, value):
         ("bundle", "/elsewhere", "only change while the node is unconfigured"),
         ("image_qos", "reliable", "only change while the node is unconfigured"),
         ("image_transport", "h264", "valid are raw, compressed"),
+        ("precision", "int4", "valid are auto, fp32, fp16, int8"),
+        ("precision", "fp16", "only change while the node is unconfigured"),
+        ("engine_dla", 2, "range"),
+        ("build_only", True, "only change while the node is unconfigured"),
         ("template_path", 5, "string"),
     ],
 )
@@ -134,6 +161,8 @@ def test_refused_with_a_reason(client, name, value, reason):
         ({"score_threshold": 2.0}, "score_threshold"),
         ({"max_detections": "many"}, "max_detections"),
         ({"template_id": ""}, "template_id must not be empty"),
+        ({"precision": "half"}, "precision cannot be 'half'; valid are auto, fp32"),
+        ({"threads": -1}, "threads"),
     ],
 )
 def test_bad_start_values_end_the_node_with_one_sentence(start_node, tools, parameter, sentence):

@@ -137,7 +137,7 @@ def test_heatmap_is_computed_only_when_wanted(colour_bundle, tools):
     publisher, counts = SilentPublisher(), Statistics()
     settings = changed(Settings(), {"bundle": str(colour_bundle), "tile_width": 320})
     pipeline = Pipeline(settings, publisher, counts, Clock(), print, lambda: True)
-    pipeline.open()
+    pipeline.open().result(30)
     assert pipeline.template_counts == {}  # the warm-up's is gone
     red = np.full((40, 40, 3), tools.COLOURS_BGR["red"], np.uint8)
     pipeline.set_template([Reference(red)], "red", append=False)

@@ -1,0 +1,41 @@
+"""The detector that the settings ask for, ready for its first frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.search import FOLLOWING
+from refdet_core.types import Reference
+from refdet_ros.parameters import Settings
+
+
+def open_detector(settings: Settings) -> Detector:
+    """Load the model and run it once. A TensorRT engine may have to be built, which takes minutes.
+
+    Raises:
+        RefdetError: the model or the backend cannot be used.
+    """
+    bundle = Path(settings.bundle).expanduser() if settings.bundle else None
+    detector = Detector.open(bundle, settings.backend, settings.detector, settings.backend_config)
+    try:
+        warm_up(detector)
+    except Exception:
+        detector.close()
+        raise
+    return detector
+
+
+def warm_up(detector: Detector) -> None:
+    """Run the network once on each kind of crop: the first time takes longer."""
+    # Through a detector of its own, so that the first target of the real one gets the id 1.
+    trial = Detector(detector.bundle, detector.backend, detector.config)
+    height, width = detector.config.tile_height, detector.config.tile_width
+    frame = np.full((height, width, 3), 114, np.uint8)
+    trial.set_template([Reference(frame[:64, :64])])
+    trial.detect(frame)
+    if detector.config.search in FOLLOWING:
+        trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
+        trial.detect(frame)

@@ -1,0 +1,82 @@
+"""A device that is lost while frames come, and the attempts to have it back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any, Callable
+
+from refdet_core.errors import DeviceLostError, RefdetError
+
+RETRY_S = 5.0
+_LOG = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Opens the backend again after a :class:`DeviceLostError`, and again until it works.
+
+    Args:
+        reopen: opens it again; called in the worker's thread.
+        submit: has a job run in the worker's thread, without waiting for it.
+        on_loss: told once of every loss, in the worker's thread.
+    """
+
+    def __init__(
+        self,
+        reopen: Callable[[], None],
+        submit: Callable[[Callable[[], None]], Any],
+        on_loss: Callable[[Exception], None],
+    ) -> None:
+        self._reopen = reopen
+        self._submit = submit
+        self._on_loss = on_loss
+        self._lock = threading.Lock()
+        self._lost: str = ""
+        self._lost_s = 0.0
+        self._failure = ""
+        self._next_s = 0.0
+        self._trying = False
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the device, as a sentence; empty while it works."""
+        lost, failure = self._lost, self._failure
+        if not lost:
+            return ""
+        return "the device was lost {:.0f} s ago and is being opened again: {}{}".format(
+            time.monotonic() - self._lost_s,
+            lost,
+            f" The last attempt failed: {failure}" if failure else "",
+        )
+
+    def lost(self, error: DeviceLostError) -> None:
+        """The device did not answer. To be called in the worker's thread."""
+        if not self._lost:
+            self._lost_s = time.monotonic()
+            self._lost = str(error)
+            self._on_loss(error)
+        self.tend()
+
+    def tend(self) -> None:
+        """Begin the next attempt if it is time; to be called now and then, from any thread."""
+        with self._lock:
+            if not self._lost or self._trying or time.monotonic() < self._next_s:
+                return
+            self._trying = True
+        self._submit(self._attempt)
+
+    def _attempt(self) -> None:
+        try:
+            self._reopen()
+        except Exception as error:
+            failure = str(error) if isinstance(error, RefdetError) else repr(error)
+            if failure != self._failure:
+                _LOG.error("The device cannot be opened again yet: %s", failure)
+            self._failure = failure
+        else:
+            _LOG.info("The device is back after %.1f s.", time.monotonic() - self._lost_s)
+            self._lost = self._failure = ""
+        # Also after a success: a device that is lost at every frame must not keep the thread busy.
+        self._next_s = time.monotonic() + RETRY_S
+        self._trying = False

@@ -1,0 +1,123 @@
+"""ONNX Runtime on a device that fails on command, for tests of what the detector does then.
+
+The commands are files in one folder, so that a test can give them to a node in another process:
+
+- ``lost``: the device does not answer. A backend that has met this stays broken, as a CUDA
+  context does; one that is opened when the file is gone works.
+- ``room``: holds the number of views there is memory for; with 0 the backend cannot be opened.
+- ``slow``: opening takes until the file is gone.
+
+Features belong to the backend that made them, like pointers into its memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import refdet_core.backends
+from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
+from refdet_core.errors import DeviceLostError, OutOfMemoryError
+
+LOST = "The GPU does not answer: cudaErrorLaunchFailure (719)."
+RETRY_S = 1.5
+FULL = "The GPU has no memory left for the templates; clear one."
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """Kernels in the memory of one backend."""
+
+    owner: Any
+    kernels: tuple[np.ndarray, ...]
+
+
+class FaultyBackend(OnnxRuntimeBackend):
+    """See the module."""
+
+    folder: ClassVar[Path]
+    opened: ClassVar[list[FaultyBackend]] = []
+
+    @classmethod
+    def open(cls, bundle, config):
+        if (cls.folder / "slow").exists():
+            logging.getLogger("refdet_core.backends.engine_build").info("building the engines")
+        while (cls.folder / "slow").exists():
+            time.sleep(0.02)
+        cls._meet_lost_device()
+        if cls._room() == 0:
+            raise OutOfMemoryError(FULL)
+        backend = super().open(bundle, config)
+        backend.broken = backend.closed = False
+        cls.opened.append(backend)
+        return backend
+
+    def encode_templates(self, images):
+        self._touch()
+        return OnDevice(self, super().encode_templates(images))
+
+    def average(self, features):
+        return OnDevice(self, super().average(self._mine(features)))
+
+    def pack(self, features):
+        packed = super().pack([self._mine(some) for some in features])
+        if len(packed[0]) > self._room():
+            raise OutOfMemoryError(FULL)
+        return OnDevice(self, packed)
+
+    def infer(self, frames, features):
+        return super().infer(frames, self._mine(features))
+
+    def close(self):
+        self.closed = True
+
+    @classmethod
+    def _meet_lost_device(cls):
+        if (cls.folder / "lost").exists():
+            raise DeviceLostError(LOST)
+
+    @classmethod
+    def _room(cls):
+        file = cls.folder / "room"
+        return int(file.read_text()) if file.exists() else 1000
+
+    def _touch(self):
+        assert not self.closed, "a closed backend is used"
+        if self.broken:
+            raise DeviceLostError(LOST)
+        try:
+            self._meet_lost_device()
+        except DeviceLostError:
+            self.broken = True
+            raise
+
+    def _mine(self, features):
+        self._touch()
+        assert features.owner is self, "features of another device are used"
+        return features.kernels
+
+
+def install(folder):
+    """Open it whenever ONNX Runtime is asked for; returns how it was before."""
+    FaultyBackend.folder = Path(folder)
+    FaultyBackend.opened = []
+    before = dict(refdet_core.backends._CLASSES)
+    refdet_core.backends._CLASSES["onnxruntime"] = ("faulty_backend", "FaultyBackend")
+    return before
+
+
+def run_node():
+    """The node with this backend; the folder is in the environment. It tries again sooner."""
+    from refdet_ros import recovery
+
+    recovery.RETRY_S = RETRY_S
+    from refdet_ros.node import main
+
+    install(os.environ["FAULTS"])
+    return main()
