@@ -11,16 +11,16 @@ from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.settings import with_settings
 
 
-def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that :func:`open_detector` reads."""
+def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """Add the arguments that :func:`open_detector` reads; ``when`` they count, for the help."""
     parser.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
+        "--bundle", type=Path, metavar="DIR", help=f"{when}model bundle (default: the released one)"
     )
     parser.add_argument(
         "--backend",
         choices=BACKEND_NAMES,
         default="auto",
-        help="what runs the network (default: %(default)s: tensorrt where it can, else "
+        help=f"{when}what runs the network (default: %(default)s: tensorrt where it can, else "
         "onnxruntime)",
     )
     parser.add_argument(
@@ -28,7 +28,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any other setting, by the name of the node's parameter (may be repeated)",
+        help=f"{when}any other setting, by the name of the node's parameter (may be repeated)",
     )
 
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import DetectorConfig
+from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.search import SEARCH_NAMES
@@ -90,9 +91,8 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--offline", action="store_true", help="without ROS nodes (default)")
     parser.add_argument("--rate", type=float, default=1.0, help="live: playing speed (default: 1)")
     parser.add_argument("--search", choices=SEARCH_NAMES, help="offline: where to look")
-    parser.add_argument("--bundle", type=Path, help="offline: model bundle (default: the released)")
-    parser.add_argument("--backend", default="auto", help="offline: default auto")
     parser.add_argument("--score-threshold", type=float, help="offline: default: the bundle's own")
+    add_detector_arguments(parser, "offline: ")
     parser.add_argument("--iou-threshold", type=float, default=0.5, help="of recall (default: 0.5)")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write report.json and annotated.mp4 there"
@@ -214,7 +214,7 @@ def _offline(
 ) -> Replay:
     given = {"search": args.search, "score_threshold": args.score_threshold}
     config = DetectorConfig(**{name: value for name, value in given.items() if value is not None})
-    with Detector.open(args.bundle, args.backend, config) as detector:
+    with open_detector(args, config) as detector:
         return replay_offline(bag, topic, detector, targets, progress=True)
 
 
@@ -222,9 +222,8 @@ def _live(args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence
     # Offline use must not need DDS.
     from refdet_ros.bags.live import LiveDetector
 
-    ignored = [
-        name for name in ("search", "bundle", "score_threshold") if getattr(args, name) is not None
-    ]
+    names = ("search", "bundle", "score_threshold", "config")
+    ignored = [name for name in names if getattr(args, name) not in (None, [])]
     if ignored:
         raise ConfigError(
             "--{} is for --offline; the live node has its own setting, a parameter.".format(
