@@ -21,7 +21,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-window setup-test demo live test test-slow lint benchmark benchmark-trackers \
+.PHONY: help setup setup-window setup-test demo live test check-jetson test-slow lint benchmark benchmark-trackers \
 	train-data train-smoke train-release lock clean
 
 help:  ## list the targets
@@ -51,6 +51,9 @@ live: setup-window  ## follow what you draw a box around in SOURCE= (camera 0, v
 test: setup-test  ## run the tests, but for the slow ones; PYTEST_ARGS= is passed on
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)
 
+check-jetson:  ## run test/core with Python 3.8 and the real TensorRT 8.5, as on JetPack 5
+	@bootstrap/check_jetson.sh $(PYTEST_ARGS)
+
 test-slow: setup-test  ## run the slow tests
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest -m slow $(PYTEST_ARGS)
 
@@ -59,9 +62,8 @@ lint: setup-test  ## check style and types (ruff, mypy)
 	@$(PYTHON_IN_VENV) -m ruff format --check .
 	@$(PYTHON_IN_VENV) -m mypy
 
-benchmark: setup  ## measure speed, side by side in one run
-	@$(PYTHON_IN_VENV) -m benchmarks.detector_speed $(BENCHMARK_ARGS)
-	@$(PYTHON_IN_VENV) -m benchmarks.node_overhead
+benchmark: setup-test  ## measure speed, side by side in one run; BENCHMARK_ARGS="--only stages node"
+	@$(PYTHON_IN_VENV) -m benchmarks.speed --data "$(DATA)" $(BENCHMARK_ARGS)
 
 benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers on the videos in DATA=
 	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(PYTHON_IN_VENV) -m benchmarks.trackers \

@@ -59,12 +59,11 @@ def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candi
         Up to :data:`PEAKS_PER_MAP` local maxima, best first, boxes in network pixels of the crop.
         The global maximum is always among them.
     """
-    view = score.argmax(axis=0)
-    merged = np.take_along_axis(score, view[None], axis=0)[0]
+    merged = score.max(axis=0)
     peaks = merged >= cv2.dilate(merged, _PEAK_WINDOW)
     rows, columns = np.nonzero(peaks)
     values = merged[rows, columns]
     order = np.argsort(-values, kind="stable")[:PEAKS_PER_MAP]
     rows, columns, values = rows[order], columns[order], values[order]
-    winners = view[rows, columns]
+    winners = score[:, rows, columns].argmax(axis=0)
     return Candidates(box[winners, :, rows, columns], values, presence[winners])

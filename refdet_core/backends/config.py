@@ -16,7 +16,7 @@ class BackendConfig:
     Attributes:
         precision: ``auto`` takes what the backend is meant for: fp16 on a GPU, fp32 on a CPU;
             else ``fp32``, ``fp16`` or ``int8``.
-        threads: CPU threads of onnxruntime; 0 takes one for each core.
+        threads: CPU threads of onnxruntime; 0 takes one for each physical core it may use.
         engine_folder: where TensorRT engines are kept; empty takes ``refdet/engines`` in the
             user's cache folder.
         engine_workspace_mb: most memory TensorRT may use for one layer while it builds and runs.

@@ -188,10 +188,10 @@ class Motion:
     def _step(self, dt_s: float, transition: np.ndarray, noise: np.ndarray) -> None:
         """One prediction; ``transition`` and ``noise`` ``(2, 2)`` are of (position, velocity)."""
         acceleration_px = self._acceleration * self._size_px()
-        axes = np.eye(2)  # x and y move alike and independently
-        self._filter.transitionMatrix = _block_diagonal(np.kron(transition, axes), axes)
+        axes = np.eye(2)
+        self._filter.transitionMatrix = _block_diagonal(transition, axes)
         self._filter.processNoiseCov = _block_diagonal(
-            np.kron(noise, axes) * acceleration_px**2, axes * self._size_change**2 * dt_s
+            noise * acceleration_px**2, axes * self._size_change**2 * dt_s
         )
         self._filter.predict()
 
@@ -231,9 +231,10 @@ def _decaying_velocity(dt_s: float, decay_s: float) -> Tuple[np.ndarray, np.ndar
     return transition, np.array([[position, mixed], [mixed, decay_s * (1 - kept**2) / 2]])
 
 
-def _block_diagonal(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``(6, 6)`` from ``(4, 4)`` and ``(2, 2)``."""
+def _block_diagonal(motion: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """``(6, 6)`` from ``(2, 2)`` of (position, velocity), alike for x and y, and of the size."""
     matrix = np.zeros((6, 6))
-    matrix[:4, :4] = first
-    matrix[4:, 4:] = second
+    for axis in (0, 1):
+        matrix[axis:4:2, axis:4:2] = motion
+    matrix[4:, 4:] = size
     return matrix

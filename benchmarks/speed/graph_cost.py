@@ -1,6 +1,7 @@
 """Where the detector graph's time goes, operator by operator.
 
-    python -m benchmarks.graph_cost [--bundle DIR] [--size 1280x720] [--templates 1] [--rounds 20]
+    python -m benchmarks.speed.graph_cost [--bundle DIR] [--size 1280x720]
+        [--templates 1] [--rounds 20]
 
 The graph runs in ONNX Runtime with its profiler on. Each operator's time is the least of all rounds
 (a busy machine only ever adds); the total is the least of whole runs without the profiler. Names
@@ -16,25 +17,41 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict
 
 import numpy as np
-import onnx
 import onnxruntime
 
+from refdet_core.backends.onnxruntime import usable_cores
 from refdet_core.bundle import Bundle, load_bundle
 
-Inputs = dict[str, np.ndarray]
+Inputs = Dict[str, np.ndarray]
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+_TYPE_BYTES = {"float": 4, "double": 8, "float16": 2, "int64": 8, "int32": 4}  # others: 1
+_MOVES_NOTHING = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Shape")
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One node of the optimised graph: its least time and its multiply-adds."""
+    """One node of the optimised graph.
+
+    Attributes:
+        module: part of the network it belongs to; a node without a name of its own, as the runtime
+            inserts them, belongs to the part that ran before it.
+        ms: its least time.
+        macs: multiply-adds.
+        moved: bytes of all it reads and writes.
+        output: shape of what it writes.
+    """
 
     name: str
     op: str
+    module: str
     ms: float
     macs: int
+    moved: int
     output: str
 
 
@@ -51,7 +68,7 @@ def detector_inputs(bundle: Bundle, size: tuple[int, int], templates: int) -> In
 
 def total_ms(graph: Path, inputs: Inputs, rounds: int, threads: int) -> float:
     """Least milliseconds of a run."""
-    session = onnxruntime.InferenceSession(str(graph), _options(threads))
+    session = open_session(graph, threads)
     times = []
     for _ in range(rounds + 1):  # the first run allocates; it is never the least
         started = time.perf_counter()
@@ -61,53 +78,75 @@ def total_ms(graph: Path, inputs: Inputs, rounds: int, threads: int) -> float:
 
 
 def profile(graph: Path, inputs: Inputs, rounds: int, threads: int) -> list[Operator]:
-    """Every operator's least time, slowest first."""
+    """Every operator with its least time, in the order they ran."""
     with tempfile.TemporaryDirectory() as folder:
-        options = _options(threads)
+        options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(graph), options)
+        session = onnxruntime.InferenceSession(str(graph), options, providers=PROVIDERS)
         for _ in range(rounds + 1):
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     least: dict[str, Operator] = {}
+    module = ""
     for event in events:
         if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
             continue
-        operator = _operator(event)
+        if event["name"].startswith("/"):
+            module = event["name"].split("/")[1]
+        operator = _operator(event, module or "graph")
         known = least.get(operator.name)
         if known is None or operator.ms < known.ms:
             least[operator.name] = operator
-    return sorted(least.values(), key=lambda item: -item.ms)
+    return list(least.values())
 
 
 def parameters(graph: Path) -> int:
     """Stored floating-point numbers of a graph."""
+    import onnx
+
     stored = onnx.load(str(graph)).graph.initializer
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     return sum(math.prod(item.dims) for item in stored if item.data_type in floats)
 
 
-def _options(threads: int) -> Any:
+def session_options(threads: int, spinning: bool = False) -> Any:
+    """What the onnxruntime backend sets; 0 threads: one for each core."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the backend does
+    options.intra_op_num_threads = threads or usable_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.log_severity_level = 3
     return options
 
 
-def _operator(event: dict[str, Any]) -> Operator:
+def open_session(graph: Path, threads: int) -> Any:
+    """The bare graph in ONNX Runtime on the CPU."""
+    return onnxruntime.InferenceSession(str(graph), session_options(threads), providers=PROVIDERS)
+
+
+def _operator(event: dict[str, Any], module: str) -> Operator:
     given = event["args"]
+    op = given["op_name"]
     inputs, outputs = _shapes(given["input_type_shape"]), _shapes(given["output_type_shape"])
-    name = event["name"].removesuffix("_kernel_time")
+    name = event["name"][: -len("_kernel_time")]
     output = "x".join(str(side) for side in outputs[0]) if outputs else ""
-    return Operator(
-        name, given["op_name"], event["dur"] / 1e3, _macs(given["op_name"], inputs, outputs), output
-    )
+    moved = 0
+    if op not in _MOVES_NOTHING:
+        moved = _bytes(given["input_type_shape"]) + _bytes(given["output_type_shape"])
+    macs = _macs(op, inputs, outputs)
+    return Operator(name, op, module, event["dur"] / 1e3, macs, moved, output)
 
 
 def _shapes(entries: list[dict[str, list[int]]]) -> list[list[int]]:
     return [shape for entry in entries for shape in entry.values()]
+
+
+def _bytes(entries: list[dict[str, list[int]]]) -> int:
+    return sum(
+        _TYPE_BYTES.get(kind, 1) * math.prod(shape)
+        for entry in entries
+        for kind, shape in entry.items()
+    )
 
 
 def _macs(op: str, inputs: list[list[int]], outputs: list[list[int]]) -> int:
@@ -122,7 +161,7 @@ def _macs(op: str, inputs: list[list[int]], outputs: list[list[int]]) -> int:
 def _print_table(operators: list[Operator], top: int) -> None:
     whole = sum(item.ms for item in operators)
     print(f"\n{'ms':>8} {'share':>6} {'MMACs':>8}  {'operator':16} {'output':18} name")
-    for item in operators[:top]:
+    for item in sorted(operators, key=lambda item: -item.ms)[:top]:
         print(
             f"{item.ms:8.3f} {item.ms / whole:6.1%} {item.macs / 1e6:8.1f}  "
             f"{item.op:16} {item.output:18} {item.name}"

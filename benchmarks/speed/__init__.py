@@ -1,0 +1,1 @@
+"""How fast refdet is, where the time goes, and how far that is from what the machine can do."""

@@ -1,0 +1,79 @@
+"""What it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "torch",
+    "tensorrt",
+    "pycuda",
+    "rclpy",
+)
+# What decides whether 8-bit and 16-bit arithmetic is quick, on x86-64 and on ARM.
+FLAGS = (
+    *("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "i8mm", "bf16"),
+)
+INT8_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+_CPUINFO = Path("/proc/cpuinfo")
+_BOARD = Path("/proc/device-tree/model")  # a Jetson says its name here
+
+
+def describe() -> dict[str, str]:
+    """Processor, cores, memory, graphics, versions and how busy the machine is, in words."""
+    found = {
+        "processor": cpu_model(),
+        "cores of this process": str(len(os.sched_getaffinity(0))),
+        "instructions": " ".join(cpu_flags()) or "unknown",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        "graphics": gpu_name(),
+        "system": platform.platform(),
+        "load average": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+    }
+    return {**found, **{name: package_version(name) for name in PACKAGES}}
+
+
+def cpu_model() -> str:
+    """The processor's name, and the board's where it has one."""
+    text = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    name = match.group(1) if match else platform.processor() or platform.machine()
+    if _BOARD.is_file():
+        name += ", " + _BOARD.read_text(encoding="utf-8").strip("\0")
+    return name
+
+
+def cpu_flags() -> list[str]:
+    """Those of :data:`FLAGS` that the processor has."""
+    text = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    has = set(match.group(1).split()) if match else set()
+    return [flag for flag in FLAGS if flag in has]
+
+
+def gpu_name() -> str:
+    """What ``nvidia-smi`` calls the first GPU; ``none found`` without it."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "none found"
+    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "none found"
+
+
+def package_version(name: str) -> str:
+    """An installed package's version, else ``not installed``."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

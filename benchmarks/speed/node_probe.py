@@ -1,0 +1,225 @@
+"""What surrounds the node while it is measured: a camera, an observer, and the node's process."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks.speed.scene import OBJECT_PX, object_boxes, textured_frame
+from refdet_core.errors import BackendError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def film(size: tuple[int, int], transport: str, rate_hz: float, stop: Any, sent: Any) -> None:
+    """The camera's process: publish until told to stop; ``sent`` counts."""
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from std_msgs.msg import Header
+
+    from benchmarks.speed.messages import Messages
+
+    rclpy.init()
+    node = rclpy.create_node("camera")
+    message = Messages(textured_frame(size)).by_transport[transport]
+    message.header = Header(frame_id="camera")
+    publisher = node.create_publisher(
+        type(message),
+        "image" if transport == "raw" else "image/compressed",
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+    )
+    while not publisher.get_subscription_count() and not stop.is_set():
+        time.sleep(0.05)
+    time.sleep(0.5)  # both directions of discovery
+    due = time.perf_counter()
+    while not stop.is_set():
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+        sent.value += 1
+        due = max(due + 1 / rate_hz, time.perf_counter() - 1)
+        time.sleep(max(0.0, due - time.perf_counter()))
+    time.sleep(1)
+    rclpy.shutdown()
+
+
+class Camera:
+    """A process that publishes frames at a rate."""
+
+    def __init__(self, size: tuple[int, int], transport: str, rate_hz: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._stop, self._sent = context.Event(), context.Value("L", 0)
+        arguments = (size, transport, rate_hz, self._stop, self._sent)
+        self._process = context.Process(target=film, args=arguments, daemon=True)
+        self._process.start()
+
+    @property
+    def sent(self) -> int:
+        """Frames published so far."""
+        return int(self._sent.value)
+
+    def stop(self) -> int:
+        """End it; the number of frames it sent."""
+        self._stop.set()
+        self._process.join(10)
+        if self._process.is_alive():
+            self._process.kill()
+        return self.sent
+
+
+class NodeProcess:
+    """The detector node in a process of its own. Use it as a context manager."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "refdet_ros.node", "--ros-args", "--log-level", "warn"]
+        for name, value in parameters.items():
+            command += ["-p", "{}:={}".format(name, value or '""')]
+        self._process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def check(self) -> None:
+        """Raise a BackendError if the node has ended by itself."""
+        if self._process.poll() is not None:
+            raise BackendError(
+                f"the node ended with code {self._process.returncode}; its messages are above."
+            )
+
+    def cpu_s(self) -> float:
+        """Processor time it has used, all threads."""
+        text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+class Observer:
+    """Listens to /detections and /diagnostics, and calls the service."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+        from refdet_msgs.srv import SetTemplate
+        from vision_msgs.msg import Detection2DArray
+
+        rclpy.init()
+        self.node = rclpy.create_node("observer")
+        self.arrivals: list[float] = []
+        self.values: dict[str, str] = {}
+        self.service = self.node.create_client(SetTemplate, "set_template")
+        self.node.create_subscription(
+            Detection2DArray, "detections", lambda _: self.arrivals.append(time.perf_counter()), 10
+        )
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+        def spin() -> None:
+            with contextlib.suppress(ExternalShutdownException):
+                self._executor.spin()
+
+        self._thread = threading.Thread(target=spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End ROS in this process."""
+        import rclpy
+
+        self._executor.shutdown(5)
+        self._thread.join(5)
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+    def _diagnostics(self, array: Any) -> None:
+        self.values = {item.key: item.value for item in array.status[0].values}
+
+    def fresh_values(self, node: NodeProcess) -> dict[str, str]:
+        """The values of a diagnostic made from now on (published at 1 Hz)."""
+        self.values = {}
+        for _ in _patiently(node, "/diagnostics say nothing"):
+            if self.values:
+                break
+        return self.values
+
+    def wait_until(self, node: NodeProcess, key: str, wanted: str) -> None:
+        """Wait for a diagnostic value from now on; for ``>N`` until it is above N."""
+        self.values = {}  # those of an earlier node say nothing of this one
+        for _ in _patiently(node, f"'{key}' does not become {wanted}"):
+            value = self.values.get(key, "")
+            above = wanted.startswith(">") and value and float(value) > float(wanted[1:])
+            if above or value == wanted:
+                break
+
+    def set_template(self, size: tuple[int, int], in_camera: bool = False) -> float:
+        """Milliseconds until the answer.
+
+        Args:
+            in_camera: point at the object in the newest camera frame, where the searches that
+                follow targets begin; otherwise send a photo.
+
+        Raises:
+            BackendError: no answer, or a refusal.
+        """
+        from refdet_msgs.msg import TemplateReference
+        from refdet_msgs.srv import SetTemplate
+        from sensor_msgs.msg import RegionOfInterest
+        from std_msgs.msg import Header
+
+        from refdet_ros.conversions import to_compressed
+
+        x, y = (round(value) for value in object_boxes(size, 1)[0][:2])
+        reference = TemplateReference(
+            roi=RegionOfInterest(x_offset=x, y_offset=y, width=OBJECT_PX, height=OBJECT_PX)
+        )
+        if not in_camera:
+            reference.compressed_image = to_compressed(textured_frame(size), "bgr8", Header())
+        if not self.service.wait_for_service(PATIENCE_S):
+            raise BackendError(f"the node offers no set_template after {PATIENCE_S:g} s.")
+        done = threading.Event()
+        started = time.perf_counter()
+        future = self.service.call_async(SetTemplate.Request(references=[reference]))
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(PATIENCE_S):
+            raise BackendError(f"set_template did not answer in {PATIENCE_S:g} s.")
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        if not future.result().success:
+            raise BackendError("set_template refused: " + future.result().message)
+        return elapsed_ms
+
+
+def _patiently(node: NodeProcess, otherwise: str) -> Iterator[None]:
+    """Now and again until :data:`PATIENCE_S` is over, or the node has ended.
+
+    Raises:
+        BackendError: it took too long.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        node.check()
+        yield
+        time.sleep(0.01)
+    raise BackendError(f"{otherwise} within {PATIENCE_S:g} s.")

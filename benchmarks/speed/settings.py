@@ -1,0 +1,48 @@
+"""What one benchmark run is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from refdet_core.backends.config import BackendConfig
+from refdet_core.bundle import Bundle, load_bundle
+
+FRAME_SIZE = (1280, 720)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        bundle_folder: the model; None takes the released one.
+        backend: of all sections that do not compare backends.
+        threads: of the CPU; 0 takes one for each core.
+        rounds: how often every case is timed.
+        budget_s: a comparison ends early, after at least three rounds, when it took so long.
+        node_seconds: of steady flow at each rate of the node.
+        data: folder with videos and ``weights``; what needs it is left out where it is missing.
+        frame_size: ``(width, height)`` of the sections that do not compare sizes.
+        largest_frame: frame sizes are compared up to this one.
+        most_tiles: tiles at once are compared up to so many.
+    """
+
+    bundle_folder: Path | None = None
+    backend: str = "onnxruntime"
+    threads: int = 0
+    rounds: int = 20
+    budget_s: float = 30.0
+    node_seconds: float = 7.0
+    data: Path = Path("../shared/data")
+    frame_size: tuple[int, int] = FRAME_SIZE
+    largest_frame: tuple[int, int] = (3840, 2160)
+    most_tiles: int = 40
+
+    @property
+    def bundle(self) -> Bundle:
+        return load_bundle(self.bundle_folder)
+
+    @property
+    def backend_config(self) -> BackendConfig:
+        return BackendConfig(threads=self.threads)
