@@ -38,7 +38,7 @@ setup(
         ]
     ),
     package_data={
-        "refdet_core": ["py.typed", "bundles/**/*", "bundles/*"],
+        "refdet_core": ["py.typed", "backends/*.cu", "bundles/**/*", "bundles/*"],
         "refdet_ros": ["py.typed", "demo/**/*", "demo/*"],
         "refdet_training": ["py.typed", "recipes/*.yaml", "evaluation/*.j2"],
     },

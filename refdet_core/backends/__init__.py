@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any, Dict, Tuple
+import logging
+from typing import Any, Dict, Set, Tuple
 
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
-from refdet_core.errors import ConfigError
+from refdet_core.errors import BackendError, ConfigError
 
+_LOG = logging.getLogger(__name__)
+_told: Set[str] = set()  # why TensorRT was passed over
 _CLASSES: Dict[str, Tuple[str, str]] = {
     "onnxruntime": ("refdet_core.backends.onnxruntime", "OnnxRuntimeBackend"),
     "tensorrt": ("refdet_core.backends.tensorrt", "TensorRTBackend"),
@@ -22,14 +25,14 @@ BACKEND_NAMES = ("auto", *_CLASSES)
 def open_backend(
     name: str, bundle: Bundle, config: BackendConfig = BackendConfig()
 ) -> Backend[Any]:
-    """Open a backend by name; ``auto`` takes TensorRT where it is installed, else ONNX Runtime.
+    """Open a backend by name; ``auto`` takes TensorRT where it is and has a GPU, else ONNX Runtime.
 
     Raises:
         ConfigError: unknown name.
         BackendError: not available here, with the way to get it.
     """
     if name == "auto":
-        name = "onnxruntime" if importlib.util.find_spec("tensorrt") is None else "tensorrt"
+        name = "tensorrt" if _has_tensorrt() else "onnxruntime"
     if name not in _CLASSES:
         raise ConfigError(
             "Unknown backend '{}'; valid are {}.".format(name, ", ".join(BACKEND_NAMES))
@@ -38,3 +41,18 @@ def open_backend(
     backend_class = getattr(importlib.import_module(module_name), class_name)
     backend: Backend[Any] = backend_class.open(bundle, config)
     return backend
+
+
+def _has_tensorrt() -> bool:
+    """Whether TensorRT can run here; if its packages are there but cannot, that is said once."""
+    if any(importlib.util.find_spec(package) is None for package in ("tensorrt", "pycuda")):
+        return False
+    try:
+        importlib.import_module("refdet_core.backends.engine_target").import_tensorrt()
+        importlib.import_module("refdet_core.backends.cuda").require_gpu()
+    except BackendError as error:
+        if str(error) not in _told:
+            _told.add(str(error))
+            _LOG.info("TensorRT is installed but not used: %s", error)
+        return False
+    return True

@@ -91,11 +91,19 @@ class Backend(Closing, Generic[Features]):
         """Join several features into one, views in the given order."""
 
     @abstractmethod
-    def infer(self, frames: np.ndarray, features: Features) -> RawMaps:
-        """Run the detector graph on ``(B, 3, H, W)`` float32 RGB 0-255 crops and V views."""
+    def infer(self, frames: Any, features: Features) -> RawMaps:
+        """Run the detector graph on ``(B, 3, H, W)`` float32 RGB 0-255 crops and V views.
 
-    def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
-        """Cut the crops out of a ``(H, W, 3)`` uint8 frame; a backend may do it on its device."""
+        Args:
+            frames: an array, or what :meth:`preprocess` of the same backend returned.
+        """
+
+    def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> Any:
+        """Cut crops of one size out of a ``(H, W, 3)`` uint8 frame, for :meth:`infer`.
+
+        Returns:
+            An array ``(B, 3, H, W)``, or whatever stands for it on a backend's device.
+        """
         return to_blob([extract(frame_bgr, crop) for crop in crops])
 
     def close(self) -> None:

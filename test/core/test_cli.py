@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import fake_cuda
 import pytest
 
 from refdet_core.cli import main
@@ -101,7 +102,7 @@ def test_score_threshold_zero_reports_the_best_guess_of_every_frame(
         (["--init", "1,2,3"], "four numbers"),
         (["--init", "68,84,32,32", "--search", "tiles"], "choose the search 'track' or 'auto'"),
         (["--init", "400,84,32,32", "--search", "track"], "box in the first frame"),
-        (["--backend", "tensorrt"], "not available yet"),
+        (["--backend", "tensorrt"], "tensorrt backend needs the Python package"),
         (["--score-threshold", "7"], "within 0 and 1"),
         (["--config", "tile_widht=640"], "Unknown settings ['tile_widht']"),
         (["--config", "precision=fp8"], "valid are auto, fp32, fp16, int8"),
@@ -114,7 +115,8 @@ def test_wrong_input_gives_one_sentence_and_writes_nothing(
     colour_bundle, flight, tmp_path, capsys, more, message
 ):
     output = tmp_path / "out"
-    assert run(colour_bundle, flight, output, *more) == 2
+    with fake_cuda.nothing_installed():
+        assert run(colour_bundle, flight, output, *more) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert len(captured.err.strip().splitlines()) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import fake_cuda
 import numpy as np
 import pytest
 
@@ -240,10 +241,13 @@ def test_swapping_under_load_never_mixes_templates(detector, square_frame, squar
 
 
 def test_unknown_and_unavailable_backends_are_named(colour_bundle):
-    with pytest.raises(ConfigError, match="valid are auto, onnxruntime, torch, tensorrt"):
+    with pytest.raises(ConfigError, match="valid are auto, onnxruntime, tensorrt, torch"):
         Detector.open(colour_bundle, backend="openvino")
-    with pytest.raises(BackendError, match="needs the Python package tensorrt"):
-        Detector.open(colour_bundle, backend="tensorrt")
+    with fake_cuda.nothing_installed():
+        with pytest.raises(BackendError, match="tensorrt backend needs the Python package"):
+            Detector.open(colour_bundle, backend="tensorrt")
+        with Detector.open(colour_bundle, backend="auto") as detector:
+            assert detector.backend.info.name == "onnxruntime"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import fake_cuda
 import pytest
 
 from refdet_core.cli import main
@@ -80,7 +81,7 @@ def test_a_photo_needs_no_box(colour_bundle, flight, photo, capsys, search):
         (["--init", RED_ROI, "--max-frames", "0"], "--max-frames must be at least 1"),
         (["--init", RED_ROI, "--config", "track_size_lr=9"], "track_size_lr must be within"),
         (["--template", "missing.png"], "does not exist"),
-        (["--init", RED_ROI, "--backend", "tensorrt"], "not available"),
+        (["--init", RED_ROI, "--backend", "tensorrt"], "tensorrt backend needs the Python package"),
     ],
 )
 def test_wrong_arguments_give_one_sentence_and_write_nothing(
@@ -89,7 +90,8 @@ def test_wrong_arguments_give_one_sentence_and_write_nothing(
     output = tmp_path / "out"
     if "--video" not in arguments:
         arguments = [*arguments, "--output", output]
-    assert live(colour_bundle, flight, "--no-window", *arguments) == 2
+    with fake_cuda.nothing_installed():
+        assert live(colour_bundle, flight, "--no-window", *arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.err and len(captured.err.strip().splitlines()) == 1
     assert captured.out == "" and not output.exists()

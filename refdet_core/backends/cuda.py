@@ -1,0 +1,314 @@
+"""One GPU: its context, one stream, memory and kernels. The only module that imports pycuda."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import (
+    Any,
+    Callable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
+
+import numpy as np
+
+from refdet_core.backends import cuda_driver
+from refdet_core.closing import Closing
+from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
+
+try:
+    from pycuda import compiler, driver
+except (ImportError, OSError) as error:
+    raise BackendError(
+        "The tensorrt backend needs the Python packages tensorrt and pycuda; pycuda cannot be "
+        f"imported ({error}): pip install pycuda, with CUDA's nvcc on the PATH. Or use the "
+        "onnxruntime backend."
+    ) from error
+
+_LOG = logging.getLogger(__name__)
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: other users of the GPU in this process do not wait
+_DEFAULT_CUDA = "/usr/local/cuda"
+
+
+class Freeable(Protocol):
+    """What holds something of a GPU."""
+
+    def free(self) -> None:
+        """Give it back. Doing so twice is harmless."""
+
+
+Held = TypeVar("Held", bound=Freeable)
+
+
+class MemoryInfo(NamedTuple):
+    """Bytes of device memory."""
+
+    free: int
+    total: int
+
+
+class DeviceMemory:
+    """A piece of device memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._allocation: Optional[Any] = driver.mem_alloc(size)
+        self.address = int(self._allocation)
+
+    def free(self) -> None:
+        """Give it back. Doing so twice is harmless."""
+        allocation, self._allocation = self._allocation, None
+        if allocation is not None:
+            allocation.free()
+
+
+class PinnedMemory:
+    """Host memory that the GPU copies from and to while the CPU goes on."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._bytes: Optional[np.ndarray] = driver.pagelocked_empty(size, np.uint8)
+
+    def array(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
+        """The memory's beginning as an array; it is valid until :meth:`free`."""
+        assert self._bytes is not None
+        count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        return np.asarray(self._bytes[:count].view(dtype).reshape(shape))
+
+    def free(self) -> None:
+        """Give it back. Doing so twice is harmless."""
+        memory, self._bytes = self._bytes, None
+        if memory is not None:
+            allocation: Any = memory.base
+            allocation.free()
+
+
+class Kernel:
+    """A function of a compiled CUDA source."""
+
+    def __init__(self, gpu: Gpu, module: Any, name: str, argument_types: str) -> None:
+        self._gpu = gpu
+        self._module: Optional[Any] = module  # a function is gone with its module
+        self._function: Optional[Any] = module.get_function(name).prepare(argument_types)
+
+    def launch(
+        self, grid: Tuple[int, int, int], block: Tuple[int, int, int], *arguments: Any
+    ) -> None:
+        """Put it on the GPU's stream; device addresses are given as integers."""
+        assert self._function is not None
+        self._function.prepared_async_call(grid, block, self._gpu.stream, *arguments)
+
+    def free(self) -> None:
+        """Unload it. Doing so twice is harmless."""
+        self._function = self._module = None
+
+
+class Gpu(Closing):
+    """The first GPU that CUDA shows, with one stream that all work goes to.
+
+    It uses the primary context, which it shares with every other user of CUDA in this process.
+    All other methods are called within :meth:`active`; whatever goes wrong with CUDA in there
+    comes out as a :class:`~refdet_core.errors.BackendError`.
+
+    Attributes:
+        name: as NVIDIA calls it.
+        compute_capability: ``(major, minor)``.
+        stream: pycuda's stream.
+    """
+
+    def __init__(self) -> None:
+        with _told_as_sentences():
+            context, device = _primary_context()
+            self._context: Optional[Any] = context
+            self.name = str(device.name())
+            self.compute_capability = tuple(device.compute_capability())
+        self._held: List[Freeable] = []
+        self._records_graphs = True
+        self.stream: Any = None
+        with self.active():
+            self.stream = driver.Stream(_NON_BLOCKING)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this GPU the calling thread's current one, and afterwards what it was before.
+
+        Raises:
+            OutOfMemoryError, DeviceLostError, BackendError: for CUDA's errors within.
+        """
+        if self._context is None:
+            raise BackendError("This TensorRT backend is closed; open another one.")
+        with _told_as_sentences():
+            self._context.push()
+            try:
+                yield
+            finally:
+                driver.Context.pop()
+
+    @property
+    def memory(self) -> MemoryInfo:
+        """Of all programs together."""
+        return MemoryInfo(*driver.mem_get_info())
+
+    def allocate(self, size: int) -> DeviceMemory:
+        """Device memory, aligned to 256 bytes at least."""
+        return self.hold(DeviceMemory(max(1, size)))
+
+    def allocate_pinned(self, size: int) -> PinnedMemory:
+        """Page-locked host memory."""
+        return self.hold(PinnedMemory(max(1, size)))
+
+    def hold(self, thing: Held) -> Held:
+        """Free it when this is closed, the last one first, if it is not freed before."""
+        self._held.append(thing)
+        return thing
+
+    def free(self, thing: Freeable) -> None:
+        """Free it now."""
+        self._held.remove(thing)
+        thing.free()
+
+    def copy_to_device(self, address: int, pinned: np.ndarray) -> None:
+        """Put a copy of pinned memory on the stream."""
+        driver.memcpy_htod_async(address, pinned, self.stream)
+
+    def copy_to_host(self, pinned: np.ndarray, address: int) -> None:
+        """Put a copy into pinned memory on the stream."""
+        driver.memcpy_dtoh_async(pinned, address, self.stream)
+
+    def copy_on_device(self, target: int, source: int, size: int) -> None:
+        """Put a copy within the device on the stream."""
+        driver.memcpy_dtod_async(target, source, size, self.stream)
+
+    def synchronize(self) -> None:
+        """Wait until all that was put on the stream is done."""
+        self.stream.synchronize()
+
+    def compile(self, source: Path, name: str, argument_types: str) -> Kernel:
+        """A kernel of a CUDA source file; pycuda keeps what it compiled in the user's cache.
+
+        Args:
+            argument_types: a letter for each argument: ``P`` address, ``i`` int32, ``f`` float32.
+
+        Raises:
+            BackendError: there is no compiler, or it refuses the source.
+        """
+        nvcc = _find_nvcc()
+        try:
+            module = compiler.SourceModule(source.read_text(), nvcc=nvcc, no_extern_c=True)
+        except driver.CompileError as error:
+            raise BackendError(f"nvcc refuses {source}: {error}") from error
+        return self.hold(Kernel(self, module, name, argument_types))
+
+    def record(self, work: Callable[[], None]) -> Optional[cuda_driver.Graph]:
+        """Record what ``work`` puts on the stream, to be launched as a whole.
+
+        Returns:
+            None where that cannot be done; it is said once, and the work has to be put on the
+            stream as usual.
+        """
+        if not self._records_graphs:
+            return None
+        reason = f"the driver behind {cuda_driver.LIBRARY} is older than CUDA 11.4"
+        if cuda_driver.has_graphs():
+            try:
+                return self.hold(cuda_driver.Graph(self.stream.handle, work))
+            except (cuda_driver.DriverError, BackendError) as error:
+                self.synchronize()  # tells a lost device from work that cannot be recorded
+                reason = str(error)
+        self._records_graphs = False
+        _LOG.info("Without CUDA graphs, each kernel is launched by itself: %s.", reason)
+        return None
+
+    def launch(self, graph: cuda_driver.Graph) -> None:
+        """Put recorded work on the stream."""
+        graph.launch(self.stream.handle)
+
+    def close(self) -> None:
+        """Free everything. A lost device frees by itself; closing twice is harmless."""
+        if self._context is None:
+            return
+        try:
+            with self.active():
+                for thing in reversed(self._held):
+                    thing.free()
+                self.stream = None
+        except BackendError as error:
+            _LOG.debug("While closing: %s", error)
+        finally:
+            self._held, self.stream = [], None
+            self._context = None
+
+
+def require_gpu() -> str:
+    """Name of the GPU that :class:`Gpu` would take.
+
+    Raises:
+        BackendError: there is none, with CUDA's reason.
+    """
+    with _told_as_sentences():
+        driver.init()
+        return str(driver.Device(0).name())
+
+
+@lru_cache(maxsize=None)
+def _primary_context() -> Tuple[Any, Any]:
+    """Held until the process ends, as the CUDA runtime that TensorRT uses holds it anyway."""
+    driver.init()
+    device = driver.Device(0)
+    return device.retain_primary_context(), device
+
+
+def _find_nvcc() -> str:
+    """The CUDA compiler; JetPack does not put it on the PATH."""
+    roots = (os.environ.get("CUDA_HOME"), _DEFAULT_CUDA)
+    folders = os.pathsep.join(str(Path(root) / "bin") for root in roots if root)
+    found = shutil.which("nvcc") or shutil.which("nvcc", path=folders)
+    if found is None:
+        raise BackendError(
+            "CUDA's compiler nvcc was not found; the TensorRT backend compiles two small kernels "
+            "with it. Add its folder (usually /usr/local/cuda/bin) to PATH, or install it "
+            "(JetPack 5: apt install cuda-nvcc-11-4)."
+        )
+    return found
+
+
+@contextmanager
+def _told_as_sentences() -> Iterator[None]:
+    """Turn CUDA's errors into ours, with their name and code."""
+    try:
+        yield
+    except (driver.Error, cuda_driver.DriverError) as error:
+        raise _as_backend_error(error) from error
+
+
+def _as_backend_error(error: Exception) -> BackendError:
+    sentence = str(error).partition(" failed: ")[2].partition(" - ")[0]
+    name, code = cuda_driver.error_names().get(sentence, ("unnamed", 0))
+    what = f"{error} ({name}, {code})"
+    if name == cuda_driver.OUT_OF_MEMORY or isinstance(error, driver.MemoryError):
+        return OutOfMemoryError(
+            f"The GPU has no memory left: {what}. Close other programs, look for fewer templates "
+            "at once, or lower engine_max_tiles and engine_max_views."
+        )
+    if name in cuda_driver.LOST:
+        return DeviceLostError(
+            f"The GPU does not answer any more: {what}. Open the backend again; if that fails "
+            "too, start the process again."
+        )
+    if name == "CUDA_ERROR_NO_DEVICE":
+        return BackendError(
+            f"TensorRT needs an NVIDIA GPU and CUDA shows none: {what}. Use the onnxruntime "
+            "backend here."
+        )
+    return BackendError(f"CUDA: {what}.")

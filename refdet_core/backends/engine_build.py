@@ -1,0 +1,247 @@
+"""From an ONNX graph to a TensorRT engine, with TensorRT 8.4 to 10.
+
+What those versions call by other names or have dropped is looked up by name here, nowhere else:
+the flag EXPLICIT_BATCH (until 9 a network needs it, from 10 on every network is so), Q/DQ instead
+of a calibrator (from 10 on), and the node of a parser's error (its index until 9, then its name).
+Written against those versions' Python API; not run on a Jetson yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
+
+from refdet_core.backends.engine_graph import Graph
+from refdet_core.backends.engine_layers import keep_precise
+from refdet_core.backends.engine_precision import Kept
+from refdet_core.backends.engine_profiles import Profile
+from refdet_core.backends.engine_progress import Progress
+from refdet_core.errors import BackendError, OutOfMemoryError
+
+_LOG = logging.getLogger(__name__)
+
+_MEGABYTE = 1 << 20
+_LAST_ERRORS = 3
+_TIMING = re.compile(r"Timing Runner: (?P<layer>.*) \(")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build one engine.
+
+    Attributes:
+        name: of the graph, for people.
+        model: the ONNX file's content; with Q/DQ nodes in it where INT8 is explicit.
+        profiles: the shapes it is to take.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        kept: operators that stay more precise.
+        workspace_mb: most memory for one layer.
+        dla: accelerator to use; -1: none.
+        calibrator: TensorRT's, where INT8 is implicit.
+        calibration_profile: the shapes that the calibrator gives.
+    """
+
+    name: str
+    model: bytes
+    profiles: Tuple[Profile, ...]
+    precision: str
+    kept: Tuple[Kept, ...]
+    workspace_mb: int
+    dla: int = -1
+    calibrator: Optional[Any] = None
+    calibration_profile: Optional[Profile] = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A serialised engine, the timings that make the next build short, and the layers that were
+    kept more precise, by their TensorRT names."""
+
+    engine: bytes
+    timing_cache: bytes
+    kept_layers: Mapping[str, str]
+
+
+def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> Built:
+    """Build an engine on this thread's current GPU; takes minutes.
+
+    Raises:
+        BackendError: TensorRT refuses the graph or the settings, in its own words.
+    """
+    log = _make_log(trt, progress)
+    try:
+        builder = trt.Builder(log)
+    except TypeError as error:  # pybind11's for a null pointer
+        raise BackendError(
+            f"TensorRT {trt.__version__} cannot start here: {log.errors()}. It needs an NVIDIA GPU "
+            "and its driver; use the onnxruntime backend where there is none."
+        ) from error
+    network = builder.create_network(_network_flags(trt))
+    graph = Graph(recipe.model)
+    # The parser holds the weights until the engine is built.
+    parser = _parsed(trt, network, recipe, graph, log)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * _MEGABYTE)
+    _fix_shapes(network, recipe.profiles)
+    for profile in recipe.profiles:
+        if config.add_optimization_profile(_trt_profile(builder, profile)) < 0:
+            raise BackendError(
+                f"TensorRT refuses the {recipe.name}'s profile '{profile.name}': {log.errors()}"
+            )
+    _set_precision(trt, builder, config, recipe)
+    kept_layers = keep_precise(trt, config, network, graph, recipe.kept)
+    if recipe.dla >= 0:
+        _use_dla(trt, builder, config, network, recipe.dla)
+    timings = _attach_timings(config, timing_cache)
+    progress.phase("optimising the network")
+    engine = builder.build_serialized_network(network, config)
+    del parser
+    if recipe.calibrator is not None:
+        recipe.calibrator.raise_error()
+    if engine is None:
+        raise _refusal(f"TensorRT {trt.__version__} could not build the {recipe.name}", log)
+    timings = config.get_timing_cache() or timings
+    return Built(bytes(engine), bytes(timings.serialize()), kept_layers)
+
+
+def needs_explicit_int8(trt: Any) -> bool:
+    """Whether INT8 is told by Q/DQ nodes in the graph; older versions calibrate it themselves."""
+    return int(str(trt.__version__).split(".")[0]) >= 10
+
+
+def _make_log(trt: Any, progress: Progress) -> Any:
+    """TensorRT's messages: errors are kept, timings become progress, the rest is for debugging."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._errors: List[str] = []
+            self._warning = "it gives no reason"  # a missing GPU is no error to it
+            self._timed = 0
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self._errors.append(msg)
+            if severity == trt.ILogger.WARNING:
+                self._warning = msg
+            if severity != trt.ILogger.VERBOSE:
+                _LOG.debug("TensorRT: %s", msg)
+            timed = _TIMING.search(msg)
+            if timed is not None:
+                self._timed += 1
+                progress.phase(f"{self._timed} kernels tried, now for {timed.group('layer')}")
+
+        def errors(self) -> str:
+            return " | ".join(self._errors[-_LAST_ERRORS:]) or self._warning
+
+    return Log()
+
+
+def _network_flags(trt: Any) -> int:
+    if needs_explicit_int8(trt):
+        return 0
+    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+
+
+def _parsed(trt: Any, network: Any, recipe: Recipe, graph: Graph, log: Any) -> Any:
+    parser = trt.OnnxParser(network, log)
+    if parser.parse(recipe.model):
+        return parser
+    problems = []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        place = ""
+        if 0 <= error.node() < len(graph.nodes):
+            node = graph.nodes[error.node()]
+            place = f"operator {node.op}, node '{node.name}': "
+        problems.append(place + " ".join(str(error.desc()).split()))
+    raise BackendError(
+        "TensorRT {} does not take the {}: {}. 'refdet-train export --check-only' lists what else "
+        "is known to be in its way.".format(
+            trt.__version__, recipe.name, "; ".join(problems) or log.errors()
+        )
+    )
+
+
+def _fix_shapes(network: Any, profiles: Sequence[Profile]) -> None:
+    """An input that is left no choice gets a fixed shape: a DLA takes no other."""
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shapes = {
+            shape
+            for profile in profiles
+            for shape in (profile.inputs[tensor.name].least, profile.inputs[tensor.name].most)
+        }
+        if len(shapes) == 1:
+            tensor.shape = shapes.pop()
+
+
+def _trt_profile(builder: Any, profile: Profile) -> Any:
+    trt_profile = builder.create_optimization_profile()
+    for name, shapes in profile.inputs.items():
+        try:
+            trt_profile.set_shape(name, shapes.least, shapes.usual, shapes.most)
+        except ValueError as error:
+            raise BackendError(f"TensorRT refuses the shapes of '{name}', {shapes}: {error}") from (
+                error
+            )
+    return trt_profile
+
+
+def _set_precision(trt: Any, builder: Any, config: Any, recipe: Recipe) -> None:
+    if recipe.precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's digits
+        return
+    if not hasattr(trt.BuilderFlag, "FP16"):
+        raise BackendError(
+            f"TensorRT {trt.__version__} has no mixed precision any more; use precision fp32, or "
+            "TensorRT 8.4 to 10."
+        )
+    config.set_flag(trt.BuilderFlag.FP16)
+    if recipe.precision == "fp16" and not builder.platform_has_fast_fp16:
+        _LOG.warning("This GPU has no fast FP16; fp32 may be as fast and is more precise.")
+    if recipe.precision == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+        if not builder.platform_has_fast_int8:
+            _LOG.warning("This GPU has no fast INT8; fp16 may be as fast and is more precise.")
+    if recipe.calibrator is not None and recipe.calibration_profile is not None:
+        config.int8_calibrator = recipe.calibrator.trt_calibrator
+        profile = _trt_profile(builder, recipe.calibration_profile)
+        if not config.set_calibration_profile(profile):
+            raise BackendError(f"TensorRT refuses the calibration profile of the {recipe.name}.")
+
+
+def _use_dla(trt: Any, builder: Any, config: Any, network: Any, core: int) -> None:
+    if core >= builder.num_DLA_cores:
+        raise BackendError(
+            f"This machine has {builder.num_DLA_cores} deep learning accelerators (counted from "
+            f"0); engine_dla is {core}. Use -1 for the GPU alone."
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    taken = sum(bool(config.can_run_on_DLA(layer)) for layer in layers)
+    _LOG.info("DLA %d can take %d of %d layers; the GPU runs the rest.", core, taken, len(layers))
+
+
+def _attach_timings(config: Any, stored: bytes) -> Any:
+    """A cache of other hardware or a broken one is not taken; then an empty one is begun."""
+    for content in (stored, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+        _LOG.info("TensorRT does not take the stored timings; all kernels are timed anew.")
+    raise BackendError("TensorRT takes no timing cache.")
+
+
+def _refusal(what: str, log: Any) -> BackendError:
+    errors = log.errors()
+    if re.search(r"out of memory|OutOfMemory|could not allocate", errors, re.IGNORECASE):
+        return OutOfMemoryError(
+            f"{what}, there is not enough memory: {errors}. Close other programs, or lower "
+            "engine_workspace_mb, engine_max_tiles, engine_max_width and engine_max_height."
+        )
+    return BackendError(f"{what}: {errors}")

@@ -1,0 +1,207 @@
+"""The engines of a bundle for this machine: those that are there, or new ones.
+
+An engine runs only with the TensorRT and on the GPU it was built for, and is built for one graph,
+precision and set of shapes. All that is its identity: where any of it changes, another engine is
+built, and the old one stays for whoever changes back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from refdet_core.backends.config import BackendConfig
+from refdet_core.backends.engine_calibration import read_calibration
+from refdet_core.backends.engine_maker import EngineMaker, Job
+from refdet_core.backends.engine_profiles import detector_profiles, template_profiles
+from refdet_core.backends.engine_store import (
+    EngineStore,
+    Identity,
+    StoredEngine,
+    describe,
+    write_whole,
+)
+from refdet_core.backends.engine_target import Target, import_tensorrt, this_target
+from refdet_core.bundle import Bundle, file_sha256
+from refdet_core.errors import BackendError
+
+_LOG = logging.getLogger(__name__)
+
+_RULES = 1  # grows when the same settings are to give another engine
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Both engines of a bundle, serialised.
+
+    Attributes:
+        sidecars: what there is to know about the template encoder's and the detector's, as in the
+            JSON files beside them.
+    """
+
+    template_encoder: bytes
+    detector: bytes
+    sidecars: Tuple[Dict[str, Any], Dict[str, Any]]
+
+
+def engine_folder(config: BackendConfig) -> Path:
+    """Where engines are kept."""
+    if config.engine_folder:
+        return Path(config.engine_folder).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(caches) / "refdet" / "engines"
+
+
+def ready_engines(
+    bundle: Bundle,
+    config: BackendConfig,
+    precision: str,
+    rebuild_because: str = "",
+    must_keep: bool = False,
+) -> Engines:
+    """Engines that fit this TensorRT and GPU; what is not there is built, which takes minutes.
+
+    Progress is told on the logger. One process builds at a time, others wait for it.
+
+    Args:
+        precision: ``fp32``, ``fp16`` or ``int8``. The template encoder is never int8: it runs once
+            for a template, which every later frame depends on.
+        rebuild_because: a reason to build anew although the engines are there.
+        must_keep: building is for nothing if the engines cannot be kept. Otherwise that is a
+            warning, and they serve for this run.
+
+    Raises:
+        BackendError: something is missing here, TensorRT refuses the graph, the engine does not
+            compute what it should, or it cannot be kept.
+        SourceError: a picture to calibrate with cannot be read.
+    """
+    target = this_target()
+    jobs = _jobs(bundle, config, precision)
+    wanted = [(job, _identity(job, bundle, config, target)) for job in jobs]
+    store = EngineStore(engine_folder(config))
+    if not rebuild_because:
+        there = [store.find(identity)[0] for _, identity in wanted]
+        if all(there):
+            return _engines([engine for engine in there if engine is not None])
+    keeping: Optional[EngineStore] = store
+    with ExitStack() as locked:
+        try:
+            locked.enter_context(store.lock())
+        except BackendError as error:
+            if must_keep:
+                raise
+            _LOG.warning("%s The engines are built for this run alone.", error)
+            keeping = None
+        engines = _found_or_made(wanted, bundle, config, store, keeping, rebuild_because, must_keep)
+    return _engines(engines)
+
+
+def _found_or_made(
+    wanted: List[Tuple[Job, Identity]],
+    bundle: Bundle,
+    config: BackendConfig,
+    store: EngineStore,
+    keeping: Optional[EngineStore],
+    rebuild_because: str,
+    must_keep: bool,
+) -> List[StoredEngine]:
+    from refdet_core.backends.cuda import Gpu
+    from refdet_core.backends.tensorrt_engine import run_once
+
+    run = partial(run_once, dla=config.engine_dla)
+    engines: List[StoredEngine] = []
+    with Gpu() as gpu:
+        maker = EngineMaker(import_tensorrt(), gpu, run, bundle, config)
+        for job, identity in wanted:
+            # Another process may have built it while this one waited.
+            engine, why = store.find(identity)
+            if engine is None or rebuild_because:
+                engine = _made(maker, job, identity, rebuild_because or why, keeping, must_keep)
+            engines.append(engine)
+    return engines
+
+
+def _made(
+    maker: EngineMaker,
+    job: Job,
+    identity: Identity,
+    why: str,
+    store: Optional[EngineStore],
+    must_keep: bool,
+) -> StoredEngine:
+    _LOG.info("The %s engine of the %s is built now: %s.", job.precision, job.name, why)
+    if store is None:
+        made = maker.make(job, b"", None)
+        return StoredEngine(made.engine, describe(identity, made.engine, made.facts))
+    timings_path = _timings_path(store.folder, identity)
+    timings = timings_path.read_bytes() if timings_path.is_file() else b""
+    made = maker.make(job, timings, store.path(identity).with_suffix(".calibration"))
+    try:
+        engine = store.keep(identity, made.engine, made.facts)
+        write_whole(timings_path, made.timing_cache)
+    except BackendError as error:
+        if must_keep:
+            raise
+        _LOG.warning("%s It serves for this run alone.", error)
+        engine = StoredEngine(made.engine, describe(identity, made.engine, made.facts))
+    except OSError as error:
+        _LOG.warning("TensorRT's timings cannot be kept, the next build takes as long: %s", error)
+    return engine
+
+
+def _jobs(bundle: Bundle, config: BackendConfig, precision: str) -> Tuple[Job, Job]:
+    if precision == "fp32" and config.engine_dla >= 0:
+        raise BackendError("A deep learning accelerator computes in fp16 or int8, not in fp32.")
+    is_int8 = precision == "int8"
+    return (
+        Job(
+            "template_encoder",
+            bundle.template_graph,
+            template_profiles(bundle, config),
+            "fp16" if is_int8 else precision,
+        ),
+        Job(
+            "detector",
+            bundle.detector_graph,
+            detector_profiles(bundle, config),
+            precision,
+            read_calibration(config.engine_calibration) if is_int8 else None,
+        ),
+    )
+
+
+def _identity(job: Job, bundle: Bundle, config: BackendConfig, target: Target) -> Identity:
+    identity = {
+        "bundle": bundle.name,
+        "graph": job.name,
+        "precision": job.precision,
+        "onnx_sha256": file_sha256(job.graph),
+        **asdict(target),
+        "profiles": [asdict(profile) for profile in job.profiles],
+        "workspace_mb": config.engine_workspace_mb,
+        "dla": config.engine_dla,
+        "calibration_sha256": "" if job.calibration is None else job.calibration.digest,
+        "rules": _RULES,
+    }
+    # As it comes back out of a JSON file.
+    return dict(json.loads(json.dumps(identity)))
+
+
+def _timings_path(folder: Path, identity: Identity) -> Path:
+    """TensorRT's timings hold for one TensorRT on one GPU, whatever is built."""
+    name = "timings-{}-{}".format(identity["tensorrt"], identity["gpu"])
+    return folder / (re.sub(r"[^A-Za-z0-9._-]", "_", name) + ".cache")
+
+
+def _engines(found: List[StoredEngine]) -> Engines:
+    template_encoder, detector = found
+    return Engines(
+        template_encoder.data, detector.data, (template_encoder.sidecar, detector.sidecar)
+    )

@@ -1,0 +1,157 @@
+"""INT8 in TensorRT's two ways: a calibrator it asks for data, and Q/DQ nodes written beforehand."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+
+from refdet_core.backends.engine_graph import Feed, with_node_names
+from refdet_core.backends.engine_progress import Progress
+from refdet_core.backends.engine_store import write_whole
+from refdet_core.errors import BackendError
+
+_LOG = logging.getLogger(__name__)
+
+
+class Calibrator:
+    """Entropy calibration (Migacz, GTC 2017) for TensorRT 8 and 9.
+
+    TensorRT swallows what goes wrong in its callbacks; it is kept for :meth:`raise_error`.
+
+    Args:
+        trt: the module ``tensorrt``.
+        gpu: the current GPU, which holds the inputs while TensorRT reads them.
+        feeds: inputs of one fixed shape.
+        cache: file for the ranges that come out; where it is there, no feed is asked for.
+
+    Attributes:
+        trt_calibrator: what a builder's configuration takes.
+    """
+
+    def __init__(
+        self, trt: Any, gpu: Any, feeds: Iterator[Feed], cache: Optional[Path], progress: Progress
+    ) -> None:
+        self._gpu = gpu
+        self._feeds = feeds
+        self._cache = cache
+        self._progress = progress
+        self._memory: Dict[str, Any] = {}
+        self._count = 0
+        self._error: Optional[BaseException] = None
+        self.trt_calibrator = _trt_calibrator(trt, self)
+
+    def raise_error(self) -> None:
+        """Raise what went wrong in a callback, if anything did."""
+        if self._error is not None:
+            raise BackendError(f"The int8 calibration failed: {self._error}") from self._error
+
+    def next_addresses(self, names: Sequence[str]) -> Optional[List[int]]:
+        """Device addresses of the next inputs in that order; None when there are no more."""
+        try:
+            feed = next(self._feeds, None)
+            if feed is None or self._error is not None:
+                return None
+            self._count += 1
+            self._progress.phase(f"calibrating, frame {self._count}")
+            return [self._upload(name, feed[name]) for name in names]
+        except Exception as error:  # into TensorRT's C++ nothing may be raised
+            self._error = error
+            return None
+
+    def read_cache(self) -> Optional[bytes]:
+        """The ranges of an earlier calibration with the same data."""
+        if self._cache is None or not self._cache.is_file():
+            return None
+        _LOG.info("The int8 calibration %s is used again.", self._cache)
+        return self._cache.read_bytes()
+
+    def write_cache(self, content: bytes) -> None:
+        """Keep the ranges. A folder that takes no file costs only the next calibration's time."""
+        if self._cache is not None and self._error is None:
+            try:
+                write_whole(self._cache, content)
+            except OSError as error:
+                _LOG.warning("The int8 calibration cannot be kept in %s: %s", self._cache, error)
+
+    def _upload(self, name: str, array: np.ndarray) -> int:
+        if name not in self._memory:
+            self._memory[name] = (
+                self._gpu.allocate_pinned(array.nbytes),
+                self._gpu.allocate(array.nbytes),
+            )
+        pinned, device = self._memory[name]
+        host = pinned.array(array.shape, array.dtype)
+        host[...] = array
+        self._gpu.copy_to_device(device.address, host)
+        self._gpu.synchronize()
+        return int(device.address)
+
+
+def _trt_calibrator(trt: Any, owner: Calibrator) -> Any:
+    class EntropyCalibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IInt8EntropyCalibrator2.__init__(self)
+
+        def get_batch_size(self) -> int:
+            return 1
+
+        def get_batch(self, names: Sequence[str]) -> Optional[List[int]]:
+            return owner.next_addresses(names)
+
+        def read_calibration_cache(self) -> Optional[bytes]:
+            return owner.read_cache()
+
+        def write_calibration_cache(self, cache: Any) -> None:
+            owner.write_cache(bytes(cache))
+
+    return EntropyCalibrator()
+
+
+def with_q_dq(model: bytes, feeds: Iterator[Feed], unquantised: Sequence[str]) -> bytes:
+    """The graph with Q/DQ nodes around its convolutions, symmetric as TensorRT wants them.
+
+    Args:
+        feeds: inputs whose ranges the scales are made from.
+        unquantised: names of nodes to leave alone.
+
+    Raises:
+        BackendError: onnxruntime's quantization cannot be imported.
+    """
+    try:
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise BackendError(
+            f"INT8 with TensorRT 10 needs onnxruntime and onnx: pip install onnxruntime onnx "
+            f"({error})"
+        ) from error
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Optional[Feed]:
+            return next(feeds, None)
+
+    with tempfile.TemporaryDirectory(prefix="refdet-") as folder:
+        plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "quantised.onnx"
+        plain.write_bytes(with_node_names(model))
+        quantization.quantize_static(
+            str(plain),
+            str(quantised),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=list(unquantised),
+            # Its entropy method has as many bins as levels, so it is the same at more cost.
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,  # TensorRT adds it in floating point
+            },
+        )
+        return quantised.read_bytes()

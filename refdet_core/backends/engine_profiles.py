@@ -1,0 +1,89 @@
+"""The shapes an engine takes.
+
+A profile gives every input the least, the usual and the largest shape: TensorRT picks the kernels
+that are fastest for the usual one among those that work for all, and reserves memory for the
+largest. One profile for everything would be tuned for none: the detector sees whole frames cut into
+large tiles while it searches, and small square windows while it follows. So it gets a profile for
+each, and the largest tile is no larger than it has to be: memory grows with its area and number,
+and a Jetson's is shared with everything else.
+
+A DLA takes fixed shapes alone, so an engine for it takes one frame of the largest size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+from refdet_core.backends.config import BackendConfig
+from refdet_core.bundle import Bundle
+
+Shape = Tuple[int, ...]
+
+_USUAL_TILE = (1088, 624)  # a 1280x720 frame as the search `tiles` shows it
+_USUAL_WINDOW = 192  # of the search `track`
+_LARGEST_WINDOW = 512  # that window is 2.5 times as wide where the target may have moved far
+_MOST_WINDOWS = 5  # as many scales a target is looked at, SiamFC's
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """Least, usual and largest shape of one input."""
+
+    least: Shape
+    usual: Shape
+    most: Shape
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A name for people, and a range for each input."""
+
+    name: str
+    inputs: Dict[str, ShapeRange]
+
+
+def template_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, ...]:
+    """Of the template encoder: one photo as a rule, at most as many as there are views."""
+    side = bundle.template_size
+    images = ShapeRange(
+        (1, 3, side, side), (1, 3, side, side), (_most_views(config), 3, side, side)
+    )
+    return (Profile("templates", {"image": images}),)
+
+
+def detector_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, ...]:
+    """Of the detector: ``window`` and ``frame``."""
+    step = bundle.frame_multiple
+    largest = _frame(1, config.engine_max_width, config.engine_max_height, step)
+    most = (config.engine_max_tiles, *largest[1:])
+    if config.engine_dla >= 0:
+        return (_detector_profile("frame", ShapeRange(largest, largest, largest), bundle, config),)
+    least = (1, 3, step, step)
+    usual = tuple(map(min, _frame(1, *_USUAL_TILE, step), largest))
+    longest = max(largest[2:])
+    side, widest = min(_USUAL_WINDOW, longest), min(_LARGEST_WINDOW, longest)
+    window = ShapeRange(
+        least, _frame(1, side, side, step), _frame(_MOST_WINDOWS, widest, widest, step)
+    )
+    return (
+        _detector_profile("window", window, bundle, config),
+        _detector_profile("frame", ShapeRange(least, usual, most), bundle, config),
+    )
+
+
+def _detector_profile(
+    name: str, frames: ShapeRange, bundle: Bundle, config: BackendConfig
+) -> Profile:
+    one = (1, *bundle.kernel_shape)
+    kernels = ShapeRange(one, one, (config.engine_max_views, *bundle.kernel_shape))
+    return Profile(name, {"frame": frames, **dict.fromkeys(bundle.kernel_names, kernels)})
+
+
+def _most_views(config: BackendConfig) -> int:
+    return 1 if config.engine_dla >= 0 else config.engine_max_views
+
+
+def _frame(count: int, width: int, height: int, step: int) -> Shape:
+    """Rounded up to sides that the network takes."""
+    return count, 3, -(-height // step) * step, -(-width // step) * step

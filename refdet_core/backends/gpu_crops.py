@@ -1,0 +1,155 @@
+"""Cutting crops out of a frame on the GPU, as ``imaging.extract`` and ``to_blob`` do on the CPU.
+
+Only the piece of the frame that the crops show is uploaded, each time: a search window costs
+little, tiles cost the frame once, and a frame whose pixels the caller overwrites afterwards is no
+danger, as it would be to a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+
+from refdet_core.backends.cuda import Gpu, PinnedMemory
+from refdet_core.backends.device_pool import Block, DevicePool
+from refdet_core.imaging import PAD_BGR, Crop
+
+_SOURCE = Path(__file__).with_name("gpu_crops.cu")
+_TABLE_ALIGNMENT = 256
+_BLOCK = (32, 8, 1)
+PIXEL_TOLERANCE = 1
+"""Grey levels by which a pixel may differ from OpenCV's."""
+
+
+def crop_table(frame_size: Tuple[int, int], crops: Sequence[Crop]) -> np.ndarray:
+    """What ``gpu_crops.cu`` needs to know of each crop.
+
+    Args:
+        frame_size: ``(width, height)``.
+
+    Returns:
+        ``(B, 9)`` int32: x, y, width and height of the visible part in the frame; left, top,
+        width and height of where it comes to lie in the crop; 1 to average over areas. Zeros for
+        a crop outside the frame.
+    """
+    return np.array([_row(frame_size, crop) for crop in crops], dtype=np.int32)
+
+
+def _row(frame_size: Tuple[int, int], crop: Crop) -> Tuple[int, ...]:
+    """The same rectangles and choice of interpolation as :func:`refdet_core.imaging.extract`."""
+    x1, y1 = max(crop.x, 0), max(crop.y, 0)
+    x2 = min(crop.x + crop.width, frame_size[0])
+    y2 = min(crop.y + crop.height, frame_size[1])
+    if x2 <= x1 or y2 <= y1:
+        return (0,) * 9
+    scale_x, scale_y = crop.out_width / crop.width, crop.out_height / crop.height
+    left, top = round((x1 - crop.x) * scale_x), round((y1 - crop.y) * scale_y)
+    right = min(crop.out_width, max(left + 1, round((x2 - crop.x) * scale_x)))
+    bottom = min(crop.out_height, max(top + 1, round((y2 - crop.y) * scale_y)))
+    left, top = min(left, crop.out_width - 1), min(top, crop.out_height - 1)
+    width, height = right - left, bottom - top
+    area = width * 3 < (x2 - x1) * 2 and height * 3 < (y2 - y1) * 2
+    return x1, y1, x2 - x1, y2 - y1, left, top, width, height, int(area)
+
+
+@dataclass(frozen=True)
+class DeviceCrops:
+    """Crops of one frame whose pixels are on the device, yet to be cut.
+
+    Attributes:
+        count: how many.
+        out_size: ``(width, height)`` of each.
+        pitch: bytes of a row of pixels.
+        pixels, table: where the two begin.
+    """
+
+    count: int
+    out_size: Tuple[int, int]
+    pitch: int
+    pixels: int
+    table: int
+    block: Block
+
+    @property
+    def shape(self) -> Tuple[int, int, int, int]:
+        """``(B, 3, H, W)`` of the network's input."""
+        return self.count, 3, self.out_size[1], self.out_size[0]
+
+
+class GpuCropper:
+    """Uploads pieces of frames and cuts crops out of them."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._pool = DevicePool(gpu)
+        self._staging: Optional[PinnedMemory] = None
+        self._kernel = gpu.compile(_SOURCE, "crop_tiles", "PiPPiif")
+
+    def upload(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> DeviceCrops:
+        """Bring what the crops show onto the device.
+
+        Args:
+            frame_bgr: ``(H, W, 3)`` uint8; it may be overwritten when this returns.
+            crops: one or more of one output size.
+        """
+        table = crop_table((frame_bgr.shape[1], frame_bgr.shape[0]), crops)
+        piece = _shown(frame_bgr, table)
+        pixels_size = -(-piece.size // _TABLE_ALIGNMENT) * _TABLE_ALIGNMENT
+        size = pixels_size + table.nbytes
+        block = self._pool.take(size)
+        staging = self._staging_of(size)
+        staging.array(piece.shape, np.uint8)[:] = piece
+        staged = staging.array((size,), np.uint8)
+        staged[pixels_size:] = table.reshape(-1).view(np.uint8)
+        self._gpu.copy_to_device(block.address, staged)
+        return DeviceCrops(
+            len(crops),
+            (crops[0].out_width, crops[0].out_height),
+            3 * piece.shape[1],
+            block.address,
+            block.address + pixels_size,
+            block,
+        )
+
+    def cut(self, crops: DeviceCrops, start: int, end: int, planes: int) -> None:
+        """Write some of the crops as ``(end - start, 3, H, W)`` float32 RGB 0-255 to an address."""
+        width, height = crops.out_size
+        grid = (-(-width // _BLOCK[0]), -(-height // _BLOCK[1]), end - start)
+        table = crops.table + start * 9 * 4
+        self._kernel.launch(
+            grid,
+            _BLOCK,
+            crops.pixels,
+            crops.pitch,
+            table,
+            planes,
+            width,
+            height,
+            float(PAD_BGR[0]),
+        )
+
+    def _staging_of(self, size: int) -> PinnedMemory:
+        """Pinned memory that no copy reads any more."""
+        self._gpu.synchronize()
+        staging = self._staging
+        if staging is None or staging.size < size:
+            self._staging = None
+            if staging is not None:
+                self._gpu.free(staging)
+            staging = self._staging = self._gpu.allocate_pinned(1 << (size - 1).bit_length())
+        return staging
+
+
+def _shown(frame_bgr: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The smallest piece of the frame that holds all visible parts; the table's x and y are made
+    relative to it. One pixel where nothing is visible."""
+    visible = table[table[:, 2] > 0]
+    if not len(visible):
+        return frame_bgr[:1, :1]
+    x1, y1 = visible[:, :2].min(axis=0)
+    x2, y2 = (visible[:, :2] + visible[:, 2:4]).max(axis=0)
+    table[:, :2] -= (x1, y1)
+    return frame_bgr[y1:y2, x1:x2]

@@ -1,0 +1,217 @@
+"""TensorRT's runtime API, whose words differ between its versions, behind one set of words.
+
+TensorRT 8.5 and newer call an engine's inputs and outputs by name; 8.4 numbers them, anew for each
+optimisation profile; 10 removed the numbers. Written against 8.4, 8.5 and 10; what has run where
+is told in docs/jetson.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Any, Deque, List, Mapping, Optional
+
+from refdet_core.backends.engine_profiles import Shape, ShapeRange
+from refdet_core.backends.engine_target import import_tensorrt
+from refdet_core.errors import BackendError, OutOfMemoryError
+
+trt = import_tensorrt()
+
+_LOG = logging.getLogger("refdet_core.backends.tensorrt")
+
+
+class Log(trt.ILogger):  # type: ignore[misc, name-defined]
+    """Passes TensorRT's messages on and remembers its errors: its calls return False or None and
+    tell the reason here alone."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self._levels = {
+            trt.ILogger.INTERNAL_ERROR: logging.ERROR,
+            trt.ILogger.ERROR: logging.ERROR,
+            trt.ILogger.WARNING: logging.WARNING,
+        }
+        self._errors: Deque[str] = deque(maxlen=3)
+
+    def log(self, severity: Any, msg: str) -> None:
+        level = self._levels.get(severity, logging.DEBUG)
+        if level == logging.ERROR:
+            self._errors.append(msg)
+            level = logging.DEBUG  # it comes with the exception
+        _LOG.log(level, "TensorRT: %s", msg)
+
+    def error(self, what: str) -> BackendError:
+        """The exception for a call that failed."""
+        reason = " / ".join(self._errors) or "it gave no reason"
+        self._errors.clear()
+        text = f"TensorRT {what}: {reason}."
+        if "outofmemory" in reason.lower().replace(" ", ""):
+            return OutOfMemoryError(
+                f"{text} Close other programs, or lower engine_max_tiles, engine_max_width and "
+                "engine_max_views."
+            )
+        return BackendError(text)
+
+
+class LoadedEngine(ABC):
+    """An engine, and an execution context for each of its optimisation profiles.
+
+    The one holder of these TensorRT objects, so that :meth:`free` releases them for sure.
+    """
+
+    def __init__(self, runtime: Any, engine: Any) -> None:
+        self._runtime = runtime
+        self._engine = engine
+        self._contexts: List[Any] = []
+
+    @property
+    def profiles(self) -> int:
+        """How many it was built with."""
+        return int(self._engine.num_optimization_profiles)
+
+    @property
+    @abstractmethod
+    def names(self) -> List[str]:
+        """Of all inputs and outputs."""
+
+    @abstractmethod
+    def is_input(self, name: str) -> bool:
+        """Or else an output."""
+
+    @abstractmethod
+    def is_float32(self, name: str) -> bool:
+        """Whether that is its data type."""
+
+    @abstractmethod
+    def shape_range(self, name: str, profile: int) -> ShapeRange:
+        """The shapes that a profile takes of an input."""
+
+    @abstractmethod
+    def set_shape(self, profile: int, name: str, shape: Shape) -> bool:
+        """Whether the profile's context takes an input of that shape."""
+
+    @abstractmethod
+    def shape(self, profile: int, name: str) -> Shape:
+        """With the shapes that were set; -1 where they do not tell."""
+
+    @abstractmethod
+    def enqueue(self, profile: int, addresses: Mapping[str, int], stream: int) -> bool:
+        """Whether the engine's work was put on the stream."""
+
+    def open_contexts(self, stream: int) -> bool:
+        """Make the contexts, without memory yet."""
+        for profile in range(self.profiles):
+            self._contexts.append(self._new_context())
+            if self._contexts[-1] is None:
+                return False
+            # An engine's first context has profile 0 by itself.
+            if profile and not self._contexts[-1].set_optimization_profile_async(profile, stream):
+                return False
+        return True
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes that a context needs for what is between the layers."""
+        if hasattr(self._engine, "device_memory_size_v2"):
+            return int(self._engine.device_memory_size_v2)
+        return int(self._engine.device_memory_size)
+
+    def set_memory(self, address: int, size: int) -> None:
+        """Let all contexts, of which one runs at a time, use memory aligned to 256 bytes."""
+        for context in self._contexts:
+            if hasattr(context, "set_device_memory"):
+                context.set_device_memory(address, size)
+            else:
+                context.device_memory = address
+
+    def free(self) -> None:
+        """Release all. Doing so twice is harmless."""
+        # In this order: none may outlive what made it.
+        self._contexts = []
+        self._engine = None
+        self._runtime = None
+
+    def _new_context(self) -> Any:
+        if hasattr(trt, "ExecutionContextAllocationStrategy"):
+            strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            return self._engine.create_execution_context(strategy)
+        return self._engine.create_execution_context_without_device_memory()
+
+
+class EngineWithNames(LoadedEngine):
+    """TensorRT 8.5 and newer."""
+
+    @property
+    def names(self) -> List[str]:
+        return [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+
+    def is_input(self, name: str) -> bool:
+        return bool(self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
+
+    def is_float32(self, name: str) -> bool:
+        return bool(self._engine.get_tensor_dtype(name) == trt.DataType.FLOAT)
+
+    def shape_range(self, name: str, profile: int) -> ShapeRange:
+        return ShapeRange(*map(tuple, self._engine.get_tensor_profile_shape(name, profile)))
+
+    def set_shape(self, profile: int, name: str, shape: Shape) -> bool:
+        return bool(self._contexts[profile].set_input_shape(name, shape))
+
+    def shape(self, profile: int, name: str) -> Shape:
+        return tuple(self._contexts[profile].get_tensor_shape(name))
+
+    def enqueue(self, profile: int, addresses: Mapping[str, int], stream: int) -> bool:
+        context = self._contexts[profile]
+        are_set = [context.set_tensor_address(*item) for item in addresses.items()]
+        return all(are_set) and bool(context.execute_async_v3(stream))
+
+
+class EngineWithNumbers(LoadedEngine):
+    """TensorRT 8.4 and older: profile ``p`` numbers its bindings from ``p * len(names)``."""
+
+    @property
+    def names(self) -> List[str]:
+        count = self._engine.num_bindings // self.profiles
+        return [self._engine.get_binding_name(i) for i in range(count)]
+
+    def is_input(self, name: str) -> bool:
+        return bool(self._engine.binding_is_input(name))
+
+    def is_float32(self, name: str) -> bool:
+        return bool(self._engine.get_binding_dtype(name) == trt.DataType.FLOAT)
+
+    def shape_range(self, name: str, profile: int) -> ShapeRange:
+        return ShapeRange(*map(tuple, self._engine.get_profile_shape(profile, name)))
+
+    def set_shape(self, profile: int, name: str, shape: Shape) -> bool:
+        return bool(self._contexts[profile].set_binding_shape(self._number(profile, name), shape))
+
+    def shape(self, profile: int, name: str) -> Shape:
+        return tuple(self._contexts[profile].get_binding_shape(self._number(profile, name)))
+
+    def enqueue(self, profile: int, addresses: Mapping[str, int], stream: int) -> bool:
+        bindings = [0] * self._engine.num_bindings
+        for name, address in addresses.items():
+            bindings[self._number(profile, name)] = address
+        return bool(self._contexts[profile].execute_async_v2(bindings, stream))
+
+    def _number(self, profile: int, name: str) -> int:
+        names = self.names
+        return profile * len(names) + names.index(name)
+
+
+def load_engine(serialized: bytes, log: Log, dla: int) -> Optional[LoadedEngine]:
+    """An engine in the words of the installed TensorRT; None if TensorRT refuses it.
+
+    Args:
+        dla: the deep learning accelerator to run on; -1: none.
+    """
+    runtime = trt.Runtime(log)
+    if dla >= 0:
+        runtime.DLA_core = dla
+    engine = runtime.deserialize_cuda_engine(serialized)
+    if engine is None:
+        return None
+    has_names = hasattr(engine, "num_io_tensors")
+    return (EngineWithNames if has_names else EngineWithNumbers)(runtime, engine)

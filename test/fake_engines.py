@@ -1,0 +1,61 @@
+"""What the engine tests share: this process with a fake TensorRT and a fake GPU in it."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import fake_cuda
+import fake_tensorrt
+import pytest
+
+from refdet_core.backends.config import BackendConfig
+from refdet_core.bundle import load_bundle
+
+SMALL = {"engine_max_width": 96, "engine_max_height": 64, "engine_max_views": 3}
+"""Settings that keep the comparison with ONNX Runtime short."""
+
+# Those hold on to the modules they imported.
+_BOUND = ("cuda", "cuda_driver", "device_buffer", "device_pool", "tensorrt", "tensorrt_api")
+
+
+def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
+    """Put both fakes in the place of what is not installed here.
+
+    Args:
+        folder: for the fake GPU's files.
+
+    Returns:
+        The fake TensorRT.
+    """
+    fake = fake_tensorrt.FakeTensorRT(version)
+    cuda = fake_cuda.FakeCuda(folder)
+    for name in _BOUND:
+        patch.delitem(sys.modules, f"refdet_core.backends.{name}", raising=False)
+    for name, module in {"tensorrt": fake.module(), **cuda.pycuda()}.items():
+        patch.setitem(sys.modules, name, module)
+    runner = types.ModuleType("refdet_core.backends.tensorrt_engine")
+    runner.run_once = fake_tensorrt.run_plan
+    patch.setitem(sys.modules, runner.__name__, runner)
+    fake.read_device = lambda address, size: cuda.at("device", address, size)
+    return fake
+
+
+def build_in_other_process(bundle: str, engines: str, build_s: float, mark: str) -> None:
+    """Ask for engines in a process of its own; ``mark`` appears when the first build begins."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    fake = install(pytest.MonkeyPatch(), Path(engines).parent)
+    fake.build_s = build_s
+    fake.during_build = Path(mark).touch
+    from refdet_core.backends.engine_cache import ready_engines
+
+    config = BackendConfig(engine_folder=engines, **SMALL)
+    ready_engines(load_bundle(Path(bundle)), config, "fp16")
+    print("builds", len(fake.builds), flush=True)
+
+
+if __name__ == "__main__":
+    build_in_other_process(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4])
