@@ -2,6 +2,8 @@
 
 refdet detect --frames VIDEO_OR_FOLDER --template PHOTO --roi X,Y,W,H --output DIR
 refdet live SOURCE
+refdet engine build
+refdet doctor
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from tqdm import tqdm
 
 from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
+from refdet_core.doctor.command import DESCRIPTION, add_doctor_arguments, doctor
 from refdet_core.drawing import draw_detections
+from refdet_core.engine_command import add_engine_arguments, engine
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.first_box import follow_from
 from refdet_core.heatmap import overlay
@@ -55,6 +59,14 @@ def make_parser() -> argparse.ArgumentParser:
     for command, run in ((detect_parser, detect), (live_parser, live)):
         add_detector_arguments(command)
         command.set_defaults(run=run)
+    engine_parser = commands.add_parser("engine", help="build TensorRT engines beforehand")
+    add_engine_arguments(engine_parser)
+    engine_parser.set_defaults(run=engine)
+    doctor_parser = commands.add_parser(
+        "doctor", help="what this machine has, and what is wrong", description=DESCRIPTION
+    )
+    add_doctor_arguments(doctor_parser)
+    doctor_parser.set_defaults(run=doctor)
     return parser
 
 

@@ -1,0 +1,90 @@
+"""``refdet doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from refdet_core.doctor.asking import ask_all
+from refdet_core.doctor.machine import ASKED as ASKED_OF_THE_MACHINE
+from refdet_core.doctor.machine import gpu_section, machine_section
+from refdet_core.doctor.model import backend_section, bundle_section, engine_section
+from refdet_core.doctor.packages import ASKED as ASKED_OF_PACKAGES
+from refdet_core.doctor.packages import package_section
+from refdet_core.doctor.report import Section, as_json, as_text, healthy
+from refdet_core.doctor.ros_environment import ros_section
+
+DESCRIPTION = (
+    "Print versions, device, model bundles, engines and the ROS environment, and for all that is "
+    "wrong what it means and what to do. The exit code is 0 if the node can run here, else 1."
+)
+
+
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that :func:`doctor` reads."""
+    # As every command has them, but not from detector_arguments.py, whose imports may be what is
+    # broken.
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="also look at this model bundle, and open it"
+    )
+    parser.add_argument(
+        "--backend", default="auto", metavar="NAME", help="what to open it with (default: auto)"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the backend, such as engine_folder=DIR (may be repeated)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print what is here and what is wrong; returns the exit code."""
+    sections = examine(options.backend, options.bundle, options.config)
+    if options.json:
+        print(json.dumps(as_json(sections), indent=2))
+    else:
+        print(as_text(sections, coloured=sys.stdout.isatty()))
+    return 0 if healthy(sections) else 1
+
+
+def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> List[Section]:
+    """Ask everything.
+
+    Args:
+        backend: as the user writes it.
+        bundle: a bundle beside the released one; it is the one that is opened.
+        settings: ``key=value`` of the backend.
+    """
+    folder = "" if bundle is None else str(bundle.resolve())
+    questions: Dict[str, Sequence[str]] = {
+        name: (name,) for name in (*ASKED_OF_PACKAGES, *ASKED_OF_THE_MACHINE)
+    }
+    questions["engines"] = ("engines", folder, *settings)
+    questions["backend"] = ("backend", backend, folder, *settings)
+    folders = list(dict.fromkeys(["", folder]))
+    questions.update((f"bundle {name}", ("bundle", name)) for name in folders)
+    answers = ask_all(questions)
+    bundles = {name: answers[f"bundle {name}"] for name in folders}
+    return [
+        package_section(answers),
+        machine_section(),
+        gpu_section(answers),
+        bundle_section(bundles),
+        engine_section(answers["engines"]),
+        backend_section(backend, answers["backend"]),
+        ros_section(answers["numpy"], os.environ),
+    ]
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """The command by itself, for where the other commands cannot even be imported."""
+    parser = argparse.ArgumentParser(prog="refdet doctor", description=DESCRIPTION)
+    add_doctor_arguments(parser)
+    return doctor(parser.parse_args(arguments))

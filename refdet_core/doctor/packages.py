@@ -1,0 +1,114 @@
+"""Python and the packages that refdet runs on."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import List, Mapping, Tuple
+
+from refdet_core.doctor.asking import Answer
+from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
+
+OLDEST_PYTHON = (3, 8)
+# Module: its names for pip and, on Ubuntu, for apt, and how bad it is to be without.
+_NEEDED = {
+    "numpy": ("numpy", "python3-numpy", BROKEN),
+    "cv2": ("'opencv-python-headless<5'", "python3-opencv", BROKEN),
+    "yaml": ("PyYAML", "python3-yaml", BROKEN),
+    "tqdm": ("tqdm", "python3-tqdm", WARNING),
+}
+_TITLES = {"cv2": "OpenCV", "numpy": "NumPy", "yaml": "PyYAML", "tqdm": "tqdm"}
+ASKED = (*_NEEDED, "onnxruntime", "torch")
+
+
+def package_section(answers: Mapping[str, Answer]) -> Section:
+    """Versions, and what is missing or broken. ``answers``: those of :data:`ASKED`."""
+    facts: List[Tuple[str, str]] = [
+        ("refdet", _refdet_version()),
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+    ]
+    findings: List[Finding] = []
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        findings.append(
+            Finding(
+                BROKEN,
+                f"Python {platform.python_version()} is too old.",
+                "use Python 3.8 or newer; JetPack 4 has 3.6, JetPack 5 has 3.8.",
+            )
+        )
+    for module, (pip_name, apt_name, level) in _NEEDED.items():
+        answer, title = answers[module], _TITLES[module]
+        facts.append((title, version_or_state(answer)))
+        if module == "cv2":
+            facts += _opencv_facts(answer)
+        if answer.error:
+            findings.append(
+                Finding(
+                    level,
+                    f"{title} {_complaint(answer)}; "
+                    + ("nothing works without it." if level == BROKEN else "detect and live do."),
+                    f"pip install {pip_name}, or for the system's Python sudo apt install "
+                    f"{apt_name}",
+                )
+            )
+    facts += _onnxruntime_facts(answers["onnxruntime"])
+    facts.append(("torch", _torch_text(answers["torch"])))
+    for module in ("onnxruntime", "torch"):
+        answer = answers[module]
+        if answer.error and not answer.missing:
+            findings.append(
+                Finding(
+                    WARNING,
+                    f"{module} {_complaint(answer)}.",
+                    f"pip install --force-reinstall {module}, or pip uninstall {module} if the "
+                    f"backend {module} is not wanted",
+                )
+            )
+    return Section("Packages", tuple(facts), tuple(findings))
+
+
+def version_or_state(answer: Answer) -> str:
+    """A package's version, or that it is missing or broken."""
+    if answer.error:
+        return "not installed" if answer.missing else "broken"
+    return str(answer.facts["version"])
+
+
+def _complaint(answer: Answer) -> str:
+    return "is not installed" if answer.missing else f"cannot be imported: {answer.error}"
+
+
+def _refdet_version() -> str:
+    for name in ("refdet_ros", "refdet-ros"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "not installed, run from its sources"
+
+
+def _opencv_facts(answer: Answer) -> List[Tuple[str, str]]:
+    if answer.error:
+        return []
+    return [
+        ("  windows", answer.facts["gui"] or "no (refdet live needs --no-window)"),
+        ("  GStreamer", answer.facts["gstreamer"] or "no (camera pipelines do not open)"),
+        ("  video files", answer.facts["ffmpeg"] or answer.facts["gstreamer"] or "no"),
+    ]
+
+
+def _onnxruntime_facts(answer: Answer) -> List[Tuple[str, str]]:
+    facts = [("ONNX Runtime", version_or_state(answer))]
+    if not answer.error:
+        facts.append(("  providers", ", ".join(answer.facts["providers"])))
+    return facts
+
+
+def _torch_text(answer: Answer) -> str:
+    text = version_or_state(answer)
+    if answer.error:
+        return text
+    if answer.facts["cuda_available"]:
+        return f"{text}, CUDA {answer.facts['cuda']} usable"
+    return f"{text}, on the CPU"
