@@ -51,7 +51,7 @@ live: setup-window  ## follow what you draw a box around in SOURCE= (camera 0, v
 test: setup-test  ## run the tests, but for the slow ones; PYTEST_ARGS= is passed on
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)
 
-check-jetson:  ## run test/core with Python 3.8 and the real TensorRT 8.5, as on JetPack 5
+check-jetson:  ## run test/core as on JetPack 5: Python 3.8, the real TensorRT 8.5; PYTHON38= picks one
 	@bootstrap/check_jetson.sh $(PYTEST_ARGS)
 
 test-slow: setup-test  ## run the slow tests

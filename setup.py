@@ -55,7 +55,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "refdet = refdet_core.cli:main",
+            "refdet = refdet_core.__main__:main",
             "detector = refdet_ros.node:main",
             "video_to_bag = refdet_ros.video_to_bag:main",
             "play_bag = refdet_ros.play_bag:main",

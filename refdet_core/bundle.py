@@ -136,7 +136,12 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
 
 def _verify(bundle: Bundle) -> None:
     for name, expected in bundle.sha256.items():
-        found = file_sha256(bundle.folder / name)
+        try:
+            found = file_sha256(bundle.folder / name)
+        except OSError as error:
+            raise BundleError(
+                f"{name} of bundle '{bundle.folder}' cannot be read: {error.strerror}."
+            ) from error
         if found != expected:
             raise BundleError(
                 f"{name} of bundle '{bundle.folder}' has sha256 {found[:12]}..., bundle.yaml says "

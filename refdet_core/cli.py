@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from refdet_core.backends.engines.command import add_engine_arguments, engine
 from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.doctor.command import DESCRIPTION, add_doctor_arguments, doctor
 from refdet_core.drawing import draw_detections
-from refdet_core.engine_command import add_engine_arguments, engine
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.first_box import follow_from
 from refdet_core.heatmap import overlay

@@ -8,6 +8,7 @@ from typing import Iterable, Sequence, Tuple
 import cv2
 import numpy as np
 
+from refdet_core.imaging import resize
 from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection
 
 ColourBGR = Tuple[int, int, int]
@@ -156,9 +157,7 @@ def fit(image_bgr: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image scaled, aspect kept, to fit in ``size = (width, height)``."""
     scale = min(size[0] / image_bgr.shape[1], size[1] / image_bgr.shape[0])
     out = (max(1, int(image_bgr.shape[1] * scale)), max(1, int(image_bgr.shape[0] * scale)))
-    return cv2.resize(
-        image_bgr, out, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    )
+    return resize(image_bgr, out, cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def _write_caption(strip: np.ndarray, text: str) -> None:

@@ -119,14 +119,9 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     bottom = min(crop.out_height, max(top + 1, round((y2 - crop.y) * scale_y)))
     left, top = min(left, crop.out_width - 1), min(top, crop.out_height - 1)
     inner = (right - left, bottom - top)
-    if piece.shape[:2] == (1, 1):
-        # OpenCV 4.5.4 refuses to resize a single pixel.
-        piece = np.tile(piece, (inner[1], inner[0], 1))
-    elif piece.shape[1::-1] != inner:
+    if piece.shape[1::-1] != inner:
         shrinks = inner[0] * 3 < piece.shape[1] * 2 and inner[1] * 3 < piece.shape[0] * 2
-        piece = cv2.resize(
-            piece, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        piece = resize(piece, inner, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if inner == (crop.out_width, crop.out_height):
         return piece
     return cv2.copyMakeBorder(
@@ -138,6 +133,13 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
         cv2.BORDER_CONSTANT,
         value=PAD_BGR,
     )
+
+
+def resize(image_bgr: np.ndarray, size: Tuple[int, int], interpolation: int) -> np.ndarray:
+    """``cv2.resize`` to ``(width, height)``, also of a single pixel, which OpenCV 4.5.4 refuses."""
+    if image_bgr.shape[:2] == (1, 1):
+        return np.tile(image_bgr, (size[1], size[0], 1))
+    return cv2.resize(image_bgr, size, interpolation=interpolation)
 
 
 def to_blob(images_bgr: Sequence[np.ndarray]) -> np.ndarray:

@@ -32,7 +32,9 @@ def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
     fake = fake_tensorrt.FakeTensorRT(version)
     cuda = fake_cuda.FakeCuda(folder)
     for name in _BOUND:
-        patch.delitem(sys.modules, f"refdet_core.backends.{name}", raising=False)
+        bound = f"refdet_core.backends.{name}"
+        patch.setitem(sys.modules, bound, types.ModuleType(bound))  # undone later, whatever is
+        del sys.modules[bound]  # imported meanwhile
     for name, module in {"tensorrt": fake.module(), **cuda.pycuda()}.items():
         patch.setitem(sys.modules, name, module)
     runner = types.ModuleType("refdet_core.backends.tensorrt_engine")
@@ -50,7 +52,7 @@ def build_in_other_process(bundle: str, engines: str, build_s: float, mark: str)
     fake = install(pytest.MonkeyPatch(), Path(engines).parent)
     fake.build_s = build_s
     fake.during_build = Path(mark).touch
-    from refdet_core.backends.engine_cache import ready_engines
+    from refdet_core.backends.engines.cache import ready_engines
 
     config = BackendConfig(engine_folder=engines, **SMALL)
     ready_engines(load_bundle(Path(bundle)), config, "fp16")

@@ -47,7 +47,7 @@ class FaultyBackend(OnnxRuntimeBackend):
     @classmethod
     def open(cls, bundle, config):
         if (cls.folder / "slow").exists():
-            logging.getLogger("refdet_core.backends.engine_build").info("building the engines")
+            logging.getLogger("refdet_core.backends.engines.build").info("building the engines")
         while (cls.folder / "slow").exists():
             time.sleep(0.02)
         cls._meet_lost_device()

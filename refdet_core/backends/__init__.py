@@ -32,7 +32,7 @@ def open_backend(
         BackendError: not available here, with the way to get it.
     """
     if name == "auto":
-        name = "tensorrt" if _has_tensorrt() else "onnxruntime"
+        name = "tensorrt" if has_tensorrt() else "onnxruntime"
     if name not in _CLASSES:
         raise ConfigError(
             "Unknown backend '{}'; valid are {}.".format(name, ", ".join(BACKEND_NAMES))
@@ -43,12 +43,12 @@ def open_backend(
     return backend
 
 
-def _has_tensorrt() -> bool:
+def has_tensorrt() -> bool:
     """Whether TensorRT can run here; if its packages are there but cannot, that is said once."""
     if any(importlib.util.find_spec(package) is None for package in ("tensorrt", "pycuda")):
         return False
     try:
-        importlib.import_module("refdet_core.backends.engine_target").import_tensorrt()
+        importlib.import_module("refdet_core.backends.engines.target").import_tensorrt()
         importlib.import_module("refdet_core.backends.cuda").require_gpu()
     except BackendError as error:
         if str(error) not in _told:

@@ -16,8 +16,8 @@ from refdet_core.backends.base import Backend, BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.cuda import Gpu
 from refdet_core.backends.device_buffer import DeviceBuffer, float32_size
-from refdet_core.backends.engine_cache import ready_engines
-from refdet_core.backends.engine_profiles import Shape
+from refdet_core.backends.engines.cache import ready_engines
+from refdet_core.backends.engines.profiles import Shape
 from refdet_core.backends.gpu_crops import DeviceCrops, GpuCropper
 from refdet_core.backends.template_kernels import KernelStore, TemplateKernels
 from refdet_core.backends.tensorrt_api import trt

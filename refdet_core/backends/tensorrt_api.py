@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, Deque, List, Mapping, Optional
 
-from refdet_core.backends.engine_profiles import Shape, ShapeRange
-from refdet_core.backends.engine_target import import_tensorrt
+from refdet_core.backends.engines.profiles import Shape, ShapeRange
+from refdet_core.backends.engines.target import import_tensorrt
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 trt = import_tensorrt()

@@ -10,7 +10,7 @@ import numpy as np
 from refdet_core.backends.cuda import DeviceMemory, Gpu
 from refdet_core.backends.cuda_driver import Graph
 from refdet_core.backends.device_buffer import DeviceBuffer, float32_size
-from refdet_core.backends.engine_profiles import Shape, ShapeRange
+from refdet_core.backends.engines.profiles import Shape, ShapeRange
 from refdet_core.backends.tensorrt_api import LoadedEngine, Log, load_engine
 from refdet_core.errors import BackendError
 

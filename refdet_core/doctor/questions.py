@@ -46,7 +46,7 @@ def cv2() -> Facts:
 
     def built_with(item: str) -> str:
         found = re.search(rf"^\s*{item}:\s*(\S.*)$", information, re.M)
-        value = found.group(1).strip() if found else ""
+        value = found.group(1).strip() if found else "NO"
         return "" if value.startswith("NO") else re.sub(r"^YES *", "", value).strip("()") or "yes"
 
     gui = next(filter(None, map(built_with, ("GUI", "GTK+", "QT", "QT5"))), "")
@@ -160,7 +160,7 @@ def bundle(folder: str = "") -> Facts:
 
 def engines(folder: str, *settings: str) -> Facts:
     """TensorRT's engines in the folder of the settings, newest first, and what each is for."""
-    from refdet_core.backends.engine_cache import engine_folder
+    from refdet_core.backends.engines.cache import engine_folder
     from refdet_core.bundle import load_bundle
 
     place = engine_folder(_backend_config(settings))
@@ -186,7 +186,7 @@ def backend(name: str, folder: str, *settings: str) -> Facts:
     config = _backend_config(settings)
     loaded = load_bundle(Path(folder) if folder else None)
     if name == "auto":
-        name = "tensorrt" if backends._has_tensorrt() else "onnxruntime"
+        name = "tensorrt" if backends.has_tensorrt() else "onnxruntime"
     if name == "tensorrt":
         states = [item["state"] for item in engines(folder, *settings)["engines"]]
         if not all(f"{_READY}: {graph}" in states for graph in _graph_sha256(loaded)):
@@ -216,8 +216,8 @@ def _graph_sha256(loaded: Any) -> Dict[str, str]:
 
 def _engine_state(path: Path, graphs: Dict[str, str]) -> str:
     """What the JSON file beside an engine says, and whether the engine is still what it says."""
-    from refdet_core.backends.engine_store import EngineStore
-    from refdet_core.backends.engine_target import this_target
+    from refdet_core.backends.engines.store import EngineStore
+    from refdet_core.backends.engines.target import this_target
     from refdet_core.errors import BackendError
 
     try:

@@ -70,6 +70,13 @@ def test_missing_parts_are_named(copy, tmp_path):
         load_bundle(tmp_path / "nowhere")
 
 
+def test_a_listed_file_that_is_gone_is_named(copy):
+    change(copy, sha256={"weights.pt": "0" * 64})
+    (copy / "weights.pt").unlink(missing_ok=True)
+    with pytest.raises(BundleError, match=r"weights\.pt of bundle .* cannot be read"):
+        load_bundle(copy, verify=True)
+
+
 def test_a_damaged_graph_is_told_by_its_hash_and_refused_by_the_backend(copy):
     change(copy, sha256={"detector.onnx": "0" * 64})
     with pytest.raises(BundleError, match="damaged"):

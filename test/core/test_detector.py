@@ -348,10 +348,10 @@ def test_auto_does_not_go_on_without_the_lost_device(faults, colour_bundle, monk
 
     monkeypatch.setattr(faulty_backend, "OnGpu", OnGpu, raising=False)
     monkeypatch.setitem(backends._CLASSES, "tensorrt", ("faulty_backend", "OnGpu"))
-    monkeypatch.setattr(backends, "_has_tensorrt", lambda: True)
+    monkeypatch.setattr(backends, "has_tensorrt", lambda: True)
     with Detector.open(colour_bundle, backend="auto") as detector:
         assert type(detector.backend) is OnGpu
-        monkeypatch.setattr(backends, "_has_tensorrt", lambda: False)
+        monkeypatch.setattr(backends, "has_tensorrt", lambda: False)
         (faults / "lost").touch()
         with pytest.raises(DeviceLostError):
             detector.reopen()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refdet_core.backends.engine_store import EngineStore
+from refdet_core.backends.engines.store import EngineStore
 from refdet_core.bundle import DEFAULT_BUNDLE
 from refdet_core.doctor.asking import Answer, ask
 from refdet_core.doctor.command import main

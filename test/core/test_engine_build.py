@@ -8,7 +8,7 @@ import fake_engines
 import pytest
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.backends.engine_profiles import detector_profiles, template_profiles
+from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import BackendError, OutOfMemoryError
 
@@ -28,7 +28,7 @@ def install(monkeypatch, tmp_path):
 @pytest.fixture
 def build(bundle, tmp_path):
     def call(precision="fp16", **settings):
-        from refdet_core.backends.engine_cache import ready_engines
+        from refdet_core.backends.engines.cache import ready_engines
 
         chosen = {"engine_folder": str(tmp_path / "engines"), **fake_engines.SMALL, **settings}
         return ready_engines(bundle, BackendConfig(**chosen), precision)
@@ -152,7 +152,7 @@ class TestTold:
             build()
 
     def test_a_line_of_progress_in_time(self, install, build, caplog, monkeypatch):
-        import refdet_core.backends.engine_maker as maker
+        import refdet_core.backends.engines.maker as maker
 
         monkeypatch.setattr(maker, "Progress", functools.partial(maker.Progress, period_s=0.1))
         caplog.set_level(logging.INFO)
@@ -170,7 +170,7 @@ class TestTold:
         assert re.match(r"Building the fp16 engine of the detector: \d s, ", during[0])
 
     def test_nobody_talks_after_the_end(self, caplog):
-        from refdet_core.backends.engine_progress import Progress
+        from refdet_core.backends.engines.progress import Progress
 
         caplog.set_level(logging.INFO)
         with pytest.raises(ValueError, match=r"of the task"), Progress(

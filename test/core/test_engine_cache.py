@@ -35,7 +35,7 @@ def ready(trt, bundle, tmp_path):
     """ready_engines with a folder of its own; keywords are settings, but for its own two."""
 
     def call(precision="fp16", rebuild_because="", must_keep=False, **settings):
-        from refdet_core.backends.engine_cache import ready_engines
+        from refdet_core.backends.engines.cache import ready_engines
 
         chosen = {"engine_folder": str(tmp_path / "engines"), **fake_engines.SMALL, **settings}
         config = BackendConfig(**chosen)
@@ -55,7 +55,7 @@ def built_before(colour_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "engines"
     with pytest.MonkeyPatch.context() as patch:
         fake_engines.install(patch, folder.parent)
-        from refdet_core.backends.engine_cache import ready_engines
+        from refdet_core.backends.engines.cache import ready_engines
 
         config = BackendConfig(engine_folder=str(folder), **fake_engines.SMALL)
         ready_engines(load_bundle(colour_bundle), config, "fp16")
@@ -127,7 +127,9 @@ class TestKeepsEngines:
         assert len(trt.builds) == count
 
     def test_a_changed_graph_is_another_engine(self, ready, trt, built, monkeypatch):
-        monkeypatch.setattr("refdet_core.backends.engine_cache.file_sha256", lambda path: path.name)
+        monkeypatch.setattr(
+            "refdet_core.backends.engines.cache.file_sha256", lambda path: path.name
+        )
         ready()
         assert len(trt.builds) == 2
 
@@ -145,7 +147,7 @@ class TestKeepsEngines:
         assert timings.read_bytes() == b"timings of 8.5.3.1"
 
     def test_the_default_folder_is_in_the_users_cache(self, monkeypatch, tmp_path):
-        from refdet_core.backends.engine_cache import engine_folder
+        from refdet_core.backends.engines.cache import engine_folder
 
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert engine_folder(BackendConfig()) == tmp_path / "refdet" / "engines"
@@ -195,10 +197,10 @@ class TestRebuildsWithTheReason:
 
     def test_engines_of_another_machine(self, ready, trt, built, caplog, monkeypatch):
         caplog.set_level(logging.INFO)
-        from refdet_core.backends.engine_target import Target
+        from refdet_core.backends.engines.target import Target
 
         other = Target("8.5.3.1", "Orin", "8.7")
-        monkeypatch.setattr("refdet_core.backends.engine_cache.this_target", lambda: other)
+        monkeypatch.setattr("refdet_core.backends.engines.cache.this_target", lambda: other)
         ready()
         assert "is 8.7" in self.told(caplog)
         assert "is Orin" in self.told(caplog)
@@ -240,7 +242,7 @@ class TestFoldersThatTakeNoFiles:
 
     def full_disk(self, monkeypatch):
         """Every file may be opened; writing an engine's content fails half-way."""
-        import refdet_core.backends.engine_store as store
+        import refdet_core.backends.engines.store as store
 
         def fsync(descriptor):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -7,7 +7,7 @@ from pathlib import Path
 import fake_engines
 import pytest
 
-from refdet_core.engine_command import add_engine_arguments, engine
+from refdet_core.backends.engines.command import add_engine_arguments, engine
 from refdet_core.errors import BackendError
 
 

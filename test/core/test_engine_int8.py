@@ -71,7 +71,7 @@ def build(bundle, frames, tmp_path, monkeypatch):
     def call(version="8.5.3.1", change=lambda trt: None, **settings):
         trt = fake_engines.install(monkeypatch, tmp_path, version)
         change(trt)
-        from refdet_core.backends.engine_cache import ready_engines
+        from refdet_core.backends.engines.cache import ready_engines
 
         chosen = {
             "engine_folder": str(tmp_path / "engines"),
@@ -176,7 +176,7 @@ class TestFrames:
             build(engine_calibration=str(tmp_path / place))
 
     def test_of_many_some_are_taken_evenly(self, tmp_path):
-        from refdet_core.backends.engine_calibration import read_calibration
+        from refdet_core.backends.engines.calibration import read_calibration
 
         for index in range(500):
             (tmp_path / f"{index:03}.jpg").write_bytes(b"")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refdet_core.backends.engine_graph import Graph
-from refdet_core.backends.engine_precision import kept_in_fp16, kept_in_fp32
-from refdet_core.backends.engine_samples import OBJECTS, draw_scene, frame_images, reference_images
+from refdet_core.backends.engines.graph import Graph
+from refdet_core.backends.engines.precision import kept_in_fp16, kept_in_fp32
+from refdet_core.backends.engines.samples import OBJECTS, draw_scene, frame_images, reference_images
 from refdet_core.bundle import load_bundle
 
 onnx = pytest.importorskip("onnx")

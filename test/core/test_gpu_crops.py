@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import refdet_core.backends
-from refdet_core.backends.engine_samples import draw_scene
+from refdet_core.backends.engines.samples import draw_scene
 from refdet_core.imaging import Crop, extract, letterbox, square_around, to_blob
 
 SOURCES = sorted(Path(refdet_core.backends.__file__).parent.glob("*.cu"))

@@ -81,6 +81,13 @@ def test_a_crop_wholly_outside_is_only_padding() -> None:
     assert (picture == PAD_BGR).all()
 
 
+def test_a_single_pixel_fills_what_it_is_enlarged_to() -> None:
+    frame = np.full((9, 9, 3), (10, 200, 30), np.uint8)
+    piece = extract(frame, Crop(-4, -4, 5, 5, 50, 50))  # its last pixel is the frame's first
+    assert (piece[40:, 40:] == (10, 200, 30)).all()
+    assert (piece[:40] == PAD_BGR).all() and (piece[:, :40] == PAD_BGR).all()
+
+
 def test_square_around_is_siamfc_context() -> None:
     crop = square_around((100, 100, 140, 140), 0.5, 128)
     assert (crop.width, crop.height) == (80, 80)

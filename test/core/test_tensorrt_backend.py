@@ -15,7 +15,7 @@ import pytest
 
 from refdet_core.backends import open_backend
 from refdet_core.backends.config import BackendConfig
-from refdet_core.backends.engine_profiles import detector_profiles, template_profiles
+from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
 from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError

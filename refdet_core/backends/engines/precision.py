@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, Iterator, Set, Tuple
 
-from refdet_core.backends.engine_graph import Graph, Node, Span
+from refdet_core.backends.engines.graph import Graph, Node, Span
 
 DETECTOR_OUTPUTS = ("score", "box", "presence")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

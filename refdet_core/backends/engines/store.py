@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from refdet_core.backends.engine_progress import PERIOD_S
+from refdet_core.backends.engines.progress import PERIOD_S
 from refdet_core.errors import BackendError
 
 _LOG = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Iterator, List, Tuple
 
 import numpy as np
 
-from refdet_core.backends.engine_graph import Feed, read_graph, reference_session
+from refdet_core.backends.engines.graph import Feed, read_graph, reference_session
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError
 from refdet_core.imaging import Crop, extract, letterbox, square_around, to_blob

@@ -9,9 +9,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
-from refdet_core.backends.engine_graph import Feed, with_node_names
-from refdet_core.backends.engine_progress import Progress
-from refdet_core.backends.engine_store import write_whole
+from refdet_core.backends.engines.graph import Feed, with_node_names
+from refdet_core.backends.engines.progress import Progress
+from refdet_core.backends.engines.store import write_whole
 from refdet_core.errors import BackendError
 
 _LOG = logging.getLogger(__name__)

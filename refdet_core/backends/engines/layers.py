@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-from refdet_core.backends.engine_graph import Graph
-from refdet_core.backends.engine_precision import Kept
+from refdet_core.backends.engines.graph import Graph
+from refdet_core.backends.engines.precision import Kept
 
 
 def keep_precise(

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.backends.engine_calibration import read_calibration
-from refdet_core.backends.engine_maker import EngineMaker, Job
-from refdet_core.backends.engine_profiles import detector_profiles, template_profiles
-from refdet_core.backends.engine_store import (
+from refdet_core.backends.engines.calibration import read_calibration
+from refdet_core.backends.engines.maker import EngineMaker, Job
+from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
+from refdet_core.backends.engines.store import (
     EngineStore,
     Identity,
     StoredEngine,
     describe,
     write_whole,
 )
-from refdet_core.backends.engine_target import Target, import_tensorrt, this_target
+from refdet_core.backends.engines.target import Target, import_tensorrt, this_target
 from refdet_core.bundle import Bundle, file_sha256
 from refdet_core.errors import BackendError
 

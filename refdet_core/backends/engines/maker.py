@@ -11,15 +11,15 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.backends.engine_build import Built, Recipe, build, needs_explicit_int8
-from refdet_core.backends.engine_calibration import Calibration, CalibrationPictures
-from refdet_core.backends.engine_check import Run, check_engine, detector_feeds
-from refdet_core.backends.engine_graph import Feed, Graph, read_graph, run_reference
-from refdet_core.backends.engine_int8 import Calibrator, with_q_dq
-from refdet_core.backends.engine_precision import Kept, kept_in_fp16, kept_in_fp32
-from refdet_core.backends.engine_profiles import Profile, ShapeRange
-from refdet_core.backends.engine_progress import Progress
-from refdet_core.backends.engine_samples import frame_images, harsh_images, reference_images
+from refdet_core.backends.engines.build import Built, Recipe, build, needs_explicit_int8
+from refdet_core.backends.engines.calibration import Calibration, CalibrationPictures
+from refdet_core.backends.engines.check import Run, check_engine, detector_feeds
+from refdet_core.backends.engines.graph import Feed, Graph, read_graph, run_reference
+from refdet_core.backends.engines.int8 import Calibrator, with_q_dq
+from refdet_core.backends.engines.precision import Kept, kept_in_fp16, kept_in_fp32
+from refdet_core.backends.engines.profiles import Profile, ShapeRange
+from refdet_core.backends.engines.progress import Progress
+from refdet_core.backends.engines.samples import frame_images, harsh_images, reference_images
 from refdet_core.bundle import Bundle
 
 _LOG = logging.getLogger(__name__)

@@ -92,7 +92,7 @@ def engine(options: argparse.Namespace) -> int:
     Raises:
         RefdetError: with one sentence that says what is wrong and what to do.
     """
-    from refdet_core.backends.engine_cache import engine_folder, ready_engines
+    from refdet_core.backends.engines.cache import engine_folder, ready_engines
 
     config = BackendConfig(
         precision=options.precision,

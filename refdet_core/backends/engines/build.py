@@ -13,11 +13,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from refdet_core.backends.engine_graph import Graph
-from refdet_core.backends.engine_layers import keep_precise
-from refdet_core.backends.engine_precision import Kept
-from refdet_core.backends.engine_profiles import Profile
-from refdet_core.backends.engine_progress import Progress
+from refdet_core.backends.engines.graph import Graph
+from refdet_core.backends.engines.layers import keep_precise
+from refdet_core.backends.engines.precision import Kept
+from refdet_core.backends.engines.profiles import Profile
+from refdet_core.backends.engines.progress import Progress
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 _LOG = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
-from refdet_core.backends.engine_graph import Feed, run_reference
-from refdet_core.backends.engine_profiles import Profile, Shape
+from refdet_core.backends.engines.graph import Feed, run_reference
+from refdet_core.backends.engines.profiles import Profile, Shape
 from refdet_core.errors import BackendError
 
 Run = Callable[[bytes, Feed], Feed]

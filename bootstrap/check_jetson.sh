@@ -1,0 +1,47 @@
+#!/bin/sh
+# Checks the way to a Jetson as far as that goes without one: Python 3.8, the real
+# TensorRT 8.5 and JetPack 5's OpenCV, in build/jetson.
+#
+#   bootstrap/check_jetson.sh [PYTEST_ARGUMENT ...]
+#
+# This part only looks for a Python 3.8 and hands over to check_jetson.py.
+# PYTHON38=/path/to/python picks one.
+set -eu
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+
+candidates() {
+    if [ -n "${PYTHON38:-}" ]; then
+        command -v -- "$PYTHON38" || true
+        return
+    fi
+    for name in python3.8 python3; do
+        old_ifs=$IFS
+        IFS=:
+        for folder in $PATH; do
+            if [ -x "$folder/$name" ]; then printf '%s\n' "$folder/$name"; fi
+        done
+        IFS=$old_ifs
+    done
+    for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8*/bin/python3.8 \
+        "${XDG_DATA_HOME:-$HOME/.local/share}"/uv/python/cpython-3.8*/bin/python3.8; do
+        if [ -x "$python" ]; then printf '%s\n' "$python"; fi
+    done
+}
+
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+probe='import sys, venv, ensurepip; raise SystemExit(sys.version_info[:2] != (3, 8))'
+for python in $(candidates); do
+    if "$python" -I -c "$probe" 2>/dev/null; then
+        exec "$python" "$here/check_jetson.py" "$@"
+    fi
+done
+
+if [ -n "${PYTHON38:-}" ]; then
+    echo "check-jetson: PYTHON38=$PYTHON38 is not a Python 3.8 that runs and can make virtual environments." >&2
+else
+    echo "check-jetson: no Python 3.8 with venv was found; get one without root by" \
+        "\`pip install uv && uv python install 3.8\` or \`pyenv install 3.8\`, or name one:" \
+        "make check-jetson PYTHON38=/path/to/python3.8" >&2
+fi
+exit 1
