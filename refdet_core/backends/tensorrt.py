@@ -8,7 +8,7 @@ are scores, boxes and presence.
 from __future__ import annotations
 
 import logging
-from typing import Dict, Sequence, Union
+from typing import Dict, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from refdet_core.backends.base import Backend, BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.cuda import Gpu
 from refdet_core.backends.device_buffer import DeviceBuffer, float32_size
-from refdet_core.backends.engines.cache import ready_engines
+from refdet_core.backends.engines.cache import Engines, ready_engines
 from refdet_core.backends.engines.profiles import Shape
 from refdet_core.backends.gpu_crops import DeviceCrops, GpuCropper
 from refdet_core.backends.template_kernels import KernelStore, TemplateKernels
 from refdet_core.backends.tensorrt_api import trt
 from refdet_core.backends.tensorrt_engine import Engine
 from refdet_core.bundle import Bundle
-from refdet_core.errors import BackendError
+from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 from refdet_core.imaging import Crop
 from refdet_core.types import RawMaps
 
@@ -66,9 +66,15 @@ class TensorRTBackend(Backend[TemplateKernels]):
         gpu = Gpu()
         try:
             with gpu.active():
-                serialized = ready_engines(bundle, config, precision)
-                encoder = Engine(gpu, serialized.template_encoder, "template", config.engine_dla)
-                detector = Engine(gpu, serialized.detector, "detector", config.engine_dla)
+                engines = ready_engines(bundle, config, precision)
+                try:
+                    encoder, detector = _load(gpu, engines, config.engine_dla)
+                except (OutOfMemoryError, DeviceLostError):
+                    raise
+                except BackendError as error:
+                    # All that is known of them fits, and yet TensorRT does not take them.
+                    engines = ready_engines(bundle, config, precision, rebuild_because=str(error))
+                    encoder, detector = _load(gpu, engines, config.engine_dla)
                 # They never run at the same time.
                 memory = gpu.allocate(max(encoder.memory_size, detector.memory_size))
                 encoder.use_memory(memory)
@@ -181,6 +187,12 @@ class TensorRTBackend(Backend[TemplateKernels]):
             blank = np.zeros((height, width, 3), np.uint8)
             crops = [Crop(0, 0, width, height, width, height)] * count
             self.infer(self.preprocess(blank, crops), self.pack([kernels] * views))
+
+
+def _load(gpu: Gpu, engines: Engines, dla: int) -> Tuple[Engine, Engine]:
+    """Template encoder and detector."""
+    encoder = Engine(gpu, engines.template_encoder, "template", dla)
+    return encoder, Engine(gpu, engines.detector, "detector", dla)
 
 
 def _expect(engine: Engine, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -34,9 +34,13 @@ class Machine:
     def __init__(self, folder, generation, **settings):
         self.cuda = fake_cuda.FakeCuda(folder, **settings)
         self.trt = fake_tensorrt_runtime.FakeTensorRT(self.cuda, generation)
+        self.rebuilt = []
 
-    def engines(self, bundle, config, precision):
+    def engines(self, bundle, config, precision, rebuild_because=""):
         """Stands for building them; see test_engine_cache.py for that."""
+        if rebuild_because:
+            self.rebuilt.append(rebuild_because)
+            self.trt.refuse = set()
 
         def made(graph, profiles):
             shapes = [
@@ -617,12 +621,26 @@ def test_from_a_bundle_to_results_with_engines_that_are_built_and_kept(
 
 
 @pytest.mark.parametrize("generation", fake_tensorrt_runtime.GENERATIONS)
+def test_kept_engines_that_tensorrt_does_not_take_are_built_anew(
+    make_machine, generation, bundle, square_frame
+):
+    machine = make_machine(generation)
+    machine.trt.refuse = {"deserialize"}
+    machine.trt.says = "The engine plan file is generated on an incompatible device"
+    with machine.open(bundle) as backend:
+        assert ["incompatible device" in reason for reason in machine.rebuilt] == [True]
+        features = backend.encode_templates(images((255, 0, 0)))
+        assert backend.infer(backend.preprocess(square_frame("red"), [WHOLE]), features).score.max()
+    assert machine.leftovers() == []
+
+
+@pytest.mark.parametrize("generation", fake_tensorrt_runtime.GENERATIONS)
 def test_engines_that_do_not_fit_are_refused(make_machine, generation, bundle, monkeypatch):
     machine = make_machine(generation)
     engines = machine.engines(bundle, SMALL, "fp16")
     module = importlib.import_module("refdet_core.backends.tensorrt")
     swapped = SimpleNamespace(template_encoder=engines.detector, detector=engines.template_encoder)
-    monkeypatch.setattr(module, "ready_engines", lambda *_: swapped)
+    monkeypatch.setattr(module, "ready_engines", lambda *_, **__: swapped)
     with pytest.raises(BackendError, match="template engine does not fit the bundle"):
         machine.open(bundle)
     halves = SimpleNamespace(
@@ -632,7 +650,7 @@ def test_engines_that_do_not_fit_are_refused(make_machine, generation, bundle, m
             half=True,
         )
     )
-    monkeypatch.setattr(module, "ready_engines", lambda *_: halves)
+    monkeypatch.setattr(module, "ready_engines", lambda *_, **__: halves)
     with pytest.raises(BackendError, match="not float32"):
         machine.open(bundle)
     assert machine.leftovers() == []
