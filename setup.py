@@ -56,7 +56,7 @@ setup(
     entry_points={
         "console_scripts": [
             "refdet = refdet_core.__main__:main",
-            "detector = refdet_ros.node:main",
+            "detector = refdet_ros.__main__:main",
             "video_to_bag = refdet_ros.video_to_bag:main",
             "play_bag = refdet_ros.play_bag:main",
             "evaluate_bag = refdet_ros.evaluate_bag:main",

@@ -117,7 +117,7 @@ def run_node():
     from refdet_ros import recovery
 
     recovery.RETRY_S = RETRY_S
-    from refdet_ros.node import main
+    from refdet_ros.__main__ import main
 
     install(os.environ["FAULTS"])
     return main()

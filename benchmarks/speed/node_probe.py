@@ -82,7 +82,7 @@ class NodeProcess:
     """The detector node in a process of its own. Use it as a context manager."""
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "refdet_ros.node", "--ros-args", "--log-level", "warn"]
+        command = [sys.executable, "-m", "refdet_ros", "--ros-args", "--log-level", "warn"]
         for name, value in parameters.items():
             command += ["-p", "{}:={}".format(name, value or '""')]
         self._process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)

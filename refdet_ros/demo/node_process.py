@@ -46,7 +46,7 @@ class NodeProcess:
         self._output: IO[bytes] | None = None
 
     def __enter__(self) -> NodeProcess:
-        command = [sys.executable, "-m", "refdet_ros.node", "--ros-args"]
+        command = [sys.executable, "-m", "refdet_ros", "--ros-args"]
         for name, value in self._parameters.items():
             command += ["-p", f"{name}:={value}"]
         self._output = self.log.open("wb")

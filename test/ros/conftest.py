@@ -53,14 +53,14 @@ except ImportError:
 
 
 class NodeProcess:
-    """``python -m refdet_ros.node`` with parameters, remaps and a namespace.
+    """``python -m refdet_ros`` with parameters, remaps and a namespace.
 
     Args:
         faults: folder of commands for the device it runs on, see :mod:`faulty_backend`.
     """
 
     def __init__(self, log, namespace="", arguments=(), faults=None, **parameters):
-        command, environment = [sys.executable, "-m", "refdet_ros.node"], dict(os.environ)
+        command, environment = [sys.executable, "-m", "refdet_ros"], dict(os.environ)
         if faults is not None:
             program = "import faulty_backend, sys; sys.exit(faulty_backend.run_node())"
             command = [sys.executable, "-c", program]

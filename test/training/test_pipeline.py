@@ -137,7 +137,7 @@ def test_evaluate_writes_the_report(work) -> None:
 
 def test_the_node_loads_the_bundle(work) -> None:
     pytest.importorskip("rclpy", reason="the node needs ROS 2")
-    command = [sys.executable, "-m", "refdet_ros.node", "--ros-args"]
+    command = [sys.executable, "-m", "refdet_ros", "--ros-args"]
     log = work / "node.log"
     with log.open("w") as output:
         node = subprocess.Popen(

@@ -1,0 +1,73 @@
+"""The process of the node ``detector``: from the command line to the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import List, Optional
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from refdet_core.errors import ConfigError
+from refdet_ros.node import DetectorNode
+
+
+def main(args: Optional[List[str]] = None) -> int:
+    """Run the node until SIGINT, SIGTERM or a shutdown from outside; returns the exit code."""
+    # rclpy's C handlers end the context and then call Python's. Python's own would raise
+    # KeyboardInterrupt at any line, a second Ctrl-C in the middle of cleaning up.
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    rclpy.init(args=args)
+    node = None
+    ended = True
+    try:
+        node = DetectorNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok() and not interrupted.is_set():
+            _spin(node, executor)
+    except ConfigError as error:
+        rclpy.logging.get_logger("detector").fatal(str(error))
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # A signal while the node is being made ends the context under it: that is no failure.
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            ended = node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        # The interpreter resets other handlers before it tears down modules and threads.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    exit_code = node.exit_code if node is not None else 0
+    if not ended:
+        # Its thread is inside a driver, where the interpreter's own end would crash it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
+
+
+def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:
+    """Spin; a callback that raises is reported and does not end the node."""
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        raise
+    except Exception:
+        if rclpy.ok():
+            node.get_logger().error(f"A callback failed:\n{traceback.format_exc()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
