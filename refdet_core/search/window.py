@@ -19,7 +19,7 @@ from refdet_core.imaging import Crop, context_side
 from refdet_core.types import BoxXYXY
 
 SCALE_COUNTS = (1, 3, 5)
-_WIDEST = 2.5  # times the usual side: a target not seen for long is for the whole-frame search
+_WIDEST = 2.0  # times the usual side: a target not seen for long is for the whole-frame search
 
 
 @dataclass(frozen=True)

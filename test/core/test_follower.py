@@ -73,7 +73,7 @@ def test_unseen_the_window_widens_up_to_its_limit() -> None:
         sides.append(window.width)
         assert window.out_width % 32 == 0
     assert sides == sorted(sides)
-    assert (sides[0], sides[-1]) == (168, 400)
+    assert (sides[0], sides[-1]) == (168, 320)
     step(follower, FakeLook([Thing.at(600, 300)], 3.0))
     look = FakeLook([Thing.at(600, 300)], 3.03)
     step(follower, look)

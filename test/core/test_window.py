@@ -74,8 +74,8 @@ def test_small_targets_are_not_zoomed_further(size) -> None:
         (1.0, 164, 192),  # 6.15 cells of 32: a quarter of a cell is not worth another
         (5.0, 180, 224),  # 6.75 cells
         (10.0, 200, 256),  # 7.5 cells
-        (60.0, 400, 480),  # the widest, 2.5 times the usual: 15 cells
-        (1e9, 400, 480),
+        (60.0, 320, 384),  # the widest, twice the usual: 12 cells
+        (1e9, 320, 384),
     ],
 )
 def test_doubt_widens_the_window_up_to_a_limit(uncertainty, side, out_side) -> None:

@@ -22,7 +22,7 @@ Shape = Tuple[int, ...]
 
 _USUAL_TILE = (1088, 624)  # a 1280x720 frame as the search `tiles` shows it
 _USUAL_WINDOW = 192  # of the search `track`
-_LARGEST_WINDOW = 512  # that window is 2.5 times as wide where the target may have moved far
+_LARGEST_WINDOW = 512  # that window is twice as wide where the target may have moved far
 _MOST_WINDOWS = 5  # as many scales a target is looked at, SiamFC's
 
 
