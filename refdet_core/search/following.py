@@ -12,6 +12,7 @@ from typing import Callable, Deque, Dict, Optional, Sequence
 
 import numpy as np
 
+from refdet_core.errors import RefdetError
 from refdet_core.search.base import Found, Look, SearchPlan
 from refdet_core.search.camera_motion import CameraMotion
 from refdet_core.search.pursuit import Pursuit
@@ -66,6 +67,16 @@ class Following(SearchPlan):
         self._pursuits = {
             name: self._pursuits.get(name) or self._new_pursuit(name) for name in template_ids
         }
+        try:
+            self._look(look)
+        except RefdetError:
+            for pursuit in self._pursuits.values():
+                pursuit.miss(look.time_s)
+            raise
+        return {name: pursuit.conclude(look.time_s) for name, pursuit in self._pursuits.items()}
+
+    def _look(self, look: Look) -> None:
+        """Into the window of every target, and through the whole frame if one needs it."""
         camera = self._camera_motion(look)
         for pursuit in self._pursuits.values():
             pursuit.follow(look, camera)
@@ -77,7 +88,6 @@ class Following(SearchPlan):
         if wanted:
             for name, seen in self._scan.candidates(look, wanted).items():
                 self._pursuits[name].consider(look, seen)
-        return {name: pursuit.conclude(look.time_s) for name, pursuit in self._pursuits.items()}
 
     def _new_pursuit(self, template_id: str) -> Pursuit:
         return Pursuit(

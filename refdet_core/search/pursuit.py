@@ -98,6 +98,14 @@ class Pursuit:
         elif self._is_mistaken(sight):
             self._rival = follower
 
+    def miss(self, time_s: float) -> None:
+        """The frame could not be looked at. Time goes on, and the next window is of the usual size:
+        the backend may take no larger one."""
+        self._sight, self._presence, self._rival = None, 0.0, None
+        self.conclude(time_s)
+        if self._follower is not None:
+            self._follower = Follower(self._follower.box_xyxy, time_s)
+
     def conclude(self, time_s: float) -> Found:
         """What this frame says of the target."""
         target, sight, config = self._target, self._sight, self._target.config

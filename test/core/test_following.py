@@ -11,7 +11,7 @@ import pytest
 from fake_look import BUNDLE, FakeLook, Thing
 
 from refdet_core.detector import DetectorConfig
-from refdet_core.errors import ConfigError
+from refdet_core.errors import BackendError, ConfigError
 from refdet_core.search import make_search_plan
 from refdet_core.search.base import Found, SearchPlan
 from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY
@@ -112,6 +112,32 @@ def states(shown: Sequence[Shown]) -> list[str]:
 
 def near(place: tuple[float, float], pixels: float = 2.0):
     return pytest.approx(place, abs=pixels)
+
+
+class SmallEngine(FakeLook):
+    """What a backend shows that takes no window much larger than usual."""
+
+    def at(self, crops, template_ids):
+        if any(crop.width == crop.height and crop.out_width > 256 for crop in crops):
+            raise BackendError("not built for that")
+        return super().at(crops, template_ids)
+
+
+@pytest.mark.parametrize("search", ["auto", "track"])
+def test_after_a_window_that_the_backend_refuses_comes_one_of_the_usual_size(search: str) -> None:
+    watched = tracked(search)
+    failed = []
+    for frame in range(90):
+        look = SmallEngine([], watched.time_s + frame * THIRTIETH)
+        try:
+            found = watched.plan.find(look, watched.names)
+            failed.append(False)
+        except BackendError:
+            failed.append(True)
+    assert any(failed) and (True, True) not in set(zip(failed, failed[1:]))
+    assert found["car"].status.state == LOST
+    watched.time_s += 90 * THIRTIETH
+    assert watched.show_for(1.0, [Thing.at(*HERE)])[-1].centre() == near(HERE)
 
 
 # -- beginning -------------------------------------------------------------------------------
