@@ -124,6 +124,7 @@ class FakeCuda:
         allocations: how many pieces of memory were ever allocated.
         graphs_launched: how often.
         launches: how often each kernel ran.
+        compile_cache_problem: an exception that pycuda raises where it is to use its cache.
         violations: what was done wrong where an exception would be swallowed, in destructors.
     """
 
@@ -131,6 +132,7 @@ class FakeCuda:
         self.capacity = capacity
         self.devices = 1
         self.has_graphs = graphs
+        self.compile_cache_problem: Exception | None = None
         self.copies: list[Copy] = []
         self.allocations = 0
         self.graphs_launched = 0
@@ -413,7 +415,9 @@ def _driver_names(cuda: FakeCuda) -> dict[str, Any]:
 class _SourceModule:
     """pycuda.compiler.SourceModule: it needs a context, and so does what it makes."""
 
-    def __init__(self, cuda, source, nvcc="nvcc", options=None, no_extern_c=False):
+    def __init__(self, cuda, source, nvcc="nvcc", options=None, no_extern_c=False, cache_dir=None):
+        if cache_dir is not False and cuda.compile_cache_problem is not None:
+            raise cuda.compile_cache_problem
         cuda.call("cuModuleLoadDataEx")
         assert no_extern_c == ('extern "C"' in source), "names would be mangled"
         self._cuda = cuda

@@ -203,11 +203,13 @@ class Gpu(Closing):
         Raises:
             BackendError: there is no compiler, or it refuses the source.
         """
-        nvcc = _find_nvcc()
         try:
-            module = compiler.SourceModule(source.read_text(), nvcc=nvcc, no_extern_c=True)
-        except driver.CompileError as error:
-            raise BackendError(f"nvcc refuses {source}: {error}") from error
+            module = _compiled(source, cache=True)
+        except (OutOfMemoryError, DeviceLostError):
+            raise
+        except BackendError as error:
+            _LOG.debug("Compiled without pycuda's cache: %s", error)
+            module = _compiled(source, cache=False)
         return self.hold(Kernel(self, module, name, argument_types))
 
     def record(self, work: Callable[[], None]) -> Optional[cuda_driver.Graph]:
@@ -241,7 +243,10 @@ class Gpu(Closing):
         try:
             with self.active():
                 for thing in reversed(self._held):
-                    thing.free()
+                    try:
+                        thing.free()
+                    except (driver.Error, cuda_driver.DriverError) as error:
+                        _LOG.debug("While closing: %s", error)
                 self.stream = None
         except BackendError as error:
             _LOG.debug("While closing: %s", error)
@@ -267,6 +272,23 @@ def _primary_context() -> Tuple[Any, Any]:
     driver.init()
     device = driver.Device(0)
     return device.retain_primary_context(), device
+
+
+def _compiled(source: Path, cache: bool) -> Any:
+    """The module of a CUDA source file.
+
+    Args:
+        cache: let pycuda keep it, or take what it kept: its folder may be damaged or not writable.
+    """
+    text, nvcc, folder = source.read_text(), _find_nvcc(), None if cache else False
+    try:
+        return compiler.SourceModule(text, nvcc=nvcc, no_extern_c=True, cache_dir=folder)
+    except OSError as error:
+        raise BackendError(f"{source} cannot be compiled: {error}.") from error
+    except driver.CompileError as error:
+        raise BackendError(f"nvcc refuses {source}: {error}") from error
+    except driver.Error as error:
+        raise _as_backend_error(error) from error
 
 
 def _find_nvcc() -> str:

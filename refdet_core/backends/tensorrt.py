@@ -24,7 +24,7 @@ from refdet_core.backends.tensorrt_api import trt
 from refdet_core.backends.tensorrt_engine import Engine
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
-from refdet_core.imaging import Crop
+from refdet_core.imaging import PAD_BGR, Crop
 from refdet_core.types import RawMaps
 
 _LOG = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class TensorRTBackend(Backend[TemplateKernels]):
         view_sizes = {name: float32_size(shape) for name, shape in self._view_shapes.items()}
         self._store = KernelStore(gpu, view_sizes, self._max_views)
         self._cropper = GpuCropper(gpu)
+        self._fixed_size = detector.fixed_size("frame")
+        self._stride = bundle.stride
         self._images = DeviceBuffer(gpu)
         self._frames = DeviceBuffer(gpu)
         self._maps = {name: DeviceBuffer(gpu) for name in _MAPS}
@@ -112,16 +114,32 @@ class TensorRTBackend(Backend[TemplateKernels]):
         with self._gpu.active():
             return self._store.pack(features)
 
-    def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> DeviceCrops:
+    def preprocess(
+        self, frame_bgr: np.ndarray, crops: Sequence[Crop]
+    ) -> Union[np.ndarray, DeviceCrops]:
+        if self._fixed_size is not None:
+            blob: np.ndarray = super().preprocess(frame_bgr, crops)  # to be padded in infer
+            return blob
         with self._gpu.active():
             return self._cropper.upload(frame_bgr, crops)
 
     def infer(self, frames: Union[np.ndarray, DeviceCrops], features: TemplateKernels) -> RawMaps:
+        if self._fixed_size is None or isinstance(frames, DeviceCrops):
+            return self._infer(frames, features)
+        height, width = frames.shape[2:]
+        maps = self._infer(_padded(frames, self._fixed_size), features)
+        rows, columns = round(height / self._stride), round(width / self._stride)
+        return RawMaps(
+            maps.score[..., :rows, :columns], maps.box[..., :rows, :columns], maps.presence
+        )
+
+    def _infer(self, frames: Union[np.ndarray, DeviceCrops], features: TemplateKernels) -> RawMaps:
         self._store.check(features)
         count = frames.shape[0]
         maps: Dict[str, np.ndarray] = {}
         with self._gpu.active():
             most = self._detector.most(self._shapes(frames.shape, features.views), "frame")
+            most = -(-count // -(-count // most))  # even batches: those of one size are replayed
             for start in range(0, count, most):
                 end = min(count, start + most)
                 for name, values in self._detect(frames, start, end, features).items():
@@ -192,7 +210,21 @@ class TensorRTBackend(Backend[TemplateKernels]):
 def _load(gpu: Gpu, engines: Engines, dla: int) -> Tuple[Engine, Engine]:
     """Template encoder and detector."""
     encoder = Engine(gpu, engines.template_encoder, "template", dla)
-    return encoder, Engine(gpu, engines.detector, "detector", dla)
+    try:
+        return encoder, Engine(gpu, engines.detector, "detector", dla)
+    except BackendError:
+        encoder.free()  # building needs the memory
+        raise
+
+
+def _padded(frames: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Smaller ``(B, 3, H, W)`` frames in the top-left corner of such of ``(height, width)``."""
+    height, width = frames.shape[2:]
+    if height > size[0] or width > size[1]:
+        return frames  # which the engine refuses, naming what it takes
+    padded = np.full((*frames.shape[:2], *size), PAD_BGR[0], np.float32)
+    padded[:, :, :height, :width] = frames
+    return padded
 
 
 def _expect(engine: Engine, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ class Engine:
 
     def __init__(self, gpu: Gpu, serialized: bytes, name: str, dla: int = -1) -> None:
         self.name = name
+        self._gpu = gpu
         log = Log()
         loaded = load_engine(serialized, log, dla)
         if loaded is None:
@@ -72,6 +73,19 @@ class Engine:
     def largest(self, name: str) -> Shape:
         """The largest shape of an input, of any profile."""
         return max(profile.ranges[name].most for profile in self._profiles)
+
+    def free(self) -> None:
+        """Give it back before the GPU is closed; it cannot run any more."""
+        self._gpu.free(self._loaded)
+
+    def fixed_size(self, name: str) -> Optional[Tuple[int, int]]:
+        """``(height, width)`` of the input if it takes no other, as a DLA does; else None."""
+        ranges = [profile.ranges[name] for profile in self._profiles]
+        sizes = {shape[-2:] for item in ranges for shape in (item.least, item.most)}
+        if len(sizes) > 1:
+            return None
+        ((height, width),) = sizes
+        return height, width
 
     def most(self, shapes: Mapping[str, Shape], name: str) -> int:
         """How many items the input ``name`` may have at once, the other sides being as given.

@@ -5,6 +5,7 @@ import gc
 import importlib
 import logging
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fake_cuda
@@ -664,6 +665,64 @@ def test_a_machine_without_a_compiler_is_told_how_to_get_it(machine, bundle, mon
     with pytest.raises(BackendError, match=r"nvcc was not found.*PATH"):
         machine.open(bundle)
     assert machine.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        FileNotFoundError("no such folder"),
+        fake_cuda.LogicError("cuModuleLoadDataEx failed: device kernel image is invalid"),
+    ],
+    ids=["nowhere to write", "half a file kept"],
+)
+def test_a_useless_cache_of_kernels_is_done_without(machine, bundle, square_frame, problem):
+    machine.cuda.compile_cache_problem = problem
+    with machine.open(bundle) as backend:
+        red = backend.encode_templates(RED_GREEN_BLUE[:1])
+        assert backend.infer(backend.preprocess(square_frame("red"), [WHOLE]), red).score.max()
+    assert machine.leftovers() == []
+
+
+def test_an_engine_of_one_frame_size_takes_smaller_frames(
+    machine, bundle, reference_backend, square_frame
+):
+    config = replace(SMALL, engine_dla=0)
+    frame = square_frame("red", "green")
+    window = Crop(16, 32, 160, 128, 160, 128)  # both sides smaller, the green square outside
+    with machine.open(bundle, config) as backend:
+        for crops in ([WHOLE], [window], [window] * 3):
+            found, expected = (
+                each.infer(each.preprocess(frame, crops), each.encode_templates(RED_GREEN_BLUE[:2]))
+                for each in (backend, reference_backend)
+            )
+            assert found.score.shape == expected.score.shape
+            assert found.box.shape == expected.box.shape
+            # to the right and below it sees grey where there was nothing
+            inner = (..., slice(0, -2), slice(0, -2))
+            np.testing.assert_allclose(found.score[inner], expected.score[inner], atol=1e-5)
+        with pytest.raises(BackendError, match="frame 1x3x256x320"):
+            backend.infer(
+                backend.preprocess(frame, [Crop(0, 0, 320, 256, 320, 256)]), red_of(backend)
+            )
+    assert machine.leftovers() == []
+
+
+def red_of(backend):
+    return backend.encode_templates(RED_GREEN_BLUE[:1])
+
+
+@pytest.mark.parametrize(("tiles", "batches"), [(5, 1), (6, 2), (8, 2), (10, 2), (12, 3)])
+def test_batches_are_even_so_that_they_can_be_replayed(
+    machine, bundle, square_frame, tiles, batches
+):
+    with machine.open(bundle) as backend:
+        red = red_of(backend)
+        for _ in range(3):
+            maps = backend.infer(backend.preprocess(square_frame("red"), [WHOLE] * tiles), red)
+        assert maps.score.shape[0] == tiles
+        before = machine.cuda.graphs_launched
+        backend.infer(backend.preprocess(square_frame("red"), [WHOLE] * tiles), red)
+        assert machine.cuda.graphs_launched - before == batches
 
 
 def test_auto_takes_tensorrt_where_there_is_a_gpu(machine, bundle, monkeypatch):
