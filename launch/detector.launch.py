@@ -11,13 +11,22 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+LOST_DEVICE = 75  # the exit code of a node whose GPU only a new process can use
 # Fast DDS 2 (Humble, Jazzy) and 3 (Kilted).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
@@ -76,18 +85,30 @@ def start(context):
         base = topic[: -len("/compressed")] if topic.endswith("/compressed") else topic
         remappings = [("image", base)]
 
-    detector = Node(
-        package="refdet_ros",
-        executable="detector",
-        name="detector",
-        namespace=given.get("namespace", ""),
-        parameters=parameters,
-        remappings=remappings,
-        ros_arguments=["--log-level", given["log_level"]] if "log_level" in given else [],
-        output="screen",
-        emulate_tty=True,
-    )
-    return [*fast_dds_profile(), detector, *rviz(given)]
+    settings = {
+        "package": "refdet_ros",
+        "executable": "detector",
+        "name": "detector",
+        "namespace": given.get("namespace", ""),
+        "parameters": parameters,
+        "remappings": remappings,
+        "ros_arguments": ["--log-level", given["log_level"]] if "log_level" in given else [],
+        "output": "screen",
+        "emulate_tty": True,
+    }
+    return [*fast_dds_profile(), *detector(settings), *rviz(given)]
+
+
+def detector(settings):
+    """The node, and another one in its place should it lose the GPU."""
+    node = Node(**settings)
+
+    def ended(event, context):
+        if event.returncode != LOST_DEVICE:
+            return []
+        return [TimerAction(period=2.0, actions=detector(settings))]
+
+    return [node, RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended))]
 
 
 def to_bool(name, value):

@@ -27,6 +27,10 @@ class OutOfMemoryError(BackendError):
     """The device has no memory left for what was asked; what was there before still works."""
 
 
+class EngineRefusedError(BackendError):
+    """An engine was built and does not compute what the graph says; the next would not either."""
+
+
 class DeviceLostError(BackendError):
     """The device does not answer any more; the backend has to be closed and opened again."""
 

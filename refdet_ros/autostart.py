@@ -16,7 +16,7 @@ _POLL_S = 0.05
 
 
 class Autostart:
-    """Brings a node up, and tries again later if that fails.
+    """Brings a node up, and tries again later if that fails and may go well another time.
 
     The model is opened before the transition begins, because a transition keeps the executor's
     thread: meanwhile the node answers, even if engines are built for ten minutes.
@@ -40,6 +40,8 @@ class Autostart:
         self._next_s = time.monotonic() + RETRY_S
         node = self._node
         if node.lifecycle == "unconfigured":
+            if not node.worth_another_try:
+                return
             if not node.model_is_opened():
                 self._next_s = 0.0
                 return

@@ -20,7 +20,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from refdet_core.errors import DeviceLostError, RefdetError
+from refdet_core.errors import DeviceLostError, EngineRefusedError, RefdetError
 from refdet_ros.autostart import Autostart
 from refdet_ros.camera import Camera, CameraMessage, to_bgr
 from refdet_ros.counters import Statistics
@@ -33,6 +33,8 @@ from refdet_ros.services import DetectorServices
 
 DIAGNOSTICS_PERIOD_S = 1.0
 ERROR_LOG_PERIOD_S = 5.0
+LOST_DEVICE = 75
+"""Exit code where only a new process can use the GPU again; the launch file starts one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class _Opening:
 class DetectorNode(LifecycleNode):
     """Finds the objects in the reference photos in a camera topic.
 
+    Attributes:
+        exit_code: of the process, should it end now.
+
     Raises:
         ConfigError: a parameter it was started with cannot be used.
     """
@@ -60,13 +65,14 @@ class DetectorNode(LifecycleNode):
         self._python_log = PythonLog(self.get_logger())
         self._state = "unconfigured"
         self._fault = ""
+        self._failure: Optional[Exception] = None  # what the fault tells of
         self._last_error = ""
         self._statistics = Statistics()
         self._publisher: Optional[ResultPublisher] = None
         self._pipeline: Optional[Pipeline] = None
         self._opening: Optional[_Opening] = None
         self._camera: Optional[Camera] = None
-        self.exit_code = 0
+        self.exit_code = 1 if self._settings.build_only else 0  # until everything is there
         self._survive_invalid_transitions()
 
         self._services_of_detector = DetectorServices(self)
@@ -191,6 +197,12 @@ class DetectorNode(LifecycleNode):
             action()
         except Exception as error:
             fault = f"cannot {what}: {error}"
+            self._failure = error
+            if not self.worth_another_try:
+                fault += (
+                    " That is not tried again by itself: change a setting, for example precision, "
+                    f"then 'ros2 lifecycle set {self.get_fully_qualified_name()} configure'."
+                )
             # Autostart would repeat it with each retry; a shutdown interrupts on purpose.
             if fault != self._fault and self.context.ok():
                 self.get_logger().error(
@@ -198,7 +210,7 @@ class DetectorNode(LifecycleNode):
                 )
             self._fault = fault
             return False
-        self._fault = ""
+        self._fault, self._failure = "", None
         return True
 
     def _release(self) -> bool:
@@ -314,6 +326,11 @@ class DetectorNode(LifecycleNode):
         return self._state == "active"
 
     @property
+    def worth_another_try(self) -> bool:
+        """Whether what failed may go well another time with the same settings."""
+        return not isinstance(self._failure, EngineRefusedError)
+
+    @property
     def pipeline(self) -> Pipeline:
         """The running detector.
 
@@ -358,10 +375,23 @@ class DetectorNode(LifecycleNode):
             time.monotonic() - self._opening.since_s, f": {newest}" if newest else ""
         )
 
+    @property
+    def _doom(self) -> str:
+        """Why only a new process can go on, as a sentence; empty while this one can."""
+        if self._pipeline is not None and self._pipeline.device_is_gone:
+            return self._pipeline.device_problem
+        return self._fault if isinstance(self._failure, DeviceLostError) else ""
+
     def _every_second(self) -> None:
         if self._pipeline is not None:
             self._pipeline.tend()
         self._publish_diagnostics()
+        if self._doom:
+            self.get_logger().fatal(
+                f"The node ends with exit code {LOST_DEVICE}: {self._doom} When it starts again, "
+                "the templates of template_path come back; those set by service are lost."
+            )
+            self.end(LOST_DEVICE)
 
     def _publish_diagnostics(self) -> None:
         pipeline, camera = self._pipeline, self._camera

@@ -29,7 +29,11 @@ def open_detector(settings: Settings) -> Detector:
 
 
 def warm_up(detector: Detector) -> None:
-    """Run the network once on each kind of crop: the first time takes longer."""
+    """Run the network once on each kind of crop: the first time takes longer.
+
+    Raises:
+        RefdetError: the backend refuses one of them.
+    """
     # Through a detector of its own, so that the first target of the real one gets the id 1.
     trial = Detector(detector.bundle, detector.backend, detector.config)
     height, width = detector.config.tile_height, detector.config.tile_width
@@ -38,4 +42,5 @@ def warm_up(detector: Detector) -> None:
     trial.detect(frame)
     if detector.config.search in FOLLOWING:
         trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
-        trial.detect(frame)
+        trial.detect(frame, time_s=1.0)
+        trial.detect(frame, time_s=10.0)  # by now it may be anywhere: the widest window

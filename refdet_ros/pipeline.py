@@ -105,6 +105,11 @@ class Pipeline:
         """What is wrong with the device, as a sentence; empty while it works."""
         return self._recovery.problem
 
+    @property
+    def device_is_gone(self) -> bool:
+        """Whether the device was lost for as long as this process lives."""
+        return self._recovery.hopeless
+
     def offer(self, message: CameraMessage) -> None:
         """Take the newest frame; one that the worker has not begun is replaced."""
         if self._worker.offer((message, time.perf_counter())):

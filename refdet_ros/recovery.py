@@ -8,6 +8,7 @@ import time
 from typing import Any, Callable
 
 from refdet_core.errors import DeviceLostError, RefdetError
+from refdet_ros.worker import WorkerBusyError
 
 RETRY_S = 5.0
 _LOG = logging.getLogger(__name__)
@@ -16,10 +17,16 @@ _LOG = logging.getLogger(__name__)
 class Recovery:
     """Opens the backend again after a :class:`DeviceLostError`, and again until it works.
 
+    Unless a new backend meets a lost device as well: after most of CUDA's errors that is so for as
+    long as the process lives. Then it gives up.
+
     Args:
         reopen: opens it again; called in the worker's thread.
         submit: has a job run in the worker's thread, without waiting for it.
         on_loss: told once of every loss, in the worker's thread.
+
+    Attributes:
+        hopeless: only a new process can have the device back.
     """
 
     def __init__(
@@ -31,6 +38,7 @@ class Recovery:
         self._reopen = reopen
         self._submit = submit
         self._on_loss = on_loss
+        self.hopeless = False
         self._lock = threading.Lock()
         self._lost: str = ""
         self._lost_s = 0.0
@@ -44,8 +52,9 @@ class Recovery:
         lost, failure = self._lost, self._failure
         if not lost:
             return ""
-        return "the device was lost {:.0f} s ago and is being opened again: {}{}".format(
+        return "the device was lost {:.0f} s ago and {}: {}{}".format(
             time.monotonic() - self._lost_s,
+            "only a new process can have it back" if self.hopeless else "is being opened again",
             lost,
             f" The last attempt failed: {failure}" if failure else "",
         )
@@ -61,19 +70,24 @@ class Recovery:
     def tend(self) -> None:
         """Begin the next attempt if it is time; to be called now and then, from any thread."""
         with self._lock:
-            if not self._lost or self._trying or time.monotonic() < self._next_s:
+            waits = self._trying or time.monotonic() < self._next_s
+            if not self._lost or self.hopeless or waits:
                 return
             self._trying = True
-        self._submit(self._attempt)
+        try:
+            self._submit(self._attempt)
+        except WorkerBusyError:
+            self._trying = False  # it is shutting down
 
     def _attempt(self) -> None:
         try:
             self._reopen()
         except Exception as error:
             failure = str(error) if isinstance(error, RefdetError) else repr(error)
-            if failure != self._failure:
+            hopeless = isinstance(error, DeviceLostError)
+            if failure != self._failure and not hopeless:
                 _LOG.error("The device cannot be opened again yet: %s", failure)
-            self._failure = failure
+            self._failure, self.hopeless = failure, hopeless
         else:
             _LOG.info("The device is back after %.1f s.", time.monotonic() - self._lost_s)
             self._lost = self._failure = ""

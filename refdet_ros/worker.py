@@ -30,7 +30,7 @@ class Worker(Generic[Frame]):
     Args:
         on_frame: what to do with a frame; called in the worker's thread.
         on_error: told about every exception of ``on_frame``, in the worker's thread.
-        on_stop: the last thing the worker's thread does.
+        on_stop: the last thing the worker's thread does, whatever ends it.
         keep_waiting: asked while :meth:`call` waits; False ends the waiting (shutdown).
     """
 
@@ -120,6 +120,12 @@ class Worker(Generic[Frame]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._on_stop()
+
+    def _work(self) -> None:
         while True:
             with self._change:
                 while not (self._stopping or self._jobs or self._slot is not None):
@@ -137,7 +143,6 @@ class Worker(Generic[Frame]):
                     self._on_frame(frame)
                 except Exception as error:
                     self._on_error(error)
-        self._on_stop()
 
 
 def _finish(job: Callable[[], Any], future: Future[Any]) -> None:

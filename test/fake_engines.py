@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import types
 from pathlib import Path
@@ -42,6 +44,18 @@ def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
     patch.setitem(sys.modules, runner.__name__, runner)
     fake.read_device = lambda address, size: cuda.at("device", address, size)
     return fake
+
+
+def unreadable(patch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Files of that kind are on a disk that does not give them back."""
+    read_bytes = Path.read_bytes
+
+    def read(path):
+        if path.suffix == suffix:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_bytes(path)
+
+    patch.setattr(Path, "read_bytes", read)
 
 
 def build_in_other_process(bundle: str, engines: str, build_s: float, mark: str) -> None:

@@ -2,8 +2,11 @@
 
 The commands are files in one folder, so that a test can give them to a node in another process:
 
-- ``lost``: the device does not answer. A backend that has met this stays broken, as a CUDA
-  context does; one that is opened when the file is gone works.
+- ``lost``: the device is away, as if unplugged. A backend that has met this stays broken, and none
+  can be opened; one that is opened when the file is gone works.
+- ``dead``: the process lost the device, as after most of CUDA's errors: it does not answer to any
+  backend of this process any more, whether the file is still there or not.
+- ``refused``: what is built when a backend is opened does not compute what it should.
 - ``room``: holds the number of views there is memory for; with 0 the backend cannot be opened.
 - ``slow``: opening takes until the file is gone.
 
@@ -23,8 +26,15 @@ import numpy as np
 
 import refdet_core.backends
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
-from refdet_core.errors import DeviceLostError, OutOfMemoryError
+from refdet_core.errors import (
+    BackendError,
+    DeviceLostError,
+    EngineRefusedError,
+    OutOfMemoryError,
+)
 
+AWAY = "There is no GPU: cudaErrorNoDevice (100)."
+REFUSED = "The engine does not compute what the graph says."
 LOST = "The GPU does not answer: cudaErrorLaunchFailure (719)."
 RETRY_S = 1.5
 FULL = "The GPU has no memory left for the templates; clear one."
@@ -43,6 +53,7 @@ class FaultyBackend(OnnxRuntimeBackend):
 
     folder: ClassVar[Path]
     opened: ClassVar[list[FaultyBackend]] = []
+    dead: ClassVar[bool] = False
 
     @classmethod
     def open(cls, bundle, config):
@@ -50,7 +61,13 @@ class FaultyBackend(OnnxRuntimeBackend):
             logging.getLogger("refdet_core.backends.engines.build").info("building the engines")
         while (cls.folder / "slow").exists():
             time.sleep(0.02)
-        cls._meet_lost_device()
+        if cls._died():
+            raise DeviceLostError(LOST)
+        if (cls.folder / "lost").exists():
+            raise BackendError(AWAY)
+        if (cls.folder / "refused").exists():
+            logging.getLogger("refdet_core.backends.engines.build").info("built for nothing")
+            raise EngineRefusedError(REFUSED)
         if cls._room() == 0:
             raise OutOfMemoryError(FULL)
         backend = super().open(bundle, config)
@@ -78,9 +95,9 @@ class FaultyBackend(OnnxRuntimeBackend):
         self.closed = True
 
     @classmethod
-    def _meet_lost_device(cls):
-        if (cls.folder / "lost").exists():
-            raise DeviceLostError(LOST)
+    def _died(cls):
+        cls.dead = cls.dead or (cls.folder / "dead").exists()
+        return cls.dead
 
     @classmethod
     def _room(cls):
@@ -89,13 +106,9 @@ class FaultyBackend(OnnxRuntimeBackend):
 
     def _touch(self):
         assert not self.closed, "a closed backend is used"
+        self.broken = self.broken or self._died() or (self.folder / "lost").exists()
         if self.broken:
             raise DeviceLostError(LOST)
-        try:
-            self._meet_lost_device()
-        except DeviceLostError:
-            self.broken = True
-            raise
 
     def _mine(self, features):
         self._touch()
@@ -107,6 +120,7 @@ def install(folder):
     """Open it whenever ONNX Runtime is asked for; returns how it was before."""
     FaultyBackend.folder = Path(folder)
     FaultyBackend.opened = []
+    FaultyBackend.dead = False
     before = dict(refdet_core.backends._CLASSES)
     refdet_core.backends._CLASSES["onnxruntime"] = ("faulty_backend", "FaultyBackend")
     return before

@@ -24,7 +24,8 @@ class BackendConfig:
         engine_max_tiles: most tiles an engine takes at once; more are run one batch after another.
         engine_max_width, engine_max_height: largest tile or window that an engine takes, in network
             pixels; its memory grows with them.
-        engine_calibration: folder of frames to calibrate an int8 engine with.
+        engine_calibration: folder of frames to calibrate an int8 engine with; needed to build it
+            alone: empty takes the newest int8 engine that fits.
         engine_dla: deep learning accelerator to run on where it can, 0 or 1; -1: GPU alone.
     """
 

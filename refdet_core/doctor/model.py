@@ -65,9 +65,10 @@ def backend_section(name: str, answer: Answer) -> Section:
             (
                 Finding(
                     WARNING,
-                    "The engines for this bundle, GPU and TensorRT are not built yet: the first "
-                    "start takes minutes.",
-                    "refdet engine build, once, with the node's settings",
+                    "The engines for this bundle, GPU, TensorRT and settings are not built yet: "
+                    "the first start builds them, which takes minutes.",
+                    "refdet engine build, once, with the node's settings (given here with "
+                    "--config): engine_max_tiles=2 is --max-tiles 2 there",
                 ),
             ),
         )

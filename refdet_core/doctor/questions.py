@@ -188,16 +188,15 @@ def backend(name: str, folder: str, *settings: str) -> Facts:
     if name == "auto":
         name = "tensorrt" if backends.has_tensorrt() else "onnxruntime"
     if name == "tensorrt":
-        states = [item["state"] for item in engines(folder, *settings)["engines"]]
-        if not all(f"{_READY}: {graph}" in states for graph in _graph_sha256(loaded)):
-            return {"opened": False, "text": "tensorrt, without engines yet"}
+        from refdet_core.backends.engines.cache import engines_there
+        from refdet_core.backends.tensorrt import TensorRTBackend
+
+        if not engines_there(loaded, config, TensorRTBackend.precision(config)):
+            return {"opened": False, "text": "tensorrt, without engines for these settings"}
     with backends.open_backend(name, loaded, config) as opened:
         info = opened.info
     text = f"{info.name} {info.version} on {info.device}, {info.precision}"
     return {"opened": True, "text": text}
-
-
-_READY = "for this machine and model"
 
 
 def _backend_config(settings: Sequence[str]) -> Any:
@@ -236,7 +235,11 @@ def _engine_state(path: Path, graphs: Dict[str, str]) -> str:
         return f"for TensorRT {built_for}"
     if built_for != f"{target.tensorrt} on {target.gpu} ({target.compute_capability})":
         return f"for TensorRT {built_for}, not for here"
-    return f"{_READY}: {graph}" if graphs.get(graph) == sha256 else "for another model"
+    return (
+        f"for this machine and model: {graph}"
+        if graphs.get(graph) == sha256
+        else "for another model"
+    )
 
 
 QUESTIONS: Dict[str, Callable[..., Facts]] = {

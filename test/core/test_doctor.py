@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,11 +8,16 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
+import fake_engines
 import pytest
 
+from refdet_core import backends
+from refdet_core.backends.base import BackendInfo
+from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.store import EngineStore
-from refdet_core.bundle import DEFAULT_BUNDLE
+from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
 from refdet_core.doctor.asking import Answer, ask
 from refdet_core.doctor.command import main
 from refdet_core.doctor.machine import gpu_section, machine_section
@@ -270,6 +276,36 @@ def test_engines_are_listed_with_what_they_are_for(tmp_path):
 def test_engines_that_are_not_built_yet_are_a_warning():
     (finding,) = backend_section("auto", Answer({"opened": False, "text": "tensorrt"})).findings
     assert finding.level == WARNING and "refdet engine build" in finding.fix
+
+
+def test_the_backend_is_opened_only_with_the_engines_of_its_settings(
+    colour_bundle, tmp_path, monkeypatch
+):
+    from refdet_core.backends.engines.cache import ready_engines
+    from refdet_core.doctor.questions import backend
+
+    trt = fake_engines.install(monkeypatch, tmp_path)
+    sys.modules["refdet_core.backends.tensorrt_engine"].Engine = object
+    opened = BackendInfo("tensorrt", "8.5", "Xavier", "fp16")
+    monkeypatch.setattr(
+        backends,
+        "open_backend",
+        lambda name, bundle, config: contextlib.nullcontext(SimpleNamespace(info=opened)),
+    )
+
+    def ask_here(*changes):
+        sizes = [f"{name}={value}" for name, value in fake_engines.SMALL.items()]
+        folder = f"engine_folder={tmp_path / 'engines'}"
+        return backend("tensorrt", str(colour_bundle), folder, *sizes, *changes)
+
+    assert not ask_here()["opened"]
+    config = BackendConfig(engine_folder=str(tmp_path / "engines"), **fake_engines.SMALL)
+    ready_engines(load_bundle(colour_bundle), config, "fp16")
+    built = len(trt.builds)
+    assert ask_here() == {"opened": True, "text": "tensorrt 8.5 on Xavier, fp16"}
+    for change in ("engine_max_tiles=1", "precision=fp32", "precision=int8"):
+        assert not ask_here(change)["opened"]
+    assert len(trt.builds) == built
 
 
 # The machine.

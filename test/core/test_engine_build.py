@@ -10,7 +10,9 @@ import pytest
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.bundle import load_bundle
+from refdet_core.detector import DetectorConfig
 from refdet_core.errors import BackendError, OutOfMemoryError
+from refdet_core.search.tiles import Tiles
 
 VERSIONS = ("8.4.1.5", "8.5.3.1", "10.3.0")
 
@@ -109,15 +111,27 @@ class TestProfiles:
         assert window.inputs["frame"].least == (1, 3, 16, 16)
         assert window.inputs["frame"].usual == (1, 3, 192, 192)
         assert window.inputs["frame"].most == (5, 3, 512, 512)
-        assert frame.inputs["frame"].usual == (1, 3, 624, 1088)
+        assert frame.inputs["frame"].usual == (1, 3, 608, 1072)
         assert frame.inputs["frame"].most == (4, 3, 736, 1280)
         assert frame.inputs["kernel"].most == (20, 96, 6, 3)
+
+    def test_the_usual_frame_is_what_the_search_tiles_asks_for(self):
+        bundle, search = load_bundle(), DetectorConfig()
+        tiles = Tiles(
+            (search.tile_width, search.tile_height),
+            search.tile_overlap,
+            bundle.frame_multiple,
+            search.tile_scale,
+        )
+        (tile,) = tiles.crops((1280, 720))
+        _, frame = detector_profiles(bundle, BackendConfig())
+        assert frame.inputs["frame"].usual == (1, 3, tile.out_height, tile.out_width)
 
     def test_sides_are_rounded_up_to_what_the_network_takes(self):
         config = BackendConfig(engine_max_width=1281, engine_max_height=100, engine_max_tiles=1)
         window, frame = detector_profiles(load_bundle(), config)
         assert frame.inputs["frame"].most == (1, 3, 112, 1296)
-        assert frame.inputs["frame"].usual == (1, 3, 112, 1088)
+        assert frame.inputs["frame"].usual == (1, 3, 112, 1072)
         assert window.inputs["frame"].most == (5, 3, 512, 512)
 
     def test_nothing_is_larger_than_asked_for(self):

@@ -17,7 +17,7 @@ import pytest
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
-from refdet_core.errors import BackendError, ConfigError
+from refdet_core.errors import BackendError, ConfigError, EngineRefusedError
 
 
 @pytest.fixture
@@ -137,6 +137,11 @@ class TestKeepsEngines:
         ready()
         assert [build.timings for build in trt.builds] == [b"", b"timings of 8.5.3.1"]
 
+    def test_timings_that_cannot_be_read_are_begun_anew(self, ready, trt, built, monkeypatch):
+        fake_engines.unreadable(monkeypatch, ".cache")
+        ready(rebuild_because="of a test")
+        assert [build.timings for build in trt.builds] == [b"", b""]
+
     def test_timings_that_tensorrt_does_not_take_are_begun_anew(self, ready, trt, built, caplog):
         caplog.set_level(logging.INFO)
         (timings,) = built.glob("timings-*.cache")
@@ -253,7 +258,8 @@ class TestFoldersThatTakeNoFiles:
         self.full_disk(monkeypatch)
         assert ready().detector
         assert [path.name for path in folder.iterdir()] == ["engines.lock"]
-        assert len(lines(caplog, "No space left on device")) == 2
+        assert len(lines(caplog, "It serves for this run alone")) == 2
+        assert len(lines(caplog, "TensorRT's timings cannot be kept")) == 2
 
     def test_a_full_disk_is_an_error_if_it_has_to_be_kept(self, ready, folder, monkeypatch):
         self.full_disk(monkeypatch)
@@ -277,6 +283,39 @@ class TestFoldersThatTakeNoFiles:
         assert [path.name for path in folder.iterdir()] == ["engines.lock"]
         trt.during_build = lambda: None
         assert ready().detector
+
+    def test_what_a_killed_process_left_may_stay_where_it_cannot_be_removed(
+        self, ready, trt, folder
+    ):
+        (folder / "some.engine.123.unfinished").mkdir(parents=True)  # unlink refuses a folder
+        assert ready(must_keep=True).detector
+        assert len(trt.builds) == 2
+
+
+class TestEnginesThere:
+    @pytest.fixture
+    def there(self, trt, bundle, folder):
+        def call(precision="fp16", **settings):
+            from refdet_core.backends.engines.cache import engines_there
+
+            chosen = {"engine_folder": str(folder), **fake_engines.SMALL, **settings}
+            return engines_there(bundle, BackendConfig(**chosen), precision)
+
+        return call
+
+    def test_where_there_is_no_folder(self, there, folder):
+        assert not there()
+        assert not folder.exists()
+
+    def test_says_what_is_built(self, there, trt, built):
+        assert there()
+        assert not there("fp32")
+        assert not there(engine_max_tiles=1)
+        assert not there("int8")
+        assert there()
+        detector_file(built).write_bytes(b"")
+        assert not there()
+        assert not trt.builds
 
 
 class TestTwoProcesses:
@@ -330,6 +369,16 @@ class TestRefusals:
         assert "presence" not in text
         assert "Use precision fp32" in text
         assert not list(folder.glob("colours-detector*"))
+
+    def test_what_is_refused_is_told_from_other_errors_and_leaves_its_timings(
+        self, ready, trt, folder
+    ):
+        trt.spoil = {"kernel": 0.5}
+        for _ in range(2):
+            with pytest.raises(EngineRefusedError):
+                ready()
+        assert [build.timings for build in trt.builds] == [b"", b"timings of 8.5.3.1"]
+        assert not list(folder.glob("*.engine*"))
 
     def test_an_engine_that_returns_no_numbers_is_not_kept(self, ready, trt, folder):
         trt.spoil = {"box": float("nan")}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import cv2
 import fake_engines
@@ -10,7 +11,7 @@ import pytest
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
-from refdet_core.errors import BackendError, RefdetError
+from refdet_core.errors import BackendError, RefdetError, SourceError
 
 onnx = pytest.importorskip("onnx")
 
@@ -68,7 +69,7 @@ def frames(tmp_path):
 def build(bundle, frames, tmp_path, monkeypatch):
     """A function that installs a TensorRT, asks for int8 engines and returns it and them."""
 
-    def call(version="8.5.3.1", change=lambda trt: None, **settings):
+    def call(version="8.5.3.1", change=lambda trt: None, rebuild_because="", **settings):
         trt = fake_engines.install(monkeypatch, tmp_path, version)
         change(trt)
         from refdet_core.backends.engines.cache import ready_engines
@@ -79,7 +80,7 @@ def build(bundle, frames, tmp_path, monkeypatch):
             **fake_engines.SMALL,
             **settings,
         }
-        return trt, ready_engines(bundle, BackendConfig(**chosen), "int8")
+        return trt, ready_engines(bundle, BackendConfig(**chosen), "int8", rebuild_because)
 
     return call
 
@@ -124,7 +125,33 @@ class TestCalibrator:
         trt, _ = build()
         assert trt.builds[1].calibration == []
         assert trt.builds[1].calibration_cache == b"ranges of 3"
-        assert any("is used again" in text for text in caplog.messages)
+        assert any(
+            "int8 ranges in" in text and "are used again" in text for text in caplog.messages
+        )
+
+    def test_what_it_found_serves_another_engine_of_the_same_graph_and_frames(self, build):
+        build()
+        trt, _ = build(engine_workspace_mb=64, engine_max_views=5)
+        assert trt.builds[1].calibration_cache == b"ranges of 3"
+        trt, _ = build(engine_max_width=64)  # of another size
+        assert len(trt.builds[0].calibration) == 3
+
+    def test_what_it_found_is_not_believed_when_building_anew(self, build, tmp_path):
+        build()
+        (ranges,) = (tmp_path / "engines").glob("*.calibration")
+        ranges.write_bytes(b"nonsense")
+        trt, _ = build(rebuild_because="--force was given")
+        assert trt.builds[1].calibration_cache is None
+        assert len(trt.builds[1].calibration) == 3
+        assert ranges.read_bytes() == b"ranges of 3"
+
+    def test_what_it_found_and_cannot_be_read_is_found_again(self, build, tmp_path, monkeypatch):
+        build()
+        for path in (tmp_path / "engines").glob("*.engine"):
+            path.unlink()
+        fake_engines.unreadable(monkeypatch, ".calibration")
+        trt, _ = build()
+        assert len(trt.builds[1].calibration) == 3
 
     def test_other_frames_are_another_calibration(self, build, frames):
         build()
@@ -165,7 +192,55 @@ class TestExplicit:
         json.dumps(engines.sidecars)
 
 
+class TestWithoutFrames:
+    """An engine that is there needs them no more."""
+
+    def test_the_newest_is_taken(self, build, frames, tmp_path):
+        _, first = build()
+        cv2.imwrite(str(frames / "3.png"), np.full((128, 192, 3), 10, np.uint8))
+        _, second = build()
+        digests = [item.sidecars[1]["identity"]["calibration_sha256"] for item in (first, second)]
+        paths = {
+            json.loads(path.read_text())["identity"]["calibration_sha256"]: path
+            for path in (tmp_path / "engines").glob("*-int8-*.json")
+        }
+        for newest in (0, 1):
+            for index, digest in enumerate(digests):
+                os.utime(paths[digest], (index == newest, index == newest))
+            trt, engines = build(engine_calibration="")
+            assert engines == (first, second)[newest]
+            assert not trt.builds
+        # of those that can be used
+        paths[digests[1]].with_suffix("").write_bytes(b"")
+        assert build(engine_calibration="")[1] == first
+
+    def test_the_template_encoder_can_be_built(self, build, tmp_path):
+        build()
+        for path in (tmp_path / "engines").glob("*encoder*.engine"):
+            path.unlink()
+        trt, _ = build(engine_calibration="")
+        assert len(trt.builds) == 1
+
+    @pytest.mark.parametrize(
+        "change", [{"engine_max_tiles": 2}, {"rebuild_because": "--force was given"}]
+    )
+    def test_another_one_is_not_taken(self, build, change):
+        build()
+        with pytest.raises(BackendError, match=r"give a folder of images from the camera"):
+            build(engine_calibration="", **change)
+
+
 class TestFrames:
+    def test_of_the_users_home(self, build, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        trt, _ = build(engine_calibration="~/frames")
+        assert len(trt.builds[1].calibration) == 3
+
+    def test_one_that_cannot_be_read_is_named(self, build, monkeypatch):
+        fake_engines.unreadable(monkeypatch, ".png")
+        with pytest.raises(SourceError, match=r"frames' cannot be read: .*0\.png"):
+            build()
+
     def test_none_given(self, build):
         with pytest.raises(BackendError, match=r"give a folder of images from the camera"):
             build(engine_calibration="")

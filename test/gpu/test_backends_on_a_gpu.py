@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]  # a Jetson builds eng
 BACKENDS = ("tensorrt", "torch")
 # As the searches ask for: a tile of a frame, tiles of a larger one, windows around targets.
 SHAPES = {
-    "tile": (1, 1280, 736, 1088, 624),
-    "tiles": (3, 1280, 736, 1088, 624),
+    "tile": (1, 1280, 726, 1072, 608),
+    "tiles": (3, 1280, 726, 1072, 608),
     "window": (1, 256, 256, 192, 192),
     "windows": (5, 150, 150, 192, 192),
     "letterbox": (1, 1600, 900, 640, 368),

@@ -60,7 +60,7 @@ def test_int8_is_calibrated_and_finds_the_same_place(open_on_gpu, on_cpu, tmp_pa
         cv2.imwrite(str(tmp_path / f"{index}.png"), frame)
     backend = open_on_gpu("tensorrt", precision="int8", engine_calibration=str(tmp_path))
     assert backend.info.precision == "int8"
-    crops, peaks = search_crops(1, 1280, 736, 1088, 624), []
+    crops, peaks = search_crops(1, 1280, 726, 1072, 608), []
     for each in (backend, on_cpu):
         features = each.encode_templates(template_images(load_bundle(), ["disc"], scene()))
         score = each.infer(each.preprocess(scene(), crops), features).score[0, 0]
@@ -94,7 +94,7 @@ def cut_on_gpu(need):
 @pytest.mark.parametrize(
     "crops",
     [
-        search_crops(1, 1280, 736, 1088, 624),
+        search_crops(1, 1280, 726, 1072, 608),
         search_crops(4, 1280, 736, 1280, 736),
         search_crops(5, 150, 150, 192, 192),
         search_crops(3, 700, 700, 192, 192),
@@ -115,7 +115,7 @@ def test_crops_are_those_of_the_cpu(cut_on_gpu, crops, contiguous):
 
 def test_more_tiles_than_the_engine_takes_are_run_in_turns(open_on_gpu, on_cpu):
     backend = open_on_gpu("tensorrt", precision="fp32")
-    crops = search_crops(2 * BackendConfig().engine_max_tiles + 1, 1280, 736, 1088, 624)
+    crops = search_crops(2 * BackendConfig().engine_max_tiles + 1, 1280, 726, 1072, 608)
     maps = []
     for each in (backend, on_cpu):
         features = each.encode_templates(template_images(load_bundle(), OBJECTS, scene()))

@@ -3,12 +3,15 @@
 import ast
 import importlib.util
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 from xml.etree import ElementTree
 
 import pytest
@@ -46,6 +49,33 @@ def constant(file, name):
 
 def test_arguments_of_the_detector():
     assert list(constant("detector.launch.py", "ARGUMENTS")) == DETECTOR_ARGUMENTS
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """What detector.launch.py does when a node's process ends, with stand-ins for launch."""
+    stand_ins = ("launch", "launch.actions", "launch.event_handlers", "launch_ros")
+    stand_ins += ("launch_ros.actions", "launch_ros.parameter_descriptions")
+    for name in (*stand_ins, "ament_index_python.packages"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    start = runpy.run_path(str(LAUNCH / "detector.launch.py"))["start"]
+    start(SimpleNamespace(launch_configurations=dict.fromkeys(DETECTOR_ARGUMENTS, "")))
+    return SimpleNamespace(
+        nodes=sys.modules["launch_ros.actions"].Node.call_args_list,
+        when_ended=sys.modules["launch.event_handlers"].OnProcessExit.call_args_list,
+    )
+
+
+def test_a_node_that_lost_its_gpu_has_a_successor_and_no_other_node_has(launched):
+    from refdet_ros.node import LOST_DEVICE
+
+    for count, codes in enumerate([(0, 1, -2, -9), (0, 1)], start=1):
+        assert len(launched.nodes) == len(launched.when_ended) == count
+        ended = launched.when_ended[-1].kwargs["on_exit"]
+        for code in codes:
+            assert ended(SimpleNamespace(returncode=code), None) == []
+        assert ended(SimpleNamespace(returncode=LOST_DEVICE), None)
+    assert launched.nodes[0] == launched.nodes[1]
 
 
 def test_arguments_of_the_replay_do_not_miss_a_bag():

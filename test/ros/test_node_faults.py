@@ -163,6 +163,54 @@ def test_a_service_call_notices_the_loss_and_recovery_needs_no_frames(start, too
     assert node.stop() == 0 and "Traceback" not in node.output
 
 
+def test_a_device_that_is_lost_to_the_process_ends_it_with_code_1(start, tools, tmp_path):
+    node, client = start("dead")
+    diagnostics = Listener(client, tools, "dead")
+    tools.wait_for(lambda: client.state("/dead/detector") == "active", 15)
+    assert set_template(client, tools, "red").success
+    (tmp_path / "dead").touch()
+    answer = set_template(client, tools, "green", template_id="more")
+    assert not answer.success and "719" in answer.message
+    level, _ = diagnostics.wait("only a new process can have it back: .*719")
+    assert level == ERROR
+    assert node.process.wait(10) == 75
+    assert node.output.count("The node ends with exit code 75: the device was lost") == 1
+    assert "those set by service are lost" in node.output
+    assert node.output.count("The device was lost, it is opened again") == 1
+    assert "cannot be opened again yet" not in node.output and "Traceback" not in node.output
+
+
+def test_a_device_that_is_lost_while_the_model_is_opened_ends_the_process_too(
+    start, tools, tmp_path
+):
+    node, _ = start("stillborn", "dead")
+    assert node.process.wait(15) == 75
+    assert "The node ends with exit code 75: cannot configure: The GPU does not" in node.output
+    assert "Traceback" not in node.output
+
+
+def test_engines_that_were_refused_are_not_built_again_until_asked_for(start, tools, tmp_path):
+    node, client = start("refused", "refused")
+    diagnostics = Listener(client, tools, "refused")
+    told = "cannot configure: The engine does not compute what the graph says"
+    diagnostics.wait(told)
+    time.sleep(2 * RETRY_S)
+    level, _ = diagnostics.wait(
+        told + r".* change a setting, for example precision, then "
+        "'ros2 lifecycle set /refused/detector configure'"
+    )
+    assert level == ERROR
+    assert node.output.count("built for nothing") == 1 and node.output.count(told) == 1
+    assert not client.change_state("configure", "/refused/detector")
+    assert node.output.count("built for nothing") == 2
+    (tmp_path / "refused").unlink()
+    assert client.set_parameter("precision", "fp32", "/refused/detector").successful
+    assert client.change_state("configure", "/refused/detector")
+    # The rest is autostart's again.
+    tools.wait_for(lambda: client.state("/refused/detector") == "active", RETRY_S + 5)
+    assert node.stop() == 0 and "Traceback" not in node.output
+
+
 def test_the_node_answers_while_the_model_is_being_opened(start, tools, tmp_path):
     node, client = start("slow", "slow")
     diagnostics = Listener(client, tools, "slow")
@@ -223,6 +271,13 @@ def test_build_only_opens_the_model_and_ends(start, tools, tmp_path, autostart):
     node, _ = start("building", build_only=True, autostart=autostart)
     assert node.process.wait(15) == 0
     assert "backend onnxruntime" in node.output and "looking at" not in node.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_build_only_that_is_interrupted_ends_with_code_1(start, tools, tmp_path, number):
+    node, _ = start(f"unfinished_{number}", "slow", build_only=True)
+    tools.wait_for(lambda: "building the engines" in node.output, 15)
+    assert node.stop(number) == 1 and "Traceback" not in node.output
 
 
 def test_build_only_fails_with_code_1_and_one_sentence(start, tools, tmp_path):

@@ -6,6 +6,13 @@ import time
 import numpy as np
 import pytest
 
+from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
+from refdet_core.errors import BackendError, DeviceLostError
+from refdet_core.search import FOLLOWING
+from refdet_ros import recovery as recovery_module
+from refdet_ros.opening import open_detector
+from refdet_ros.parameters import Settings, changed
+from refdet_ros.recovery import Recovery
 from refdet_ros.worker import Worker, WorkerBusyError
 
 
@@ -113,6 +120,99 @@ def test_stop_tells_of_a_hanging_frame(gate):
     assert worker.stop(5)
 
 
+def test_what_the_error_handler_raises_does_not_keep_the_last_job_from_running(tools, monkeypatch):
+    last, raised = [], []
+    monkeypatch.setattr(threading, "excepthook", lambda it: raised.append(it.exc_type))
+
+    def fail(error):
+        raise error
+
+    worker = Worker(lambda frame: 1 / frame, fail, on_stop=lambda: last.append("closed"))
+    worker.offer(0)
+    tools.wait_for(lambda: raised)
+    assert raised == [ZeroDivisionError]
+    assert worker.stop(5) and last == ["closed"]
+
+
+def test_a_device_lost_while_the_worker_stops_is_told_and_not_opened_again(gate, tools):
+    losses, last = [], []
+
+    def lose(frame):
+        gate.wait(5)
+        raise DeviceLostError("719")
+
+    worker = Worker(lose, lambda error: recovery.lost(error), lambda: last.append("closed"))
+    recovery = Recovery(lambda: last.append("reopened"), worker.submit, losses.append)
+    worker.offer(1)
+    time.sleep(0.05)
+    assert not worker.stop(0.05)
+    gate.set()
+    assert worker.stop(5) and last == ["closed"]
+    assert [str(error) for error in losses] == ["719"]
+    recovery.tend()  # by the timer of a node that is not gone yet
+
+
+def test_a_device_that_is_lost_to_a_new_backend_as_well_is_given_up(monkeypatch):
+    attempts = []
+
+    def reopen():
+        attempts.append(len(attempts))
+        raise (BackendError("not there yet"), DeviceLostError("still 719"))[attempts[-1]]
+
+    monkeypatch.setattr(recovery_module, "RETRY_S", 0.0)
+    recovery = Recovery(reopen, lambda job: job(), lambda error: None)
+    recovery.lost(DeviceLostError("719"))
+    assert attempts == [0] and not recovery.hopeless
+    assert "is being opened again: 719 The last attempt failed: not there yet" in recovery.problem
+    for _ in range(3):
+        recovery.tend()
+    assert attempts == [0, 1] and recovery.hopeless
+    assert "only a new process can have it back: 719" in recovery.problem
+    assert "still 719" in recovery.problem
+
+
+def window_sides(monkeypatch, most=10**6):
+    """Sides of the square crops that ONNX Runtime is asked for from now on, network pixels.
+
+    Args:
+        most: it refuses larger ones, as an engine does.
+    """
+    sides = set()
+    infer = OnnxRuntimeBackend.infer
+
+    def watched(backend, frames, features):
+        height, width = frames.shape[2:]
+        if height == width:
+            sides.add(width)
+            if width > most:
+                raise BackendError(f"The engine takes at most {most} px, got {width}.")
+        return infer(backend, frames, features)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "infer", watched)
+    return sides
+
+
+@pytest.mark.parametrize("search", FOLLOWING)
+@pytest.mark.parametrize("scales", [1, 3])
+def test_the_widest_window_is_tried_before_the_first_frame(
+    colour_bundle, monkeypatch, search, scales
+):
+    sides = window_sides(monkeypatch)
+    settings = changed(
+        Settings(), {"bundle": str(colour_bundle), "search": search, "track_scales": scales}
+    )
+    with open_detector(settings) as detector:
+        usual = detector.config.track_window_px
+    assert min(sides) < 1.5 * usual and max(sides) == 2 * usual
+
+
+def test_a_window_that_is_too_wide_is_refused_while_the_model_is_opened(colour_bundle, monkeypatch):
+    window_sides(monkeypatch, most=256)
+    settings = changed(Settings(), {"bundle": str(colour_bundle), "search": "auto"})
+    with pytest.raises(BackendError, match="at most 256 px, got 384"):
+        open_detector(settings)
+
+
 class SilentPublisher:
     wants_heatmap = False
 
@@ -131,7 +231,6 @@ def test_heatmap_is_computed_only_when_wanted(colour_bundle, tools):
 
     from refdet_core.types import Reference
     from refdet_ros.counters import Statistics
-    from refdet_ros.parameters import Settings, changed
     from refdet_ros.pipeline import Pipeline
 
     publisher, counts = SilentPublisher(), Statistics()

@@ -7,6 +7,7 @@ built, and the old one stays for whoever changes back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -18,15 +19,15 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from refdet_core.backends.config import BackendConfig
+from refdet_core.backends.engines.cache_file import CacheFile
 from refdet_core.backends.engines.calibration import read_calibration
-from refdet_core.backends.engines.maker import EngineMaker, Job
+from refdet_core.backends.engines.maker import EngineMaker, Job, Made
 from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.backends.engines.store import (
     EngineStore,
     Identity,
     StoredEngine,
     describe,
-    write_whole,
 )
 from refdet_core.backends.engines.target import Target, import_tensorrt, this_target
 from refdet_core.bundle import Bundle, file_sha256
@@ -78,18 +79,19 @@ def ready_engines(
             warning, and they serve for this run.
 
     Raises:
-        BackendError: something is missing here, TensorRT refuses the graph, the engine does not
-            compute what it should, or it cannot be kept.
+        BackendError: something is missing here, TensorRT refuses the graph, or the engine cannot
+            be kept.
+        EngineRefusedError: it does not compute what the graph says.
         SourceError: a picture to calibrate with cannot be read.
     """
-    target = this_target()
-    jobs = _jobs(bundle, config, precision)
-    wanted = [(job, _identity(job, bundle, config, target)) for job in jobs]
     store = EngineStore(engine_folder(config))
-    if not rebuild_because:
-        there = [store.find(identity)[0] for _, identity in wanted]
-        if all(there):
-            return _engines([engine for engine in there if engine is not None])
+    wanted = _wanted(bundle, config, precision, store)
+    there = [None if rebuild_because else store.find(identity)[0] for _, identity in wanted]
+    found = [engine for engine in there if engine is not None]
+    if len(found) == len(wanted):
+        return _engines(found)
+    if precision == "int8" and there[-1] is None and not config.engine_calibration:
+        read_calibration("")  # says what is missing
     keeping: Optional[EngineStore] = store
     with ExitStack() as locked:
         try:
@@ -101,6 +103,17 @@ def ready_engines(
             keeping = None
         engines = _found_or_made(wanted, bundle, config, store, keeping, rebuild_because, must_keep)
     return _engines(engines)
+
+
+def engines_there(bundle: Bundle, config: BackendConfig, precision: str) -> bool:
+    """Whether :func:`ready_engines` would find them and build nothing.
+
+    Raises:
+        BackendError, SourceError: for what it raises before it builds.
+    """
+    store = EngineStore(engine_folder(config))
+    wanted = _wanted(bundle, config, precision, store)
+    return all(store.find(identity)[0] is not None for _, identity in wanted)
 
 
 def _found_or_made(
@@ -123,37 +136,42 @@ def _found_or_made(
             # Another process may have built it while this one waited.
             engine, why = store.find(identity)
             if engine is None or rebuild_because:
-                engine = _made(maker, job, identity, rebuild_because or why, keeping, must_keep)
+                _LOG.info(
+                    "The %s engine of the %s is built now: %s.",
+                    *(job.precision, job.name, rebuild_because or why),
+                )
+                folder = None if keeping is None else keeping.folder
+                ranges = _ranges(folder, job, identity, is_stale=bool(rebuild_because))
+                made = maker.make(job, _timings(folder, identity), ranges)
+                engine = _kept(made, identity, keeping, must_keep)
             engines.append(engine)
     return engines
 
 
-def _made(
-    maker: EngineMaker,
-    job: Job,
-    identity: Identity,
-    why: str,
-    store: Optional[EngineStore],
-    must_keep: bool,
+def _kept(
+    made: Made, identity: Identity, store: Optional[EngineStore], must_keep: bool
 ) -> StoredEngine:
-    _LOG.info("The %s engine of the %s is built now: %s.", job.precision, job.name, why)
-    if store is None:
-        made = maker.make(job, b"", None)
-        return StoredEngine(made.engine, describe(identity, made.engine, made.facts))
-    timings_path = _timings_path(store.folder, identity)
-    timings = timings_path.read_bytes() if timings_path.is_file() else b""
-    made = maker.make(job, timings, store.path(identity).with_suffix(".calibration"))
-    try:
-        engine = store.keep(identity, made.engine, made.facts)
-        write_whole(timings_path, made.timing_cache)
-    except BackendError as error:
-        if must_keep:
-            raise
-        _LOG.warning("%s It serves for this run alone.", error)
-        engine = StoredEngine(made.engine, describe(identity, made.engine, made.facts))
-    except OSError as error:
-        _LOG.warning("TensorRT's timings cannot be kept, the next build takes as long: %s", error)
-    return engine
+    if store is not None:
+        try:
+            return store.keep(identity, made.engine, made.facts)
+        except BackendError as error:
+            if must_keep:
+                raise
+            _LOG.warning("%s It serves for this run alone.", error)
+    return StoredEngine(made.engine, describe(identity, made.engine, made.facts))
+
+
+def _wanted(
+    bundle: Bundle, config: BackendConfig, precision: str, store: EngineStore
+) -> List[Tuple[Job, Identity]]:
+    """What is to be there. An int8 engine that is there needs no frames any more: without them it
+    is the newest one that fits, whatever it was calibrated with."""
+    target = this_target()
+    jobs = _jobs(bundle, config, precision)
+    identities = [_identity(job, bundle, config, target) for job in jobs]
+    if precision == "int8" and not config.engine_calibration:
+        identities[-1] = store.newest(identities[-1], "calibration_sha256") or identities[-1]
+    return list(zip(jobs, identities))
 
 
 def _jobs(bundle: Bundle, config: BackendConfig, precision: str) -> Tuple[Job, Job]:
@@ -172,7 +190,9 @@ def _jobs(bundle: Bundle, config: BackendConfig, precision: str) -> Tuple[Job, J
             bundle.detector_graph,
             detector_profiles(bundle, config),
             precision,
-            read_calibration(config.engine_calibration) if is_int8 else None,
+            read_calibration(config.engine_calibration)
+            if is_int8 and config.engine_calibration
+            else None,
         ),
     )
 
@@ -194,10 +214,20 @@ def _identity(job: Job, bundle: Bundle, config: BackendConfig, target: Target) -
     return dict(json.loads(json.dumps(identity)))
 
 
-def _timings_path(folder: Path, identity: Identity) -> Path:
+def _timings(folder: Optional[Path], identity: Identity) -> CacheFile:
     """TensorRT's timings hold for one TensorRT on one GPU, whatever is built."""
     name = "timings-{}-{}".format(identity["tensorrt"], identity["gpu"])
-    return folder / (re.sub(r"[^A-Za-z0-9._-]", "_", name) + ".cache")
+    file_name = re.sub(r"[^A-Za-z0-9._-]", "_", name) + ".cache"
+    return CacheFile("TensorRT's timings", folder and folder / file_name)
+
+
+def _ranges(folder: Optional[Path], job: Job, identity: Identity, is_stale: bool) -> CacheFile:
+    """What a calibrator found holds for one graph shown the same frames in the same size."""
+    names = ("onnx_sha256", "tensorrt", "calibration_sha256", "rules")
+    usual = [shapes.usual for shapes in job.profiles[-1].inputs.values()]
+    key = json.dumps([*(identity[name] for name in names), usual])
+    file_name = f"int8-{hashlib.sha256(key.encode()).hexdigest()[:16]}.calibration"
+    return CacheFile("The int8 ranges", folder and folder / file_name, is_stale)
 
 
 def _engines(found: List[StoredEngine]) -> Engines:

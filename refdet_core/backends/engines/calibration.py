@@ -15,7 +15,7 @@ import numpy as np
 
 from refdet_core.backends.engines.graph import Feed, read_graph, reference_session
 from refdet_core.bundle import Bundle
-from refdet_core.errors import BackendError
+from refdet_core.errors import BackendError, SourceError
 from refdet_core.imaging import Crop, extract, letterbox, square_around, to_blob
 from refdet_core.sources import IMAGE_SUFFIXES, read_image
 
@@ -44,13 +44,23 @@ def read_calibration(folder: str) -> Calibration:
 
     Raises:
         BackendError: no folder is given, or it holds no image.
+        SourceError: the folder or an image cannot be read.
     """
     if not folder:
         raise BackendError(
             "An int8 engine is calibrated with real frames: give a folder of images from the "
             "camera (refdet engine build --calibration DIR, engine_calibration), or use fp16."
         )
-    frames = _images(Path(folder))
+    try:
+        return _found(Path(folder).expanduser())
+    except (OSError, RuntimeError) as error:  # the latter where ~ is nobody's
+        raise SourceError(f"The calibration frames in '{folder}' cannot be read: {error}") from (
+            error
+        )
+
+
+def _found(folder: Path) -> Calibration:
+    frames = _images(folder)
     if not frames:
         raise BackendError(
             "'{}' holds no frames to calibrate an int8 engine with; put some hundred images from "
@@ -58,7 +68,7 @@ def read_calibration(folder: str) -> Calibration:
         )
     step = max(1.0, len(frames) / _MOST_FRAMES)
     frames = [frames[int(index * step)] for index in range(min(len(frames), _MOST_FRAMES))]
-    references = _images(Path(folder) / REFERENCES_FOLDER)
+    references = _images(folder / REFERENCES_FOLDER)
     digest = hashlib.sha256()
     for path in (*frames, *references):
         digest.update(path.name.encode())

@@ -15,7 +15,7 @@ import numpy as np
 
 from refdet_core.backends.engines.graph import Feed, run_reference
 from refdet_core.backends.engines.profiles import Profile, Shape
-from refdet_core.errors import BackendError
+from refdet_core.errors import EngineRefusedError
 
 Run = Callable[[bytes, Feed], Feed]
 """Runs a serialised engine once."""
@@ -63,7 +63,7 @@ def check_engine(
         The worst differences by output.
 
     Raises:
-        BackendError: they are too large, with the numbers.
+        EngineRefusedError: they are too large, with the numbers.
     """
     worst: Dict[str, Difference] = {}
     for feed, expected in zip(feeds, run_reference(model, feeds)):
@@ -71,7 +71,7 @@ def check_engine(
         for output, wanted in expected.items():
             difference = _difference(output, found[output], expected, precision)
             if found[output].shape != wanted.shape:
-                raise BackendError(
+                raise EngineRefusedError(
                     f"The new {precision} engine of the {name} returns {output} as "
                     f"{found[output].shape}, ONNX Runtime as {wanted.shape}; it is not used."
                 )
@@ -84,7 +84,7 @@ def check_engine(
             )
     wrong = {output: item for output, item in worst.items() if not item.is_small}
     if wrong:
-        raise BackendError(
+        raise EngineRefusedError(
             "The new {} engine of the {} disagrees with ONNX Runtime and is not used: {}. "
             "{}".format(
                 precision,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
+from refdet_core.backends.engines.cache_file import CacheFile
 from refdet_core.backends.engines.graph import Feed, with_node_names
 from refdet_core.backends.engines.progress import Progress
-from refdet_core.backends.engines.store import write_whole
 from refdet_core.errors import BackendError
-
-_LOG = logging.getLogger(__name__)
 
 
 class Calibrator:
@@ -26,14 +23,14 @@ class Calibrator:
         trt: the module ``tensorrt``.
         gpu: the current GPU, which holds the inputs while TensorRT reads them.
         feeds: inputs of one fixed shape.
-        cache: file for the ranges that come out; where it is there, no feed is asked for.
+        cache: for the ranges that come out; where there are some, no feed is asked for.
 
     Attributes:
         trt_calibrator: what a builder's configuration takes.
     """
 
     def __init__(
-        self, trt: Any, gpu: Any, feeds: Iterator[Feed], cache: Optional[Path], progress: Progress
+        self, trt: Any, gpu: Any, feeds: Iterator[Feed], cache: CacheFile, progress: Progress
     ) -> None:
         self._gpu = gpu
         self._feeds = feeds
@@ -64,18 +61,12 @@ class Calibrator:
 
     def read_cache(self) -> Optional[bytes]:
         """The ranges of an earlier calibration with the same data."""
-        if self._cache is None or not self._cache.is_file():
-            return None
-        _LOG.info("The int8 calibration %s is used again.", self._cache)
-        return self._cache.read_bytes()
+        return self._cache.read() or None
 
     def write_cache(self, content: bytes) -> None:
-        """Keep the ranges. A folder that takes no file costs only the next calibration's time."""
-        if self._cache is not None and self._error is None:
-            try:
-                write_whole(self._cache, content)
-            except OSError as error:
-                _LOG.warning("The int8 calibration cannot be kept in %s: %s", self._cache, error)
+        """Keep the ranges."""
+        if self._error is None:
+            self._cache.write(content)
 
     def _upload(self, name: str, array: np.ndarray) -> int:
         if name not in self._memory:

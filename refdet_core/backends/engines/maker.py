@@ -12,6 +12,7 @@ import numpy as np
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.build import Built, Recipe, build, needs_explicit_int8
+from refdet_core.backends.engines.cache_file import CacheFile
 from refdet_core.backends.engines.calibration import Calibration, CalibrationPictures
 from refdet_core.backends.engines.check import Run, check_engine, detector_feeds
 from refdet_core.backends.engines.graph import Feed, Graph, read_graph, run_reference
@@ -49,10 +50,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """A serialised engine, TensorRT's timings, and what there is to say about the engine."""
+    """A serialised engine, and what there is to say about it."""
 
     engine: bytes
-    timing_cache: bytes
     facts: Dict[str, Any]
 
 
@@ -72,15 +72,16 @@ class EngineMaker:
         self._bundle = bundle
         self._config = config
 
-    def make(self, job: Job, timing_cache: bytes, calibration_cache: Optional[Path]) -> Made:
+    def make(self, job: Job, timings: CacheFile, ranges: CacheFile) -> Made:
         """Build an engine and compare it.
 
         Args:
-            timing_cache: of earlier builds; may be empty.
-            calibration_cache: file that keeps what a calibrator found; None keeps nothing.
+            timings: TensorRT's, of one build for the next, even if the engine is refused.
+            ranges: what a calibrator found.
 
         Raises:
-            BackendError: it cannot be built, or does not compute what the graph says.
+            BackendError: it cannot be built.
+            EngineRefusedError: it does not compute what the graph says.
         """
         model = read_graph(job.graph)
         task = f"Building the {job.precision} engine of the {job.name}"
@@ -88,7 +89,8 @@ class EngineMaker:
             progress.phase("looking at its values in ONNX Runtime")
             kept = self._kept(job, model)
             with self._gpu.active():
-                built = self._built(job, model, kept, timing_cache, calibration_cache, progress)
+                built = self._built(job, model, kept, timings.read(), ranges, progress)
+            timings.write(built.timing_cache)
             progress.phase("comparing it with ONNX Runtime")
             differences = check_engine(
                 job.name, built.engine, model, self._check_feeds(job), job.precision, self._run
@@ -108,7 +110,7 @@ class EngineMaker:
             "kept_operators": [asdict(item) for item in kept],
             "kept_layers": dict(built.kept_layers),
         }
-        return Made(built.engine, built.timing_cache, facts)
+        return Made(built.engine, facts)
 
     def _built(
         self,
@@ -116,7 +118,7 @@ class EngineMaker:
         model: bytes,
         kept: Tuple[Kept, ...],
         timing_cache: bytes,
-        calibration_cache: Optional[Path],
+        ranges: CacheFile,
         progress: Progress,
     ) -> Built:
         calibrator, calibration_profile = None, None
@@ -128,7 +130,7 @@ class EngineMaker:
                 progress.phase("calibrating in ONNX Runtime")
                 model = with_q_dq(model, feeds, [item.node for item in kept])
             else:
-                calibrator = Calibrator(self._trt, self._gpu, feeds, calibration_cache, progress)
+                calibrator = Calibrator(self._trt, self._gpu, feeds, ranges, progress)
                 calibration_profile = self._one_shape((1, *frames[1:]))
         recipe = Recipe(
             job.name,

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
@@ -72,6 +72,14 @@ class EngineStore:
         if hashlib.sha256(data).hexdigest() != expected["sha256"]:
             return None, f"{path.name} is damaged, its checksum is another"
         return StoredEngine(data, sidecar), ""
+
+    def newest(self, identity: Identity, whatever: str) -> Optional[Identity]:
+        """The identity of the newest usable engine that is the same but for ``whatever``."""
+        relatives = sorted(self._relatives(identity), key=lambda item: item[0], reverse=True)
+        for _, other in relatives:
+            if set(_changed(other, identity)) <= {whatever} and self.find(other)[0] is not None:
+                return other
+        return None
 
     def keep(self, identity: Identity, data: bytes, facts: Dict[str, Any]) -> StoredEngine:
         """Write an engine and its JSON file; a reader sees the old or the new one.
@@ -140,26 +148,33 @@ class EngineStore:
 
     def _remove_unfinished(self) -> None:
         """What a killed process was writing; only the lock's holder writes."""
-        for path in self.folder.glob("*.unfinished"):
-            path.unlink()
+        with suppress(OSError):  # then the next one does
+            for path in self.folder.glob("*.unfinished"):
+                path.unlink()
 
     def _why_there_is_none(self, identity: Identity) -> str:
         """Its nearest relative tells what has changed."""
-        own = self.path(identity)
-        start = own.name[: own.name.rindex("-") + 1]
         nearest: Optional[Identity] = None
-        for path in self.folder.glob("*.engine.json"):
-            if not path.name.startswith(start):
-                continue
-            try:
-                other = dict(json.loads(path.read_text(encoding="utf-8"))["identity"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
+        for _, other in self._relatives(identity):
             if nearest is None or len(_changed(other, identity)) < len(_changed(nearest, identity)):
                 nearest = other
         if nearest is None or not _changed(nearest, identity):
             return "there is none yet"
         return "the one that is there is for other settings: " + _difference(nearest, identity)
+
+    def _relatives(self, identity: Identity) -> Iterator[Tuple[float, Identity]]:
+        """Of the same bundle, graph and precision: when each was written, and what it is."""
+        own = self.path(identity)
+        start = own.name[: own.name.rindex("-") + 1]
+        for path in self.folder.glob("*.engine.json"):
+            if not path.name.startswith(start):
+                continue
+            try:
+                written_s = path.stat().st_mtime
+                other = dict(json.loads(path.read_text(encoding="utf-8"))["identity"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            yield written_s, other
 
 
 def describe(identity: Identity, data: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
