@@ -23,7 +23,7 @@ def files_in(folder):
 
 setup(
     name=PACKAGE,
-    version="0.3.0",
+    version="0.4.0",
     description="Finds the object of a few reference photos in a drone's camera stream",
     author="refdet developers",
     maintainer="refdet developers",

@@ -120,7 +120,11 @@ def as_line(name: FrameName, result: FrameResult, time_s: Optional[float] = None
             for detection in result.detections
         ],
         "targets": {
-            template_id: {"state": target.state, "track_id": target.track_id}
+            template_id: {
+                "state": target.state,
+                "track_id": target.track_id,
+                "presence": round(result.presence[template_id], 6),
+            }
             for template_id, target in result.targets.items()
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import fields, replace
 from typing import Any, Dict, List, Sequence
@@ -9,6 +10,8 @@ from typing import Any, Dict, List, Sequence
 import yaml
 
 from refdet_core.errors import ConfigError
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def with_settings(texts: Sequence[str], *configs: Any) -> List[Any]:
@@ -27,7 +30,13 @@ def with_settings(texts: Sequence[str], *configs: Any) -> List[Any]:
     known = {item.name for config in configs for item in fields(config)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ConfigError(f"Unknown settings {unknown}; valid are {sorted(known)}.")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else "valid are {}.".format(", ".join(sorted(known)))
+        )
+        raise ConfigError(f"Unknown settings {unknown}; {hint}")
     return [_changed(config, given) for config in configs]
 
 
@@ -40,7 +49,7 @@ def _changed(config: Any, given: Dict[str, Any]) -> Any:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise ConfigError(f"{item.name} must be of type {kind.__name__}, got {value!r}.")
+            raise ConfigError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.")
         chosen[item.name] = value
     return replace(config, **chosen)
 
@@ -56,7 +65,7 @@ def _parse(text: str) -> Dict[str, Any]:
         content = json.loads(text)
     except ValueError as error:
         raise ConfigError(
-            f"Give settings as key=value or as a JSON object, got '{text}' ({error})."
+            f"Give settings as key=value or as a JSON object, got '{text}'."
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"Settings must be a JSON object, got '{text}'.")

@@ -15,9 +15,20 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from refdet_core.errors import ConfigError
 from refdet_ros.node import DetectorNode
 
+USAGE = """usage: detector [--ros-args -p PARAMETER:=VALUE ... -r image:=/camera/image_raw]
+
+The node that finds the objects in the reference photos in a camera topic. Without ros2's tools:
+
+  detector --ros-args -r image:=/camera/image_raw -p template_path:=car.jpg -p search:=auto
+
+Its parameters and their defaults are in config/detector.yaml and in the README."""
+
 
 def main(args: Optional[List[str]] = None) -> int:
     """Run the node until SIGINT, SIGTERM or a shutdown from outside; returns the exit code."""
+    if {"-h", "--help"} & set(sys.argv[1:] if args is None else args):
+        print(USAGE)
+        return 0
     # rclpy's C handlers end the context and then call Python's. Python's own would raise
     # KeyboardInterrupt at any line, a second Ctrl-C in the middle of cleaning up.
     interrupted = threading.Event()

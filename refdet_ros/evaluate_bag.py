@@ -26,6 +26,7 @@ from refdet_ros.bags.targets import (
 from refdet_ros.bags.truth import AnnotatedObject, load_ground_truth
 from refdet_ros.bags.video import write_video
 
+_LOG = logging.getLogger(__name__)
 _EXAMPLES = """examples:
   evaluate_bag flight_bag --ground-truth boxes.json --references-from-ground-truth --offline
   evaluate_bag flight_bag --ground-truth boxes.json --object-id car16_1 \\
@@ -148,6 +149,13 @@ def choose_targets(args: argparse.Namespace, bag: Bag, topic: BagTopic) -> list[
             entry.shifted(args.first_frame)
             for entry in load_ground_truth(args.ground_truth, args.object_id, args.video_id)
         ]
+    last = max((entry.truth.labelled_frames[1] for entry in objects), default=0)
+    if last >= topic.count and not args.first_frame:
+        _LOG.warning(
+            "The ground truth goes on to frame %d, the bag has %d images: if its first one is a "
+            "later frame of the video, say which with --first-frame.",
+            *(last, topic.count),
+        )
     if args.photos and args.references_from_ground_truth is not None:
         raise ConfigError("Choose one of --template and --references-from-ground-truth.")
     if args.references_from_ground_truth is not None:

@@ -191,8 +191,13 @@ def declare(node: Node) -> Settings:
         ConfigError: a value from the command line, launch file or params file cannot be used.
     """
     given: Dict[str, Any] = {}
+    overrides = node._parameter_overrides
     for name, known in OPTIONS.items():
         default = "" if known.several else known.default
+        override = overrides.get(name)
+        # To whoever writes -p auto_lost_s:=1 that is a number like any other.
+        if isinstance(default, float) and override and override.type_ is Parameter.Type.INTEGER:
+            overrides[name] = Parameter(name, value=float(override.value))
         try:
             given[name] = node.declare_parameter(name, default, _descriptor(name, known)).value
         except ParameterException as error:

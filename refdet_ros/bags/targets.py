@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
@@ -15,6 +16,7 @@ from refdet_ros.bags.frames import frames_at
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.truth import AnnotatedObject
 
+_LOG = logging.getLogger(__name__)
 REFERENCE_MARGIN = 1.0
 """Surroundings kept around a reference box, as a share of its longer side on each side; the
 template encoder looks at some of them."""
@@ -65,6 +67,12 @@ def targets_from_truth(
     chosen = []
     for entry in objects:
         boxes = dict(entry.within(topic.count).references) if not count else {}
+        if not count and len(boxes) < len(entry.references):
+            _LOG.warning(
+                "%s: only %d of its %d annotated references are in this bag%s.",
+                *(entry.truth.object_id, len(boxes), len(entry.references)),
+                "" if boxes else "; its first box in it is taken",
+            )
         chosen.append(boxes or entry.spread_references(max(1, count), topic.count))
     pictures = frames_at(bag, topic, {number for boxes in chosen for number in boxes})
     return [

@@ -154,6 +154,8 @@ def test_init_follows_what_is_in_the_box_without_any_photo(
     assert {line["detections"][0]["track_id"] for line in lines[:10]} == {1}
     # Half a second without it is a loss; until then it may be hidden.
     states = [line["targets"]["target"] for line in lines]
+    presences = [state.pop("presence") for state in states]
+    assert min(presences[:10]) > 0.9 and max(presences[10:]) < 0.5
     assert states[12] == {"state": "tracking", "track_id": 1}
     assert states[20] == {"state": "lost", "track_id": 1}
 

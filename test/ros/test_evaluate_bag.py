@@ -23,6 +23,7 @@ from refdet_ros.bags.truth import load_ground_truth
 from refdet_ros.bags.video import write_video
 from refdet_ros.bags.writing import ImageBagWriter
 
+OUTSIDE_BOX = {"x1": 10.0, "y1": 10.0, "x2": 42.0, "y2": 42.0}
 FRAMES = 10
 ABSENT = (6, 7)  # red is not in these
 
@@ -158,6 +159,24 @@ def test_reference_is_cut_with_its_surroundings():
 
 
 # Offline
+
+
+def test_a_truth_that_may_be_of_other_frames_is_told(
+    scene, colour_bundle, tmp_path, capsys, caplog
+):
+    content = json.loads((scene / "truth.json").read_text())
+    content[0]["annotations"][0]["labelled_frames"][1] = 500
+    content[0]["annotations"][1]["references"].append({"frame": 400, **OUTSIDE_BOX})
+    longer = tmp_path / "longer.json"
+    longer.write_text(json.dumps(content))
+    options = ("--references-from-ground-truth", "--bundle", colour_bundle)
+    assert run(capsys, scene / "raw", "--ground-truth", longer, *options)[0] == 0
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "goes on to frame 500, the bag has 10 images" in first and "--first-frame" in first
+    assert second == "green: only 1 of its 2 annotated references are in this bag."
+    caplog.clear()
+    assert run(capsys, scene / "raw", "--ground-truth", scene / "truth.json", *options)[0] == 0
+    assert not caplog.records
 
 
 def test_offline(scene, transport, colour_bundle, tmp_path, capsys):

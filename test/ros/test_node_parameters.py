@@ -1,5 +1,7 @@
 """Parameters: the table, refusals with a reason, changes while running."""
 
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -169,6 +171,21 @@ def test_bad_start_values_end_the_node_with_one_sentence(start_node, tools, para
     node = start_node(**parameter)
     assert node.process.wait(15) == 1
     assert sentence in node.output and "Traceback" not in node.output
+
+
+def test_a_whole_number_will_do_for_a_number(start_node, connect, tools):
+    start_node(namespace="whole", auto_lost_s=1, score_threshold=0)
+    client = connect("whole")
+    tools.wait_for(lambda: client.state() == "active", 15)
+    request = GetParameters.Request(names=["auto_lost_s", "score_threshold"])
+    values = client.call(GetParameters, "detector/get_parameters", request).values
+    assert [value.double_value for value in values] == [1.0, 0.0]
+
+
+def test_help_is_printed_and_nothing_starts():
+    command = [sys.executable, "-m", "refdet_ros", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: detector")
 
 
 def test_unknown_names_are_warned_of(start_node, tools, tmp_path):
