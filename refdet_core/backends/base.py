@@ -67,7 +67,7 @@ class Backend(Closing, Generic[Features]):
             return cls.precisions[0]
         if config.precision not in cls.precisions:
             raise BackendError(
-                "The {} backend runs in {} here, not in {}; fp16 and int8 need a GPU.".format(
+                "The {} backend runs in {}, not in {}: fp16 and int8 need a GPU.".format(
                     cls.name, " or ".join(cls.precisions), config.precision
                 )
             )
