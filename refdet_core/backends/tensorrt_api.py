@@ -58,21 +58,24 @@ class LoadedEngine(ABC):
     """An engine, and an execution context for each of its optimisation profiles.
 
     The one holder of these TensorRT objects, so that :meth:`free` releases them for sure.
+
+    Attributes:
+        names: of all inputs and outputs; asked for once, as every run needs them.
     """
 
     def __init__(self, runtime: Any, engine: Any) -> None:
         self._runtime = runtime
         self._engine = engine
         self._contexts: List[Any] = []
+        self.names = self._read_names()
 
     @property
     def profiles(self) -> int:
         """How many it was built with."""
         return int(self._engine.num_optimization_profiles)
 
-    @property
     @abstractmethod
-    def names(self) -> List[str]:
+    def _read_names(self) -> List[str]:
         """Of all inputs and outputs."""
 
     @abstractmethod
@@ -142,8 +145,7 @@ class LoadedEngine(ABC):
 class EngineWithNames(LoadedEngine):
     """TensorRT 8.5 and newer."""
 
-    @property
-    def names(self) -> List[str]:
+    def _read_names(self) -> List[str]:
         return [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
 
     def is_input(self, name: str) -> bool:
@@ -170,8 +172,7 @@ class EngineWithNames(LoadedEngine):
 class EngineWithNumbers(LoadedEngine):
     """TensorRT 8.4 and older: profile ``p`` numbers its bindings from ``p * len(names)``."""
 
-    @property
-    def names(self) -> List[str]:
+    def _read_names(self) -> List[str]:
         count = self._engine.num_bindings // self.profiles
         return [self._engine.get_binding_name(i) for i in range(count)]
 
@@ -197,8 +198,7 @@ class EngineWithNumbers(LoadedEngine):
         return bool(self._contexts[profile].execute_async_v2(bindings, stream))
 
     def _number(self, profile: int, name: str) -> int:
-        names = self.names
-        return profile * len(names) + names.index(name)
+        return profile * len(self.names) + self.names.index(name)
 
 
 def load_engine(serialized: bytes, log: Log, dla: int) -> Optional[LoadedEngine]:
