@@ -8,6 +8,7 @@ from pathlib import Path
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import BackendConfig
 from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.messages import told_on_stderr
 from refdet_core.settings import with_settings
 
 
@@ -43,4 +44,5 @@ def open_detector(options: argparse.Namespace, config: DetectorConfig) -> Detect
         RefdetError: a setting, the bundle or the backend cannot be used.
     """
     config, backend_config = with_settings(options.config, config, BackendConfig())
-    return Detector.open(options.bundle, options.backend, config, backend_config)
+    with told_on_stderr():
+        return Detector.open(options.bundle, options.backend, config, backend_config)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import cv2
 import fake_cuda
 import pytest
 
+from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.cli import main
 
 
@@ -121,6 +123,21 @@ def test_wrong_input_gives_one_sentence_and_writes_nothing(
     assert message in captured.err
     assert len(captured.err.strip().splitlines()) == 1
     assert not output.exists()
+
+
+def test_what_takes_long_is_told_while_the_detector_opens(
+    colour_bundle, flight, tmp_path, capsys, monkeypatch
+):
+    backend = OnnxRuntimeBackend.open
+
+    def slow(*arguments):
+        logging.getLogger("refdet_core.backends.engines").info("The engine is built now.")
+        return backend(*arguments)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "open", slow)
+    assert run(colour_bundle, flight, tmp_path / "out") == 0
+    assert "refdet: The engine is built now.\n" in capsys.readouterr().err
+    assert logging.getLogger("refdet_core").handlers == []
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
+from refdet_core.messages import told_on_stderr
 
 PRECISIONS = ("fp16", "fp32", "int8")
 
@@ -106,9 +105,9 @@ def engine(options: argparse.Namespace) -> int:
         engine_dla=options.dla,
     )
     bundle = load_bundle(options.bundle)
-    _show_progress()
     because = "--force was given" if options.force else ""
-    engines = ready_engines(bundle, config, options.precision, because, must_keep=True)
+    with told_on_stderr():
+        engines = ready_engines(bundle, config, options.precision, because, must_keep=True)
     folder = engine_folder(config)
     for sidecar in engines.sidecars:
         print(
@@ -120,11 +119,3 @@ def engine(options: argparse.Namespace) -> int:
     total = sum(path.stat().st_size for path in files)
     print(f"kept in           {folder} ({len(files)} engines, {total / 1e6:.1f} MB)")
     return 0
-
-
-def _show_progress() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("refdet: %(message)s"))
-    log = logging.getLogger("refdet_core")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
