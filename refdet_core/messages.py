@@ -14,11 +14,13 @@ def told_on_stderr() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("refdet: %(message)s"))
     log = logging.getLogger("refdet_core")
-    level_before = log.level
+    before = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # the root may show it as well
     try:
         yield
     finally:
-        log.setLevel(level_before)
+        log.setLevel(before[0])
+        log.propagate = before[1]
         log.removeHandler(handler)
