@@ -21,6 +21,7 @@ import yaml
 
 from refdet_core.calibration import Calibration
 from refdet_core.errors import BundleError
+from refdet_core.text_files import read_text
 
 FORMAT_VERSION = 1
 BUNDLES_FOLDER = Path(__file__).parent / "bundles"
@@ -100,7 +101,7 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
             "'refdet-train export' wrote, or leave the option away for the released model."
         )
     try:
-        content = yaml.safe_load(description.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(description))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BundleError(f"{description} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):

@@ -21,6 +21,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.metrics import GroundTruth
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 
 
@@ -75,7 +76,7 @@ def load_ground_truth(
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except OSError as error:
         raise SourceError(f"The ground truth '{path}' cannot be read: {error.strerror}.") from error
     except ValueError as error:

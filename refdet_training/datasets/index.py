@@ -26,6 +26,7 @@ from typing import Any
 import pandas as pd
 
 from refdet_core.errors import SourceError
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef, Instance
 from refdet_training.datasets.whole_files import write_whole
@@ -61,7 +62,7 @@ def load_splits(folder: Path) -> dict[str, list[str]]:
         SourceError: the file is not there or damaged.
     """
     try:
-        content = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
+        content = json.loads(read_text(folder / SPLITS))
     except (OSError, ValueError) as error:
         raise SourceError(
             f"{folder / SPLITS} cannot be read: {error}. Run 'refdet-train prepare' again."

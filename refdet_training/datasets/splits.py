@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refdet_core.errors import ConfigError, SourceError
+from refdet_core.text_files import read_text
 
 Splits = dict[str, list[str]]
 _NAMES = {"train", "tune", "val", "test"}
@@ -42,7 +43,7 @@ def read_splits(path: Path, names: Sequence[str]) -> Splits:
         ConfigError: the file is not of that form, or does not know the data set.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as splits: {error}.") from error
     if isinstance(content, dict) and content.keys().isdisjoint(_NAMES):

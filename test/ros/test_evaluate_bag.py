@@ -133,6 +133,12 @@ def test_broken_ground_truth(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+def test_ground_truth_saved_by_a_windows_editor(scene, tmp_path):
+    path = tmp_path / "truth.json"
+    path.write_bytes(b"\xef\xbb\xbf" + (scene / "truth.json").read_bytes())
+    assert load_ground_truth(path) == load_ground_truth(scene / "truth.json")
+
+
 def test_choices_in_the_ground_truth(scene, tmp_path):
     with pytest.raises(SourceError, match="cannot be read"):
         load_ground_truth(tmp_path / "no.json")

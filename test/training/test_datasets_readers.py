@@ -296,6 +296,21 @@ def test_each_format_is_recognised_and_only_as_itself(tmp_path, name):
     assert find_format("auto", tmp_path / name) == name
 
 
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_files_saved_by_a_windows_editor_say_the_same(tmp_path, name):
+    make_each(tmp_path)
+    (tmp_path / "yolo" / "classes.txt").write_text("car\ntruck\n")
+    (tmp_path / "mot" / "MOT17-02-DPM" / "gt" / "labels.txt").write_text("car\n")
+    folder = tmp_path / name
+    expected, _ = read(name, folder)
+    for path in [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jpg"]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert find_format("auto", folder) == name
+    videos, problems = read(name, folder)
+    assert videos == expected
+    assert problems.count("label_malformed") == 0
+
+
 def test_unknown_format_names_the_valid_ones(tmp_path):
     with pytest.raises(ConfigError, match=r"'voc'.*'auto', 'refdet', 'lasot', 'got10k', 'coco'"):
         find_format("voc", tmp_path)

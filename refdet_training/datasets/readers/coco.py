@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from refdet_core.errors import SourceError
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.problems import Problems
@@ -36,7 +37,7 @@ def read(folder: Path, problems: Problems) -> Iterator[Video]:
     """Yield a video of one frame for each photo that has boxes."""
     for labels in _label_files(folder):
         try:
-            content = json.loads(labels.read_text(encoding="utf-8-sig"))
+            content = json.loads(read_text(labels))
         except ValueError as error:
             raise SourceError(f"{labels} is not valid JSON: {error}.") from error
         kinds = {item.get("id"): str(item.get("name")) for item in content.get("categories", [])}

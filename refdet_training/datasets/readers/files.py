@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.problems import Problems
@@ -57,7 +58,7 @@ def frames_for_lines(folder: Path, lines: int) -> dict[int, FrameRef]:
 def box_lines(path: Path, problems: Problems) -> list[tuple[float, ...] | None]:
     """One ``(x, y, w, h)`` a line, comma or white space between; None for a line that is not."""
     boxes: list[tuple[float, ...] | None] = []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_text(path, errors="replace")
     for number, line in enumerate(text.rstrip().splitlines()):
         values = numbers_of(line)
         if values is None or len(values) != 4:
@@ -80,7 +81,7 @@ def flags_of(path: Path, problems: Problems) -> tuple[float, ...] | None:
     """Numbers of a file, on one line or on many; None when there is no such file."""
     if not path.exists():
         return None
-    values = numbers_of(path.read_text(encoding="utf-8", errors="replace"))
+    values = numbers_of(read_text(path, errors="replace"))
     if values is None:
         problems.add("label_malformed", path, None, "not numbers only; the file is not used")
     return values

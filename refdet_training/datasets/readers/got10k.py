@@ -12,6 +12,7 @@ import configparser
 from collections.abc import Iterator
 from pathlib import Path
 
+from refdet_core.text_files import read_text
 from refdet_training.datasets.problems import Problems
 from refdet_training.datasets.readers.files import has_picture
 from refdet_training.datasets.readers.record import Video
@@ -45,7 +46,7 @@ def _object_class(path: Path, problems: Problems) -> str:
         return ""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(read_text(path))
     except (configparser.Error, UnicodeDecodeError) as error:
         problems.add("label_malformed", path, None, str(error).splitlines()[0])
     return next(

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.problems import Problems
 from refdet_training.datasets.readers.files import numbered_frames, numbers_of, split_of, xyxy
@@ -67,7 +68,7 @@ def _tracks(name: str, labels: Path, problems: Problems) -> Iterator[ObjectTrack
     labelled: dict[int, set[int]] = defaultdict(set)
     boxes: dict[int, dict[int, BoxXYXY]] = defaultdict(dict)
     kinds: dict[int, str] = {}
-    text = labels.read_text(encoding="utf-8", errors="replace")
+    text = read_text(labels, errors="replace")
     for number, line in enumerate(text.splitlines()):
         values = numbers_of(line)
         if values == ():
@@ -102,7 +103,7 @@ def _is_track(values: tuple[float, ...]) -> bool:
 
 
 def _class_names(path: Path) -> dict[int, str]:
-    names = path.read_text(encoding="utf-8").splitlines() if path.exists() else _CLASSES
+    names = read_text(path).splitlines() if path.exists() else _CLASSES
     return {number: name.strip() for number, name in enumerate(names, start=1)}
 
 
@@ -110,7 +111,7 @@ def _picture_folder(sequence: Path, problems: Problems) -> str:
     path = sequence / "seqinfo.ini"
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string(path.read_text(encoding="utf-8") if path.exists() else "")
+        parser.read_string(read_text(path) if path.exists() else "")
     except (configparser.Error, UnicodeDecodeError) as error:
         problems.add("label_malformed", path, None, str(error).splitlines()[0])
     return parser.get("Sequence", "imDir", fallback="img1")

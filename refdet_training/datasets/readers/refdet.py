@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 
 from refdet_core.errors import SourceError
+from refdet_core.text_files import read_text, text_encoding
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.problems import Problems
@@ -39,8 +40,8 @@ def detect(folder: Path) -> bool:
     path = _annotations(folder)
     if path is None:
         return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(64).lstrip("\ufeff \t\r\n").startswith("[")
+    with path.open(encoding=text_encoding(path), errors="replace") as file:
+        return file.read(64).lstrip().startswith("[")
 
 
 def read(folder: Path, problems: Problems) -> Iterator[Video]:
@@ -49,7 +50,7 @@ def read(folder: Path, problems: Problems) -> Iterator[Video]:
     if path is None:
         raise SourceError(f"{folder} has no annotations.json.")
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = json.loads(read_text(path))
     except ValueError as error:
         raise SourceError(f"{path} is not valid JSON: {error}.") from error
     for entry in entries:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from refdet_core.text_files import read_text
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.problems import Problems
@@ -78,7 +79,7 @@ def _label(picture: Path) -> Path | None:
 
 
 def _lines(label: Path) -> list[str]:
-    text = label.read_text(encoding="utf-8", errors="replace")
+    text = read_text(label, errors="replace")
     return [line for line in text.splitlines() if line.strip()]
 
 
@@ -100,7 +101,7 @@ def _class_names(folder: Path, problems: Problems) -> dict[int, str]:
     path = next((folder / name for name in _NAME_FILES if (folder / name).is_file()), None)
     if path is None:
         return {}
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_text(path, errors="replace")
     if path.suffix != ".yaml":
         return {number: line.strip() for number, line in enumerate(text.splitlines())}
     try:
