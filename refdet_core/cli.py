@@ -29,8 +29,9 @@ from refdet_core.heatmap import overlay
 from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording, frame_stem
+from refdet_core.roi import join_roi_options, parse_roi
 from refdet_core.search import SEARCH_NAMES
-from refdet_core.sources import FrameName, FrameSource, open_source, parse_roi
+from refdet_core.sources import FrameName, FrameSource, open_source
 from refdet_core.types import FrameResult
 
 HEATMAP_FOLDER = "heatmaps"
@@ -110,7 +111,8 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command; returns the exit code (2: the input cannot be used)."""
-    options = make_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = make_parser().parse_args(join_roi_options(given))
     try:
         code: int = options.run(options)
     except RefdetError as error:

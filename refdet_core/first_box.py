@@ -8,6 +8,7 @@ import numpy as np
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.errors import BadReferenceError
+from refdet_core.roi import clip_roi
 from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 
@@ -30,7 +31,8 @@ def follow_from(
         BadReferenceError: too little of the box lies in the frame, or a photo cannot be used.
         ConfigError: the search follows nothing.
     """
-    seen = Reference(frame_bgr, box_xyxy)
+    height, width = frame_bgr.shape[:2]
+    seen = Reference(frame_bgr, clip_roi(box_xyxy, (width, height), "The box in the first frame"))
     try:
         box_xyxy = check_reference(seen)
     except BadReferenceError as error:

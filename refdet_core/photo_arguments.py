@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from refdet_core.errors import ConfigError
-from refdet_core.sources import parse_roi, read_image
+from refdet_core.roi import clip_roi, parse_roi
+from refdet_core.sources import read_image
 from refdet_core.types import BoxXYXY, Reference
 
 
@@ -69,5 +70,15 @@ def read_references(photos: Sequence[TemplatePhoto]) -> Tuple[Reference, ...]:
 
     Raises:
         SourceError: a photo cannot be read.
+        BadReferenceError: a ROI lies outside its photo.
     """
-    return tuple(Reference(read_image(photo.path), photo.roi_xyxy) for photo in photos)
+    return tuple(_read(photo) for photo in photos)
+
+
+def _read(photo: TemplatePhoto) -> Reference:
+    image_bgr = read_image(photo.path)
+    if photo.roi_xyxy is None:
+        return Reference(image_bgr)
+    height, width = image_bgr.shape[:2]
+    roi_xyxy = clip_roi(photo.roi_xyxy, (width, height), f"The ROI of '{photo.path}'")
+    return Reference(image_bgr, roi_xyxy)

@@ -19,9 +19,8 @@ from typing import Iterator, Union
 import cv2
 import numpy as np
 
-from refdet_core.errors import ConfigError, SourceError
+from refdet_core.errors import SourceError
 from refdet_core.imaging import PAD_BGR
-from refdet_core.types import BoxXYXY
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 ALPHA_SUFFIXES = (".png", ".webp")
@@ -206,23 +205,6 @@ def read_image(path: Path) -> np.ndarray:
         return _as_bgr8(image)
     except SourceError as error:
         raise SourceError(f"'{path}' cannot be used: {error}") from error
-
-
-def parse_roi(text: str) -> BoxXYXY:
-    """Turn ``X,Y,W,H`` (pixels, top-left corner and size) into an xyxy box.
-
-    Raises:
-        ConfigError: not four finite numbers, or a width or height that is not positive.
-    """
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"A ROI is four numbers X,Y,W,H in pixels, got '{text}'.") from None
-    if not all(math.isfinite(value) for value in (x, y, width, height)) or min(width, height) <= 0:
-        raise ConfigError(
-            f"A ROI X,Y,W,H needs finite numbers and a width and height above 0, got '{text}'."
-        )
-    return x, y, x + width, y + height
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -14,6 +14,7 @@ from refdet_core.detector import DetectorConfig
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
+from refdet_core.roi import join_roi_options
 from refdet_core.search import SEARCH_NAMES
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.replay import Replay, replay_offline
@@ -103,7 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(join_roi_options(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="evaluate_bag: %(message)s")
     try:
         if args.output is not None:

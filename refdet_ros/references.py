@@ -10,7 +10,8 @@ import numpy as np
 from refdet_msgs.msg import TemplateReference
 from sensor_msgs.msg import RegionOfInterest
 
-from refdet_core.errors import BadReferenceError, RefdetError
+from refdet_core.errors import BadReferenceError, ConfigError, RefdetError
+from refdet_core.roi import clip_roi, parse_roi
 from refdet_core.templates import MAX_REFERENCES
 from refdet_core.types import BoxXYXY, Reference
 from refdet_ros.conversions import compressed_to_bgr, decode, image_to_bgr
@@ -119,25 +120,20 @@ def _from_frame(message: TemplateReference, frame_bgr: Optional[np.ndarray]) -> 
 def _with_roi(picture: np.ndarray, roi: RegionOfInterest) -> Tuple[np.ndarray, Optional[BoxXYXY]]:
     if not (roi.x_offset or roi.y_offset or roi.width or roi.height):
         return picture, None
-    return picture, _checked(roi.x_offset, roi.y_offset, roi.width, roi.height, picture)
+    x, y = float(roi.x_offset), float(roi.y_offset)
+    return picture, _clipped((x, y, x + roi.width, y + roi.height), picture)
 
 
 def _parse_roi(text: str, picture: np.ndarray) -> BoxXYXY:
     try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
+        roi_xyxy = parse_roi(text)
+    except ConfigError as error:
         raise BadReferenceError(
-            f"template_roi must be X,Y,W,H in pixels, for example 412,80,36,52; got '{text}'."
+            f"template_roi must be X,Y,W,H in pixels, for example 412,80,36,52: {error}"
         ) from None
-    return _checked(x, y, width, height, picture)
+    return _clipped(roi_xyxy, picture)
 
 
-def _checked(x: float, y: float, width: float, height: float, picture: np.ndarray) -> BoxXYXY:
-    image_height, image_width = picture.shape[:2]
-    inside = x >= 0 and y >= 0 and x + width <= image_width and y + height <= image_height
-    if not (inside and width > 0 and height > 0):
-        raise BadReferenceError(
-            f"The ROI x={x:g} y={y:g} width={width:g} height={height:g} must have a size and "
-            f"lie inside the {image_width}x{image_height} px image."
-        )
-    return x, y, x + width, y + height
+def _clipped(roi_xyxy: BoxXYXY, picture: np.ndarray) -> BoxXYXY:
+    height, width = picture.shape[:2]
+    return clip_roi(roi_xyxy, (width, height), "The ROI")

@@ -21,8 +21,8 @@ from refdet_core.live.source import LiveFrame, LiveSource, open_live_source
 from refdet_core.live.window import Window
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
+from refdet_core.roi import parse_roi
 from refdet_core.search import FOLLOWING
-from refdet_core.sources import parse_roi
 from refdet_core.video_file import FALLBACK_FPS
 
 SAVE_FOLDER = Path("refdet_live")

@@ -217,8 +217,16 @@ def test_a_roi_that_is_no_rectangle_is_a_usage_error(colour_bundle, flight, tmp_
 
 def test_a_roi_outside_its_photo_is_refused(colour_bundle, flight, tmp_path, capsys):
     assert with_roi(colour_bundle, flight, tmp_path, "1000,1000,50,50") == 2
-    assert "Give a ROI inside the image" in capsys.readouterr().err
+    height, width = cv2.imread(str(flight[1])).shape[:2]
+    assert f"{width}x{height}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_roi_that_begins_left_of_its_photo_is_clipped_with_a_warning(
+    colour_bundle, flight, tmp_path, caplog
+):
+    assert with_roi(colour_bundle, flight, tmp_path, "-5,-5,30,30") == 0
+    assert "partly outside" in caplog.text and "width=25 height=25" in caplog.text
 
 
 def test_a_roi_without_template_is_a_usage_error(tmp_path):

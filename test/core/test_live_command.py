@@ -50,6 +50,11 @@ def test_without_a_window_lines_go_to_standard_output_and_the_summary_does_not(
     assert "'flight.avi' ended." in captured.err and "frames       30" in captured.err
 
 
+def test_a_first_box_over_the_border_is_clipped_with_a_warning(colour_bundle, flight, caplog):
+    assert live(colour_bundle, flight, "--no-window", "--init", "-8,84,40,32") == 0
+    assert "partly outside the 320x240" in caplog.text
+
+
 def test_with_an_output_folder_lines_and_video_go_there(colour_bundle, flight, tmp_path, capsys):
     output = tmp_path / "out"
     options = ("--no-window", "--init", RED_ROI, "--output", output, "--video")

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from refdet_core.errors import ConfigError, SourceError
+from refdet_core.errors import SourceError
 from refdet_core.imaging import PAD_BGR
-from refdet_core.sources import natural_key, open_source, parse_roi, read_image
+from refdet_core.sources import natural_key, open_source, read_image
 
 
 @pytest.fixture
@@ -150,16 +150,3 @@ def test_natural_order():
     assert sorted(names, key=natural_key) == ["A1", "a02b", "a2", "a10", "b1"] or sorted(
         names, key=natural_key
     ) == ["A1", "a2", "a02b", "a10", "b1"]
-
-
-def test_roi():
-    assert parse_roi("10,20,30,40") == (10, 20, 40, 60)
-    assert parse_roi(" 1.5, 2,3 ,4") == (1.5, 2, 4.5, 6)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,0,4", "1,2,3,-4", "nan,2,3,4", "1,2,inf,4"]
-)
-def test_bad_roi(text):
-    with pytest.raises(ConfigError, match=r"ROI.*X,Y,W,H"):
-        parse_roi(text)

@@ -19,8 +19,12 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture(scope="module")
-def client(start_node, connect):
-    start_node()
+def node(start_node):
+    return start_node()
+
+
+@pytest.fixture(scope="module")
+def client(node, connect):
     return connect()
 
 
@@ -87,7 +91,7 @@ BAD_REFERENCES = {
         "must have a size",
     ),
     "ROI outside": (
-        lambda t: [photo(t, (64, 48), RegionOfInterest(x_offset=60, width=10, height=10))],
+        lambda t: [photo(t, (64, 48), RegionOfInterest(x_offset=64, width=10, height=10))],
         "inside the 64x48 px image",
     ),
     "undecodable JPEG": (lambda t: [jpeg(b"\xff\xd8\xff\xe0 not a photo")], "cannot be decoded"),
@@ -157,9 +161,18 @@ def test_roi_in_the_newest_camera_frame(client, camera, detections, red, tools):
 
 def test_roi_outside_the_newest_camera_frame(client, camera, detections, red, tools):
     assert found(camera, detections, tools, "red") == RED_ONLY
-    roi = RegionOfInterest(x_offset=300, y_offset=0, width=32, height=32)
+    roi = RegionOfInterest(x_offset=320, y_offset=0, width=32, height=32)
     response = set_template(client, tools, TemplateReference(roi=roi))
     assert not response.success and "inside the 320x240 px image" in response.message
+
+
+def test_roi_over_the_border_of_the_newest_camera_frame_is_clipped(
+    client, node, camera, detections, red, tools
+):
+    assert found(camera, detections, tools, "red") == RED_ONLY
+    roi = RegionOfInterest(x_offset=300, y_offset=0, width=32, height=32)
+    assert set_template(client, tools, TemplateReference(roi=roi)).success
+    tools.wait_for(lambda: "partly outside the 320x240 px image" in node.output)
 
 
 def test_roi_of_a_jpeg(client, camera, detections, red, tools):
