@@ -15,15 +15,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple, Type, TypeVar
 
 import yaml
 
 from refdet_core.calibration import Calibration
+from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.text_files import read_text
+from refdet_core.tracking_rule import TrackingRule
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SEARCH, TRACK = "search", "track"
+PURPOSES = (SEARCH, TRACK)
 BUNDLES_FOLDER = Path(__file__).parent / "bundles"
 DEFAULT_BUNDLE = BUNDLES_FOLDER / "default"
 TEMPLATE_GRAPH = "template_encoder.onnx"
@@ -42,8 +46,10 @@ class Bundle:
         frame_size: ``(width, height)`` the detector was trained at and uses by default.
         frame_multiple: any frame size whose sides are multiples of this works as well.
         stride: network pixels per heatmap cell.
-        template_size: side in pixels of the template encoder's square input.
-        template_context: SiamFC's context share around the object in that input.
+        template_crop: how the template encoder's square input is cut out of a reference photo.
+        tracking: the search window around a followed target, and what is made of the answers.
+        purposes: what the network is good for: ``search`` of a whole frame, where it also has to
+            say that the object is not there, and to ``track`` in a window.
         kernel_names: the template encoder's outputs, in order.
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
         model: how the torch network is built (backbone, matcher, head ...).
@@ -59,16 +65,29 @@ class Bundle:
     frame_size: Tuple[int, int]
     frame_multiple: int
     stride: float
-    template_size: int
-    template_context: float
+    template_crop: CropRule
     kernel_names: Tuple[str, ...]
     kernel_shape: Tuple[int, int, int]
     calibration: Calibration
     score_threshold: float
+    tracking: TrackingRule = field(default_factory=TrackingRule)
+    purposes: Tuple[str, ...] = PURPOSES
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)
     scores: Dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.purposes if name not in PURPOSES]
+        if unknown or not self.purposes:
+            raise BundleError(
+                f"A bundle's purposes must be of {list(PURPOSES)}, got {list(self.purposes)}."
+            )
+
+    @property
+    def template_size(self) -> int:
+        """Side in pixels of the template encoder's square input."""
+        return self.template_crop.size
 
     @property
     def template_graph(self) -> Path:
@@ -107,18 +126,34 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     if not isinstance(content, dict):
         raise BundleError(f"{description} must hold a mapping, not {type(content).__name__}")
     version = content.pop("format", None)
-    if version != FORMAT_VERSION:
+    if version not in _UPGRADES:
         raise BundleError(
-            f"{description} has bundle format {version}, this refdet reads format "
-            f"{FORMAT_VERSION}; export the model again with this version."
+            f"{description} has bundle format {version}, this refdet reads the formats "
+            f"{list(_UPGRADES)}; export the model again with this version."
         )
-    bundle = _from_mapping(folder, content, description)
+    bundle = _from_mapping(folder, _UPGRADES[version](content), description)
     for graph in (bundle.template_graph, bundle.detector_graph):
         if not graph.is_file():
             raise BundleError(f"The bundle '{folder}' lacks {graph.name}.")
     if verify:
         _verify(bundle)
     return bundle
+
+
+def _upgrade_format_1(content: Dict[str, Any]) -> Dict[str, Any]:
+    """Format 1 had a square template crop with a grey border, and one window for all networks."""
+    size, context = content.pop("template_size", None), content.pop("template_context", None)
+    if size is not None and context is not None:
+        content["template_crop"] = {"size": size, "context": context}
+    return content
+
+
+_UPGRADES: Dict[Any, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
+    1: _upgrade_format_1,
+    FORMAT_VERSION: lambda content: content,
+}
+
+Part = TypeVar("Part")
 
 
 def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> Bundle:
@@ -128,11 +163,30 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
         raise BundleError(f"{description} has unknown keys {unknown}; known are {sorted(known)}.")
     try:
         content["calibration"] = Calibration(**content["calibration"])
-        for name in ("frame_size", "kernel_names", "kernel_shape"):
-            content[name] = tuple(content[name])
+        content["template_crop"] = _part(CropRule, content["template_crop"])
+        if "tracking" in content:
+            tracking = dict(content["tracking"])
+            if "window" in tracking:
+                tracking["window"] = _part(CropRule, tracking["window"])
+            content["tracking"] = _part(TrackingRule, tracking)
+        for name in ("frame_size", "kernel_names", "kernel_shape", "purposes"):
+            if name in content:
+                content[name] = tuple(content[name])
         return Bundle(folder=folder, **content)
     except (KeyError, TypeError) as error:
         raise BundleError(f"{description} is incomplete: {error}") from error
+    except BundleError as error:
+        raise BundleError(f"{description}: {error}") from error
+
+
+def _part(kind: Type[Part], content: Dict[str, Any]) -> Part:
+    """A mapping as the dataclass it describes."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise BundleError(f"a {kind.__name__} has no {unknown}; its settings are {sorted(known)}.")
+    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+    return kind(**{**content, **lists})
 
 
 def _verify(bundle: Bundle) -> None:

@@ -8,15 +8,38 @@ search windows and template crops are all crops.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
 from refdet_core.types import BoxXYXY
 
-PAD_BGR = (114, 114, 114)
+ColourBGR = Tuple[int, int, int]
+PAD_BGR: ColourBGR = (114, 114, 114)
 """Grey that fills what lies outside the frame; training pads with the same."""
+
+Border = Union[str, Tuple[int, int, int]]
+"""What fills a crop outside the image: a name of :data:`BORDERS`, or red, green, blue (0-255)."""
+GREY = "grey"
+BORDERS: Dict[str, Callable[[np.ndarray], ColourBGR]] = {
+    GREY: lambda image_bgr: PAD_BGR,
+    "black": lambda image_bgr: (0, 0, 0),
+    "mean": lambda image_bgr: _mean_colour(image_bgr),
+}
+
+
+def border_colour(border: Border, image_bgr: np.ndarray) -> ColourBGR:
+    """The colour of a border around this ``(H, W, 3)`` uint8 image."""
+    if isinstance(border, str):
+        return BORDERS[border](image_bgr)
+    red, green, blue = border
+    return blue, green, red
+
+
+def _mean_colour(image_bgr: np.ndarray) -> ColourBGR:
+    blue, green, red, _ = cv2.mean(image_bgr)
+    return int(blue), int(green), int(red)
 
 
 @dataclass(frozen=True)
@@ -24,7 +47,7 @@ class Crop:
     """A rectangle of the frame in whole pixels, resampled to ``out_width x out_height``.
 
     ``x, y`` may be negative and the rectangle may end outside the frame; what is outside is
-    padded with :data:`PAD_BGR`. The two axes have their own scale, so that the inverse is
+    filled with ``border``. The two axes have their own scale, so that the inverse is
     exact although the rectangle is rounded to whole pixels.
     """
 
@@ -34,6 +57,7 @@ class Crop:
     height: int
     out_width: int
     out_height: int
+    border: Border = GREY
 
     @property
     def scale(self) -> np.ndarray:
@@ -109,7 +133,8 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     x1, y1 = max(crop.x, 0), max(crop.y, 0)
     x2, y2 = min(crop.x + crop.width, width), min(crop.y + crop.height, height)
     if x2 <= x1 or y2 <= y1:
-        return np.full((crop.out_height, crop.out_width, 3), PAD_BGR, dtype=np.uint8)
+        colour = border_colour(crop.border, image_bgr)
+        return np.full((crop.out_height, crop.out_width, 3), colour, dtype=np.uint8)
     piece = image_bgr[y1:y2, x1:x2]
     # Resample the visible part alone and pad afterwards: a crop far larger than the frame
     # would otherwise be allocated at frame resolution.
@@ -131,7 +156,7 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
         left,
         crop.out_width - right,
         cv2.BORDER_CONSTANT,
-        value=PAD_BGR,
+        value=border_colour(crop.border, image_bgr),
     )
 
 

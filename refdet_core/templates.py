@@ -18,7 +18,7 @@ from refdet_core.backends.base import Backend
 from refdet_core.box_bias import NO_BIAS, box_bias
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
-from refdet_core.imaging import extract, square_around, to_blob
+from refdet_core.imaging import extract, to_blob
 from refdet_core.types import BoxXYXY, Reference
 
 MAX_REFERENCES = 5
@@ -225,8 +225,7 @@ def make_bank(
 def _encoder_crop(bundle: Bundle, reference: Reference) -> np.ndarray:
     """The object and its surroundings, ``(S, S, 3)`` uint8; never a part of the photo's memory."""
     box_xyxy = check_reference(reference)
-    crop = square_around(box_xyxy, bundle.template_context, bundle.template_size)
-    return np.array(extract(reference.image_bgr, crop))
+    return np.array(extract(reference.image_bgr, bundle.template_crop.around(box_xyxy)))
 
 
 def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any, ...]:

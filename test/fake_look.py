@@ -16,6 +16,7 @@ import numpy as np
 from refdet_core.backends.base import Backend, BackendInfo
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration
+from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import Look
@@ -28,8 +29,7 @@ BUNDLE = Bundle(
     frame_size=(320, 320),
     frame_multiple=16,
     stride=8.0,
-    template_size=32,
-    template_context=0.5,
+    template_crop=CropRule(32),
     kernel_names=("kernel",),
     kernel_shape=(1, 1, 1),
     calibration=Calibration(),

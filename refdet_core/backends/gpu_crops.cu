@@ -9,6 +9,7 @@ struct Crop {
     int source_x, source_y, source_width, source_height;  // the visible part, in the frame
     int left, top, width, height;                         // where it comes to lie in the tile
     int area;                                             // 1: average over areas, 0: linear
+    int border_blue, border_green, border_red;            // what fills the rest of the tile
 };
 
 struct Colour {
@@ -127,14 +128,14 @@ __device__ static Colour area(const unsigned char *source, int pitch, Crop crop,
 // frame: rows of `pitch` bytes, BGR. crops: one for each tile, blockIdx.z. planes: (tiles, 3,
 // out_height, out_width) RGB 0-255. One thread makes one pixel of one tile.
 extern "C" __global__ void crop_tiles(const unsigned char *frame, int pitch, const Crop *crops,
-                                      float *planes, int out_width, int out_height, float grey)
+                                      float *planes, int out_width, int out_height)
 {
     int x = blockIdx.x * blockDim.x + threadIdx.x;
     int y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= out_width || y >= out_height)
         return;
     Crop crop = crops[blockIdx.z];
-    Colour colour = {grey, grey, grey};
+    Colour colour = {(float)crop.border_blue, (float)crop.border_green, (float)crop.border_red};
     int inner_x = x - crop.left, inner_y = y - crop.top;
     if (inner_x >= 0 && inner_y >= 0 && inner_x < crop.width && inner_y < crop.height) {
         const unsigned char *source =

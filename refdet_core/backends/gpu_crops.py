@@ -15,27 +15,31 @@ import numpy as np
 
 from refdet_core.backends.cuda import Gpu, PinnedMemory
 from refdet_core.backends.device_pool import Block, DevicePool
-from refdet_core.imaging import PAD_BGR, Crop
+from refdet_core.imaging import Crop, border_colour
 
 _SOURCE = Path(__file__).with_name("gpu_crops.cu")
 _TABLE_ALIGNMENT = 256
+_COLUMNS = 12
 _BLOCK = (32, 8, 1)
 PIXEL_TOLERANCE = 1
 """Grey levels by which a pixel may differ from OpenCV's."""
 
 
-def crop_table(frame_size: Tuple[int, int], crops: Sequence[Crop]) -> np.ndarray:
+def crop_table(frame_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
     """What ``gpu_crops.cu`` needs to know of each crop.
 
     Args:
-        frame_size: ``(width, height)``.
+        frame_bgr: ``(H, W, 3)`` uint8.
 
     Returns:
-        ``(B, 9)`` int32: x, y, width and height of the visible part in the frame; left, top,
-        width and height of where it comes to lie in the crop; 1 to average over areas. Zeros for
-        a crop outside the frame.
+        ``(B, 12)`` int32: x, y, width and height of the visible part in the frame; left, top,
+        width and height of where it comes to lie in the crop; 1 to average over areas; zeros up to
+        here for a crop outside the frame. Then the border's blue, green and red.
     """
-    return np.array([_row(frame_size, crop) for crop in crops], dtype=np.int32)
+    frame_size = frame_bgr.shape[1], frame_bgr.shape[0]
+    colours = {crop.border: border_colour(crop.border, frame_bgr) for crop in crops}
+    rows = [(*_row(frame_size, crop), *colours[crop.border]) for crop in crops]
+    return np.array(rows, dtype=np.int32)
 
 
 def _row(frame_size: Tuple[int, int], crop: Crop) -> Tuple[int, ...]:
@@ -86,7 +90,7 @@ class GpuCropper:
         self._gpu = gpu
         self._pool = DevicePool(gpu)
         self._staging: Optional[PinnedMemory] = None
-        self._kernel = gpu.compile(_SOURCE, "crop_tiles", "PiPPiif")
+        self._kernel = gpu.compile(_SOURCE, "crop_tiles", "PiPPii")
 
     def upload(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> DeviceCrops:
         """Bring what the crops show onto the device.
@@ -95,7 +99,7 @@ class GpuCropper:
             frame_bgr: ``(H, W, 3)`` uint8; it may be overwritten when this returns.
             crops: one or more of one output size.
         """
-        table = crop_table((frame_bgr.shape[1], frame_bgr.shape[0]), crops)
+        table = crop_table(frame_bgr, crops)
         piece = _shown(frame_bgr, table)
         pixels_size = -(-piece.size // _TABLE_ALIGNMENT) * _TABLE_ALIGNMENT
         size = pixels_size + table.nbytes
@@ -118,7 +122,7 @@ class GpuCropper:
         """Write some of the crops as ``(end - start, 3, H, W)`` float32 RGB 0-255 to an address."""
         width, height = crops.out_size
         grid = (-(-width // _BLOCK[0]), -(-height // _BLOCK[1]), end - start)
-        table = crops.table + start * 9 * 4
+        table = crops.table + start * _COLUMNS * 4
         self._kernel.launch(
             grid,
             _BLOCK,
@@ -128,7 +132,6 @@ class GpuCropper:
             planes,
             width,
             height,
-            float(PAD_BGR[0]),
         )
 
     def _staging_of(self, size: int) -> PinnedMemory:

@@ -25,8 +25,10 @@ from refdet_core.bundle import (
     file_sha256,
 )
 from refdet_core.calibration import Calibration
+from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.model.siamese import Siamese
+from refdet_core.tracking_rule import TrackingRule
 from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE, parity
 
@@ -49,6 +51,7 @@ def export_bundle(
     name: str,
     version: str,
     template_context: float = 0.5,
+    tracking: TrackingRule | None = None,
     training: Mapping[str, Any] | None = None,
     allow_unsupported: bool = False,
 ) -> Bundle:
@@ -62,6 +65,7 @@ def export_bundle(
         output: the bundle's folder; a bundle that is there is replaced.
         name, version: of the released model.
         template_context: SiamFC's context share the network was trained with.
+        tracking: how it follows a target in a window; None: as refdet's own networks do.
         training: how the weights came to be, for ``bundle.yaml``; plain data and paths, of which
             an absolute one is cut down to its last part.
         allow_unsupported: also export graphs that TensorRT 8.4 would not take.
@@ -76,7 +80,11 @@ def export_bundle(
         folder = Path(workshop)
         kernel_shape = _write_graphs(model, folder)
         torch.save(model.state_dict(), folder / TORCH_WEIGHTS)
-        bundle = _describe(model, folder, name, version, template_context, kernel_shape, training)
+        template_crop = CropRule(model.config.template_size, template_context)
+        bundle = replace(
+            _describe(model, folder, name, version, template_crop, kernel_shape, training),
+            tracking=tracking or TrackingRule(),
+        )
         write_description(bundle)
         findings = check_bundle(bundle)
         if findings and not allow_unsupported:
@@ -199,7 +207,7 @@ def _describe(
     folder: Path,
     name: str,
     version: str,
-    template_context: float,
+    template_crop: CropRule,
     kernel_shape: tuple[int, int, int],
     training: Mapping[str, Any] | None,
 ) -> Bundle:
@@ -212,8 +220,7 @@ def _describe(
         frame_size=(config.img_size, config.img_size),
         frame_multiple=config.strides[-1],
         stride=config.stride,
-        template_size=config.template_size,
-        template_context=template_context,
+        template_crop=template_crop,
         kernel_names=("kernel",),
         kernel_shape=kernel_shape,
         calibration=Calibration(),

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
+from refdet_core.crop_rule import CropRule
 from refdet_core.detector import Detector
 from refdet_core.errors import BackendError, BundleError
+from refdet_core.tracking_rule import TrackingRule
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_the_released_bundle_beats_its_untrained_backbone_as_its_scores_say():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": 99}, "bundle format 99, this refdet reads format 1"),
+        ({"format": 99}, r"bundle format 99, this refdet reads the formats \[1, 2\]"),
         ({"format": None}, "bundle format None"),
         ({"colour": "red"}, r"unknown keys \['colour'\]"),
         ({"stride": None}, "incomplete"),
@@ -84,3 +86,49 @@ def test_a_damaged_graph_is_told_by_its_hash_and_refused_by_the_backend(copy):
     (copy / "detector.onnx").write_bytes(b"not a graph")
     with pytest.raises(BackendError, match="refuses"):
         Detector.open(copy)
+
+
+def in_format_2(folder, **values):
+    """The copy as format 2 describes it."""
+    crop = {"size": 32, "context": 0.0}
+    change(folder, format=2, template_size=None, template_context=None, template_crop=crop)
+    change(folder, **values)
+
+
+def test_format_1_keeps_its_crop_and_gets_the_rules_it_was_made_for(copy):
+    bundle = load_bundle(copy)
+    assert bundle.template_crop == CropRule(size=32, context=0.0)
+    assert bundle.tracking == TrackingRule()
+    assert bundle.purposes == ("search", "track")
+
+
+def test_format_2_says_how_to_cut_and_what_the_network_is_good_for(copy):
+    window = {"size": 256, "context": 0, "factor": 5, "stretched": True, "border": [1, 2, 3]}
+    tracking = {"window": window, "window_influence": 0.38, "penalty_k": 0.062, "size_lr": 0.765}
+    in_format_2(copy, tracking=tracking, purposes=["track"])
+    bundle = load_bundle(copy)
+    assert bundle.template_crop == CropRule(size=32, context=0.0)
+    assert bundle.tracking.window == CropRule(256, 0, 5, stretched=True, border=(1, 2, 3))
+    assert (bundle.tracking.size_lr, bundle.purposes) == (0.765, ("track",))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"template_crop": {"size": 32, "colour": "red"}}, r"CropRule has no \['colour'\]"),
+        ({"template_crop": {"size": 32, "border": "pink"}}, "border must be grey, black, mean"),
+        ({"template_crop": {"size": 32, "border": [0, 0]}}, "border must be"),
+        ({"template_crop": {"size": 0}}, "size of at least 1"),
+        ({"template_crop": None}, "incomplete"),
+        ({"tracking": {"window_influence": 2}}, "within 0 and 1"),
+        ({"tracking": {"scales": 2}}, "one of 1, 3, 5"),
+        ({"tracking": {"window": {"sides": 2}}}, r"CropRule has no \['sides'\]"),
+        ({"purposes": ["fly"]}, "purposes"),
+        ({"purposes": []}, "purposes"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_with_the_file_s_name(copy, values, message):
+    in_format_2(copy, **values)
+    with pytest.raises(BundleError, match=message) as refusal:
+        load_bundle(copy)
+    assert "bundle.yaml" in str(refusal.value)

@@ -119,6 +119,9 @@ CASES = {
     "outside": Crop(-500, 40, 100, 100, 32, 32),
     "letterboxed": letterbox((250, 180), (128, 128)),
     "a reference": square_around((100, 60, 140, 110), 0.5, 128),
+    "a black border": Crop(-30, -30, 64, 64, 96, 96, "black"),
+    "a border of the mean colour": Crop(220, 160, 64, 64, 96, 96, "mean"),
+    "a border of a colour": Crop(-500, 40, 100, 100, 32, 32, (10, 20, 250)),
 }
 
 
@@ -155,12 +158,12 @@ def test_rounding_as_gpus_do_changes_a_pixel_by_one_at_most(folder, frames, crop
         pytest.skip("this CPU cannot multiply and add in one step")
     from refdet_core.backends.gpu_crops import crop_table
 
-    run = cuda_on_cpu.compile_for_cpu(CROPS, "crop_tiles", "PiPPiif", folder, *AS_GPUS_DO)
+    run = cuda_on_cpu.compile_for_cpu(CROPS, "crop_tiles", "PiPPii", folder, *AS_GPUS_DO)
     random = np.random.RandomState(2)
     for index in range(60):
         frame = np.ascontiguousarray(frames[index % len(frames)])
         (crop,) = random_crops(frame, random, count=1)
-        table = crop_table((frame.shape[1], frame.shape[0]), [crop])
+        table = crop_table(frame, [crop])
         planes = np.full((1, 3, crop.out_height, crop.out_width), np.nan, np.float32)
         run(
             (-(-crop.out_width // 32), -(-crop.out_height // 8), 1),
@@ -171,7 +174,6 @@ def test_rounding_as_gpus_do_changes_a_pixel_by_one_at_most(folder, frames, crop
             planes.ctypes.data,
             crop.out_width,
             crop.out_height,
-            114.0,
         )
         np.testing.assert_allclose(planes, on_cpu(frame, [crop]), atol=1)
 

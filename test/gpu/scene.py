@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from refdet_core.imaging import Crop, extract, square_around, to_blob
+from refdet_core.imaging import Crop, extract, to_blob
 
 FRAME_SIZE = (1280, 720)
 OBJECTS = {"disc": (300, 200, 364, 264), "cross": (900, 420, 980, 500)}
@@ -28,10 +28,7 @@ def scene(seed=0, shift=(0, 0)):
 
 def template_images(bundle, names, frame):
     """``(N, 3, T, T)`` crops of the named objects in a frame."""
-    crops = [
-        square_around(OBJECTS[name], bundle.template_context, bundle.template_size)
-        for name in names
-    ]
+    crops = [bundle.template_crop.around(OBJECTS[name]) for name in names]
     return to_blob([extract(frame, crop) for crop in crops])
 
 

@@ -86,7 +86,7 @@ def test_other_weights_give_other_files(bundle, tmp_path) -> None:
 def test_the_description_says_how_the_network_is_built_and_trained(bundle) -> None:
     loaded = load_bundle(bundle.folder, verify=True)
     assert loaded.sha256 == bundle.sha256
-    assert (loaded.name, loaded.version, loaded.template_context) == ("tiny", "0.1", 0.4)
+    assert (loaded.name, loaded.version, loaded.template_crop.context) == ("tiny", "0.1", 0.4)
     assert loaded.kernel_shape == (8, 3, 3)
     assert loaded.stride == 8 and loaded.frame_multiple == 16
     assert loaded.training == TRAINING
@@ -446,7 +446,7 @@ def test_the_command_exports_and_checks(checkpoint, tmp_path, capsys) -> None:
     names = ("--name", "mine", "--version", "1.2")
     run("--checkpoint", str(checkpoint), "--output", str(output), *names)
     loaded = load_bundle(output, verify=True)
-    assert (loaded.name, loaded.version, loaded.template_context) == ("mine", "1.2", 0.4)
+    assert (loaded.name, loaded.version, loaded.template_crop.context) == ("mine", "1.2", 0.4)
     digest = hashlib.sha256(b"weights").hexdigest()
     assert loaded.training == {**TRAINING, "checkpoint_sha256": digest}
     run("--check-only", str(output))

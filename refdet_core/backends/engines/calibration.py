@@ -16,7 +16,7 @@ import numpy as np
 from refdet_core.backends.engines.graph import Feed, read_graph, reference_session
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError, SourceError
-from refdet_core.imaging import Crop, extract, letterbox, square_around, to_blob
+from refdet_core.imaging import Crop, extract, letterbox, to_blob
 from refdet_core.sources import IMAGE_SUFFIXES, read_image
 
 REFERENCES_FOLDER = "references"
@@ -120,8 +120,7 @@ class CalibrationPictures:
             return extract(frame, _piece(frame, index, self._bundle))
         photo = read_image(photos[index % len(photos)])
         whole = (0.0, 0.0, float(photo.shape[1]), float(photo.shape[0]))
-        bundle = self._bundle
-        return extract(photo, square_around(whole, bundle.template_context, bundle.template_size))
+        return extract(photo, self._bundle.template_crop.around(whole))
 
 
 def _piece(frame: np.ndarray, index: int, bundle: Bundle) -> Crop:
@@ -129,7 +128,7 @@ def _piece(frame: np.ndarray, index: int, bundle: Bundle) -> Crop:
     x, y = _PIECES[index % len(_PIECES)][0] * width, _PIECES[index % len(_PIECES)][1] * height
     half = _PIECE_PX / 2
     box_xyxy = (x - half, y - half, x + half, y + half)
-    return square_around(box_xyxy, bundle.template_context, bundle.template_size)
+    return bundle.template_crop.around(box_xyxy)
 
 
 def _images(folder: Path) -> List[Path]:

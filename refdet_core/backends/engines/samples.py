@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from refdet_core.bundle import Bundle
-from refdet_core.imaging import extract, square_around, to_blob
+from refdet_core.imaging import extract, to_blob
 from refdet_core.types import BoxXYXY
 
 OBJECTS = 24
@@ -55,7 +55,7 @@ def reference_images(bundle: Bundle, count: int) -> np.ndarray:
     for index in range(count):
         scene = draw_scene(*_REFERENCE_SCENE, seed=_REFERENCE_SEED + index // OBJECTS)
         box_xyxy = scene.boxes_xyxy[index % OBJECTS]
-        crop = square_around(box_xyxy, bundle.template_context, bundle.template_size)
+        crop = bundle.template_crop.around(box_xyxy)
         crops.append(extract(scene.frame_bgr, crop))
     return to_blob(crops)
 
