@@ -21,7 +21,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-window setup-test demo live test check-jetson test-slow lint benchmark benchmark-trackers \
+.PHONY: help setup setup-window setup-test demo live test check-jetson test-slow lint docs benchmark benchmark-trackers \
 	train-data train-smoke train-release lock clean
 
 help:  ## list the targets
@@ -57,10 +57,16 @@ check-jetson:  ## run test/core as on JetPack 5: Python 3.8, the real TensorRT 8
 test-slow: setup-test  ## run the slow tests
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest -m slow $(PYTEST_ARGS)
 
-lint: setup-test  ## check style and types (ruff, mypy)
+lint: setup-test  ## check style, types and spelling (ruff, mypy, codespell)
 	@$(PYTHON_IN_VENV) -m ruff check .
 	@$(PYTHON_IN_VENV) -m ruff format --check .
 	@$(PYTHON_IN_VENV) -m mypy
+	@$(VENV)/bin/codespell
+
+docs:  ## build the documentation into site/; broken links fail
+	@bootstrap/bootstrap.sh docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+	@echo "site/index.html is the documentation"
 
 benchmark: setup-test  ## measure speed, side by side in one run; BENCHMARK_ARGS="--only stages node"
 	@$(PYTHON_IN_VENV) -m benchmarks.speed --data "$(DATA)" $(BENCHMARK_ARGS)
@@ -109,5 +115,5 @@ lock: setup  ## pin requirements/*.txt anew from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py
 
 clean:  ## remove .venv and everything built
-	@rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-docs site build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Makes .venv in the project root and puts in it all that a stage needs.
 #
-#   bootstrap/bootstrap.sh [base|window|test]
+#   bootstrap/bootstrap.sh [base|window|test|docs]
 #
 # base:   what the node, the command line and the demo need.
 # window: that, and an OpenCV that can open windows.
 # test:   all that, and what training, tests and lint need.
+# docs:   .venv-docs instead, with what `make docs` needs.
 #
 # This part only looks for a Python to work with and hands over to
 # make_venv.py. PYTHON=/path/to/python picks one.

@@ -1,7 +1,8 @@
 """Rewrite requirements/*.txt from requirements/*.in with the newest versions that fit.
 
-Everything is resolved at once, for all supported Pythons, and then shared out, so
-that the three files always agree. Run with `make lock`.
+Everything that .venv holds is resolved at once, for all supported Pythons, and then shared out,
+so that the three files always agree. The documentation has an environment of its own. Run with
+`make lock`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 LAYERS = ["base", "training", "test"]
+APART = ["docs"]
 OLDEST_PYTHON = "3.10"
 
 
@@ -30,8 +32,16 @@ def resolve(name: str, constraints: str) -> list[str]:
     return answer.stdout.splitlines()
 
 
+def write(name: str, lines: list[str]) -> None:
+    """Write one locked file."""
+    header = f"# Made by `make lock` from {name}.in. Do not edit."
+    (REQUIREMENTS / f"{name}.txt").write_text("\n".join([header, *lines]) + "\n")
+
+
 def main() -> None:
-    """Write base.txt, training.txt and test.txt."""
+    """Write base.txt, training.txt, test.txt and docs.txt."""
+    for name in APART:
+        write(name, resolve(name, ""))
     everything = "\n".join(resolve(LAYERS[-1], ""))
     below: set[str] = set()
     for position, layer in enumerate(LAYERS):
@@ -39,10 +49,7 @@ def main() -> None:
         # A lower layer may say `numpy==2 ; marker` where a higher one needs it
         # without the marker; then both lines stay, and they agree.
         extra = [line for line in lines if line not in below]
-        header = [f"# Made by `make lock` from {layer}.in. Do not edit."]
-        if position:
-            header.append(f"-r {LAYERS[position - 1]}.txt")
-        (REQUIREMENTS / f"{layer}.txt").write_text("\n".join(header + extra) + "\n")
+        write(layer, ([f"-r {LAYERS[position - 1]}.txt"] if position else []) + extra)
         below.update(lines)
 
 

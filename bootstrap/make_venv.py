@@ -29,6 +29,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV_INSTALL = (VENV / "bin" / "uv", "pip", "install", "--python", PYTHON)
 STATE = VENV / ".refdet"
+DOCS_VENV = ROOT / ".venv-docs"  # the documentation is made from the sources alone
 # OpenCV with windows and the contrib trackers. It does not import where libGL is
 # missing, as on a robot, so it is not what `import cv2` finds: only what is started
 # with this folder on PYTHONPATH gets it (`make live`, the window's tests).
@@ -38,6 +39,7 @@ WORK = ROOT / "build" / "bootstrap"
 
 STAGES = {"base": ["base.txt"], "test": ["base.txt", "training.txt", "test.txt"]}
 WINDOW_STAGE = "window"  # base, and an OpenCV with windows
+DOCS_STAGE = "docs"  # no ROS, no compiler
 # IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
 CMAKE_AT_LEAST = (3, 21)
 LOG_LINES_SHOWN = 30
@@ -105,10 +107,10 @@ def digest(*inputs: Path | str) -> str:
 class Step:
     """One thing that is done once for each state of its inputs."""
 
-    def __init__(self, name: str, key: str) -> None:
+    def __init__(self, name: str, key: str, state: Path = STATE) -> None:
         self.name = name
         self.key = key
-        self.stamp = STATE / f"{name}.stamp"
+        self.stamp = state / f"{name}.stamp"
         self.log = WORK / f"{name}.log"
 
     def done(self) -> bool:
@@ -124,7 +126,7 @@ class Step:
         WORK.mkdir(parents=True, exist_ok=True)
         self.log.unlink(missing_ok=True)
         yield
-        STATE.mkdir(parents=True, exist_ok=True)
+        self.stamp.parent.mkdir(parents=True, exist_ok=True)
         self.stamp.write_text(self.key)
         say(f"  done in {time.monotonic() - started:.0f} s")
 
@@ -156,7 +158,7 @@ def check_machine() -> None:
         fail(
             f"the ROS 2 wheels are for Linux on x86-64 with glibc; this is "
             f"{platform.system()} on {platform.machine()}. Build natively instead: install "
-            f"ROS 2 and run colcon build (see README.md)."
+            f"ROS 2 and run colcon build (see docs/install.md)."
         )
     if tuple(int(part) for part in version.split(".")[:2]) < (2, 28):
         fail(f"the ROS 2 wheels need glibc 2.28 or newer; this machine has {version}.")
@@ -293,6 +295,19 @@ def locked() -> Iterator[None]:
         yield
 
 
+def make_docs_environment() -> None:
+    """Make .venv-docs anew when its requirements changed."""
+    requirements = REQUIREMENTS / "docs.txt"
+    step = Step("docs", digest(requirements), DOCS_VENV / ".refdet")
+    if step.done():
+        return
+    with step.running("making .venv-docs for the documentation (0.2 GB)"):
+        shutil.rmtree(DOCS_VENV, ignore_errors=True)
+        step.call([sys.executable, "-m", "venv", DOCS_VENV])
+        pip = (DOCS_VENV / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check")
+        step.call([*pip, "-r", requirements])
+
+
 def usable_environment() -> bool:
     """Whether .venv has a working interpreter of a version we support."""
     if not PYTHON.exists():
@@ -304,10 +319,13 @@ def usable_environment() -> bool:
 
 def make(stage: str) -> None:
     """Run those steps of a stage whose inputs changed."""
+    if stage == DOCS_STAGE:
+        make_docs_environment()
+        return
     if sourced := os.environ.get("REFDET_SOURCED_ROS"):
         say(
             f"ROS 2 {sourced} is sourced: to use it, build with `colcon build --base-paths . msg` "
-            f"from a workspace (see README.md). .venv is made apart from it."
+            f"from a workspace (see docs/install.md). .venv is made apart from it."
         )
     if VENV.exists() and not usable_environment():
         say(".venv does not work any more; making it anew")
@@ -356,7 +374,9 @@ def make(stage: str) -> None:
 def main() -> None:
     """Parse the stage and run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=sorted([*STAGES, WINDOW_STAGE]), nargs="?", default="base")
+    parser.add_argument(
+        "stage", choices=sorted([*STAGES, WINDOW_STAGE, DOCS_STAGE]), nargs="?", default="base"
+    )
     stage = parser.parse_args().stage
     with locked():
         make(stage)
