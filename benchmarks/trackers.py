@@ -21,20 +21,20 @@ from pathlib import Path
 import cv2
 
 from benchmarks.tracking import peers
-from benchmarks.tracking.contestants import Contestant
 from benchmarks.tracking.footage import SCENES, Choice, load_footage, named
+from benchmarks.tracking.methods import TrackingMethod
 from benchmarks.tracking.numbers import LOOK_ALIKES
 from benchmarks.tracking.plots import write_plots
 from benchmarks.tracking.refdet import RefdetAuto, RefdetTrack, refdet_tiles
 from benchmarks.tracking.report import Results, as_markdown, write_results
 from benchmarks.tracking.runs import run_all
-from benchmarks.tracking.speed import Times, measure_speed, speed_timelines
-from benchmarks.tracking.timelines import SCENARIOS, ScenarioSettings, build_timelines
+from benchmarks.tracking.sequences import SCENARIOS, ScenarioSettings, build_sequences
+from benchmarks.tracking.speed import Times, measure_speed, speed_sequences
 from refdet_core.errors import RefdetError
 from refdet_training.evaluation.overrides import detector_config
 
 SPEED = "speed"
-CONTESTANTS: dict[str, Callable[[argparse.Namespace], Contestant]] = {
+METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
     "track": lambda o: RefdetTrack(o.bundle, detector_config(o.config)),
     "auto": lambda o: RefdetAuto(o.bundle, detector_config(o.config)),
     "tiles": lambda o: refdet_tiles(o.bundle, detector_config(o.config)),
@@ -49,7 +49,7 @@ def measure(options: argparse.Namespace) -> Results:
     """Run what was asked for.
 
     Raises:
-        RefdetError: there is no data, or no contestant is left.
+        RefdetError: there is no data, or no method is left.
     """
     cv2.setNumThreads(options.threads)
     choice = Choice(
@@ -57,18 +57,18 @@ def measure(options: argparse.Namespace) -> Results:
     )
     pool, skipped = load_footage(choice)
     footages = named(pool, options.videos)
-    contestants, unavailable = _contestants(options)
+    methods, unavailable = _methods(options)
     settings = ScenarioSettings()
     try:
-        timelines = build_timelines(footages, pool, options.scenarios, settings)
-        runs, refused = run_all(contestants, timelines)
+        sequences = build_sequences(footages, pool, options.scenarios, settings)
+        runs, refused = run_all(methods, sequences)
         speed: dict[str, dict[str, Times]] = {}
         if SPEED in options.scenarios:
-            speed = measure_speed(contestants, speed_timelines(footages, pool))
+            speed = measure_speed(methods, speed_sequences(footages, pool))
     finally:
-        for one in contestants:
+        for one in methods:
             one.close()
-    given = {one.name: one.given for one in contestants}
+    given = {one.name: one.given for one in methods}
     return Results(
         _setup(options),
         settings,
@@ -81,13 +81,13 @@ def measure(options: argparse.Namespace) -> Results:
     )
 
 
-def _contestants(options: argparse.Namespace) -> tuple[list[Contestant], dict[str, str]]:
+def _methods(options: argparse.Namespace) -> tuple[list[TrackingMethod], dict[str, str]]:
     """Those that can be measured here, and why the others cannot."""
-    found: list[Contestant] = []
+    found: list[TrackingMethod] = []
     unavailable: dict[str, str] = {}
-    for key in dict.fromkeys(options.only or CONTESTANTS):
+    for key in dict.fromkeys(options.only or METHODS):
         try:
-            found.append(CONTESTANTS[key](options))
+            found.append(METHODS[key](options))
         except RefdetError as error:
             unavailable[key] = str(error)
             print(f"{key} is left out: {error}", file=sys.stderr)
@@ -130,8 +130,8 @@ def arguments() -> argparse.ArgumentParser:
         "--frames", type=int, default=0, metavar="N", help="first N of a sequence (0: all)"
     )
     parser.add_argument(
-        "--only", nargs="+", default=[], choices=list(CONTESTANTS), metavar="NAME",
-        help="of " + ", ".join(CONTESTANTS),
+        "--only", nargs="+", default=[], choices=list(METHODS), metavar="NAME",
+        help="of " + ", ".join(METHODS),
     )  # fmt: skip
     parser.add_argument(
         "--scenarios", nargs="+", default=[*SCENARIOS, SPEED], choices=[*SCENARIOS, SPEED]

@@ -19,19 +19,20 @@ import numpy as np
 from tqdm import tqdm
 
 from refdet_core.backends.engines.command import add_engine_arguments, engine
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.doctor.command import DESCRIPTION, add_doctor_arguments, doctor
 from refdet_core.drawing import draw_detections
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_core.first_box import follow_from
 from refdet_core.heatmap import overlay
 from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording, frame_stem
 from refdet_core.roi import join_roi_options, parse_roi
-from refdet_core.search import SEARCH_NAMES
+from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.sources import FrameName, FrameSource, open_source
+from refdet_core.start_tracking import start_tracking
 from refdet_core.types import FrameResult
 
 HEATMAP_FOLDER = "heatmaps"
@@ -140,7 +141,7 @@ def detect(options: argparse.Namespace) -> int:
             detector.set_template(references)
         else:
             _, first_bgr = next(iter(source))
-            follow_from(detector, first_bgr, box_xyxy, references)
+            start_tracking(detector, first_bgr, box_xyxy, references)
         with Recording.in_folder(options.output, options.video, source.fps) as recording:
             try:
                 _search_all(detector, source, recording, options)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -19,14 +18,12 @@ from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle, load_bundle
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
+from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_core.looking import NetworkLook
-from refdet_core.search import make_search_plan
-from refdet_core.search.target import AutoConfig
-from refdet_core.search.tiles import AUTOMATIC_SCALE
+from refdet_core.frame_inference import NetworkSearchFrame
+from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import (
-    POOLINGS,
     Template,
     TemplateBank,
     encode_again,
@@ -41,74 +38,7 @@ FRAME_PERIOD_S = 1 / 30
 """Between frames whose times are not told."""
 
 
-@dataclass(frozen=True)
-class DetectorConfig(AutoConfig):
-    """How to search and what to report: these settings, and those of following targets.
-
-    Attributes:
-        search: ``tiles`` and ``full_frame`` look at every frame anew; ``track`` follows a target
-            in a window; ``auto`` follows it, notices when it is gone and searches again.
-        tile_width, tile_height: largest tile in frame pixels (search ``tiles``).
-        tile_overlap: least overlap of neighbouring tiles in frame pixels.
-        tile_scale: network pixels per frame pixel in a tile, 0.25 to 4; 0 takes
-            :func:`refdet_core.search.tiles.automatic_scale`.
-        max_tiles_per_frame: most tiles a frame, the others follow in the next frames; 0: all.
-        score_threshold: least probability of a detection reported by a search of the whole frame;
-            negative takes the one the bundle publishes.
-        max_detections: most detections per template and frame.
-        nms_iou: boxes of one template overlapping more than this are one object.
-        reference_pooling: ``prototype`` (mean of the references) or ``best_view``.
-    """
-
-    search: str = "tiles"
-    tile_width: int = 1280
-    tile_height: int = 736
-    tile_overlap: int = 128
-    tile_scale: float = AUTOMATIC_SCALE
-    max_tiles_per_frame: int = 0
-    score_threshold: float = -1.0
-    max_detections: int = 1
-    nms_iou: float = 0.3
-    reference_pooling: str = "prototype"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_tiles_per_frame < 0:
-            raise ConfigError(
-                f"max_tiles_per_frame must be 0 (all) or more, got {self.max_tiles_per_frame}."
-            )
-        if self.score_threshold > 1:
-            raise ConfigError(f"score_threshold must be at most 1, got {self.score_threshold}.")
-        if self.max_detections < 1:
-            raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}.")
-        if not 0 <= self.nms_iou <= 1:
-            raise ConfigError(f"nms_iou must be within 0 and 1, got {self.nms_iou}.")
-        if min(self.tile_width, self.tile_height) < 64:
-            raise ConfigError(
-                f"A tile must be at least 64x64 px, got {self.tile_width}x{self.tile_height}."
-            )
-        if not 0 <= self.tile_overlap < min(self.tile_width, self.tile_height):
-            raise ConfigError(
-                "tile_overlap must be at least 0 and less than the tile's shorter side, got "
-                f"{self.tile_overlap}."
-            )
-        if self.tile_scale != AUTOMATIC_SCALE and not 0.25 <= self.tile_scale <= 4:
-            raise ConfigError(
-                f"tile_scale must be 0 (automatic) or within 0.25 and 4, got {self.tile_scale}."
-            )
-        if self.reference_pooling not in POOLINGS:
-            raise ConfigError(
-                "Unknown reference_pooling '{}'; valid are {}.".format(
-                    self.reference_pooling, ", ".join(POOLINGS)
-                )
-            )
-
-    def threshold(self, bundle: Bundle) -> float:
-        """The score threshold in force: the configured one, else the bundle's."""
-        return self.score_threshold if self.score_threshold >= 0 else bundle.score_threshold
-
-
-class Detector(Closing):
+class Detector(Closeable):
     """Finds the objects in the reference photos in frames.
 
     One thread calls ``detect``. The template calls may come from other threads if the backend
@@ -174,7 +104,7 @@ class Detector(Closing):
             bank = make_bank(
                 self.backend, self._bank.templates, self._bank.version + 1, config.reference_pooling
             )
-            plan.take_over(self._plan)
+            plan.adopt_state(self._plan)
             self._config, self._plan, self._bank = config, plan, bank
 
     def set_template(
@@ -276,12 +206,12 @@ class Detector(Closing):
         with self._bank_change:
             bank, plan = self._bank, self._plan
             self._time_s = self._time_s + FRAME_PERIOD_S if time_s is None else time_s
-            look = NetworkLook(self.backend, self.bundle, bank, frame_bgr, self._time_s)
+            frame = NetworkSearchFrame(self.backend, self.bundle, bank, frame_bgr, self._time_s)
         if not bank.templates:
             return FrameResult((), {}, bank.version)
         started = time.perf_counter()
-        found = plan.find(look, tuple(bank.templates))
-        timings_ms = dict(look.timings_ms)
+        found = plan.search(frame, tuple(bank.templates))
+        timings_ms = dict(frame.timings_ms)
         timings_ms["search"] = (time.perf_counter() - started) * 1e3 - sum(timings_ms.values())
         detections = [item for each in found.values() for item in each.detections]
         return FrameResult(
@@ -290,7 +220,7 @@ class Detector(Closing):
             bank.version,
             timings_ms,
             {name: each.status for name, each in found.items() if each.status is not None},
-            look.heatmaps() if heatmaps else {},
+            frame.heatmaps() if heatmaps else {},
         )
 
     def reopen(self) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import BackendConfig
-from refdet_core.detector import Detector, DetectorConfig
-from refdet_core.messages import told_on_stderr
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.settings import with_settings
+from refdet_core.stderr_log import log_to_stderr
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
@@ -44,5 +45,5 @@ def open_detector(options: argparse.Namespace, config: DetectorConfig) -> Detect
         RefdetError: a setting, the bundle or the backend cannot be used.
     """
     config, backend_config = with_settings(options.config, config, BackendConfig())
-    with told_on_stderr():
+    with log_to_stderr():
         return Detector.open(options.bundle, options.backend, config, backend_config)

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, TextIO
 import numpy as np
 
 from refdet_core.backends.base import BackendInfo
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.drawing import draw_detections
 from refdet_core.errors import SourceError
 from refdet_core.sources import FrameName
@@ -21,7 +21,7 @@ DETECTIONS_FILE = "detections.jsonl"
 VIDEO_FILE = "annotated.mp4"
 
 
-class Recording(Closing):
+class Recording(Closeable):
     """Writes results as they come, and counts them.
 
     Args:

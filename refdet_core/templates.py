@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from refdet_core.backends.base import Backend
-from refdet_core.box_bias import NO_BIAS, box_bias
+from refdet_core.box_correction import NO_CORRECTION, fit_box_correction
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
@@ -35,8 +35,8 @@ class Template:
     Attributes:
         template_id: the operator's name for it.
         features: the views of its references, as the backend returned them.
-        biases: for each reference how to correct the network's boxes, see
-            :func:`~refdet_core.box_bias.box_bias`.
+        box_corrections: for each reference how to correct the network's boxes, see
+            :func:`~refdet_core.box_correction.fit_box_correction`.
         thumbnails_bgr: one small uint8 picture per reference.
         created_s: wall-clock seconds when its last reference was encoded.
         crops_bgr: for each reference what the encoder saw, ``(S, S, 3)`` uint8; ``features`` can
@@ -45,15 +45,15 @@ class Template:
 
     template_id: str
     features: Tuple[Any, ...]
-    biases: Tuple[np.ndarray, ...]
+    box_corrections: Tuple[np.ndarray, ...]
     thumbnails_bgr: Tuple[np.ndarray, ...]
     created_s: float
     crops_bgr: Tuple[np.ndarray, ...] = ()
 
     @property
-    def bias(self) -> np.ndarray:
-        """The mean of the references' ``biases``, ``(4,)``."""
-        return np.asarray(np.mean(self.biases, axis=0))
+    def box_correction(self) -> np.ndarray:
+        """The mean of the references' ``box_corrections``, ``(4,)``."""
+        return np.asarray(np.mean(self.box_corrections, axis=0))
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,13 @@ def make_template(
             raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
     crops_bgr = tuple(_encoder_crop(bundle, reference) for reference in references)
     features = _encode(backend, crops_bgr)
-    biases = tuple(
+    box_corrections = tuple(
         _bias(backend, bundle, feature, reference)
         for feature, reference in zip(features, references)
     )
-    return Template(template_id, features, biases, tuple(thumbnails), time.time(), crops_bgr)
+    return Template(
+        template_id, features, box_corrections, tuple(thumbnails), time.time(), crops_bgr
+    )
 
 
 def extend_template(template: Template, more: Template) -> Template:
@@ -182,7 +184,7 @@ def extend_template(template: Template, more: Template) -> Template:
     return Template(
         template.template_id,
         template.features + more.features,
-        template.biases + more.biases,
+        template.box_corrections + more.box_corrections,
         template.thumbnails_bgr + more.thumbnails_bgr,
         more.created_s,
         template.crops_bgr + more.crops_bgr,
@@ -234,9 +236,9 @@ def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any
 
 def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:
     if reference.roi_xyxy is None:
-        return NO_BIAS  # how much a photo shows around the object says nothing of boxes
+        return NO_CORRECTION  # how much a photo shows around the object says nothing of boxes
     box_xyxy = check_reference(reference)
-    return box_bias(backend, bundle, feature, reference.image_bgr, box_xyxy)
+    return fit_box_correction(backend, bundle, feature, reference.image_bgr, box_xyxy)
 
 
 def _thumbnail(reference: Reference) -> np.ndarray:

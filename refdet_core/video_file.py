@@ -8,14 +8,14 @@ from typing import Optional, Tuple
 import cv2
 import numpy as np
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import SourceError
 
 FALLBACK_FPS = 10.0
 """For sources without a time of their own."""
 
 
-class VideoFile(Closing):
+class VideoFile(Closeable):
     """An MP4 being written. Use it as a context manager.
 
     The codec is MPEG-4 part 2: the OpenCV wheels cannot write H.264. The first frame sets the

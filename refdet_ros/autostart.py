@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.clock import Clock
 
-from refdet_ros.recovery import RETRY_S
+from refdet_ros.device_recovery import RETRY_S
 
 if TYPE_CHECKING:
     from refdet_ros.node import DetectorNode

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from refdet_core.detector import DetectorConfig
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.roi import join_roi_options
-from refdet_core.search import SEARCH_NAMES
+from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.replay import Replay, replay_offline
 from refdet_ros.bags.report import TargetResult, as_dict, as_text, score_targets

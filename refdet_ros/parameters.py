@@ -17,9 +17,10 @@ from rclpy.parameter import Parameter
 
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import PRECISIONS, BackendConfig
-from refdet_core.detector import DEFAULT_TEMPLATE_ID, DetectorConfig
+from refdet_core.detector import DEFAULT_TEMPLATE_ID
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
-from refdet_core.search import SEARCH_NAMES
+from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.templates import POOLINGS
 from refdet_ros.attribute_docs import attribute_docs
 

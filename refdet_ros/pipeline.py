@@ -14,16 +14,16 @@ from std_msgs.msg import Header
 from refdet_core.backends.base import BackendInfo
 from refdet_core.detector import Detector
 from refdet_core.errors import DeviceLostError, RefdetError
-from refdet_core.search import FOLLOWING
+from refdet_core.search_plans import TRACKING_SEARCHES
 from refdet_core.types import TRACKING, BoxXYXY, Reference, TargetStatus
 from refdet_ros.camera import CameraMessage, to_bgr
 from refdet_ros.conversions import ImageError
 from refdet_ros.counters import Statistics
+from refdet_ros.device_recovery import DeviceRecovery
 from refdet_ros.frame_clock import FrameClock
-from refdet_ros.opening import open_detector, warm_up
+from refdet_ros.open_detector import open_detector, warm_up
 from refdet_ros.parameters import Settings
 from refdet_ros.publishing import ResultPublisher, to_template_array
-from refdet_ros.recovery import Recovery
 from refdet_ros.references import from_files
 from refdet_ros.worker import Worker
 
@@ -82,7 +82,7 @@ class Pipeline:
         self._worker: Worker[Tuple[CameraMessage, float]] = Worker(
             self._process, self._failed, self._close, keep_waiting
         )
-        self._recovery = Recovery(self._reopen, self._worker.submit, on_error)
+        self._recovery = DeviceRecovery(self._reopen, self._worker.submit, on_error)
 
     def open(self) -> Future[None]:
         """Begin to load the model and the photos of ``template_path``; do not wait for it.
@@ -270,7 +270,7 @@ class Pipeline:
         self._announce()
         follow = (
             here_xyxy is not None
-            and self.settings.search in FOLLOWING
+            and self.settings.search in TRACKING_SEARCHES
             and not (append and self._is_tracked(template_id))
         )
         if here_xyxy is not None and follow:

@@ -128,10 +128,11 @@ def install(folder):
 
 def run_node():
     """The node with this backend; the folder is in the environment. It tries again sooner."""
-    from refdet_ros import recovery
 
-    recovery.RETRY_S = RETRY_S
+    from refdet_ros import device_recovery
     from refdet_ros.__main__ import main
+
+    device_recovery.RETRY_S = RETRY_S
 
     install(os.environ["FAULTS"])
     return main()

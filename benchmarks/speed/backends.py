@@ -46,10 +46,10 @@ def measure(settings: Settings) -> Section:
                 )
                 features = encode_references(backend, bundle, [reference])[0]
                 for work, crop in crops.items():
-                    look = partial(_look, backend, frame_bgr, crop, features)
-                    cases[f"{name} {work}"] = look
+                    query = partial(_look, backend, frame_bgr, crop, features)
+                    cases[f"{name} {work}"] = query
                     if work == "tile":
-                        scores[name] = np.array(look().score)
+                        scores[name] = np.array(query().score)
             except RefdetError as error:
                 notes.append(f"{name} is not measured: {error}")
                 continue

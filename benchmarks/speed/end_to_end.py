@@ -14,7 +14,8 @@ from benchmarks.speed.scene import TILES, TRACK, follow, set_templates, textured
 from benchmarks.speed.section import Chart, Section
 from benchmarks.speed.settings import Settings
 from benchmarks.speed.timing import interleaved
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError
 
 GOAL = 1.3

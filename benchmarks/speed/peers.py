@@ -45,7 +45,7 @@ def measure(settings: Settings) -> Section:
         cases[_FOLLOWED] = partial(followed.detect, frame_bgr)
         cases[_SEARCHED] = partial(searched.detect, frame_bgr)
         matching = MatchTemplate()
-        matching.look_for([Reference(frame_bgr, box_xyxy)])
+        matching.set_references([Reference(frame_bgr, box_xyxy)])
         cases[_MATCH] = partial(matching.find, frame_bgr)
         try:
             nano: Any = peers.nano(settings.data / "weights")

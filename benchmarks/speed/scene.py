@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from refdet_core.bundle import Bundle
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.imaging import Crop
 from refdet_core.search.tiles import Tiles
 from refdet_core.types import BoxXYXY, Reference

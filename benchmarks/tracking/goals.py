@@ -26,13 +26,13 @@ class Verdict:
 
     Attributes:
         measure, goal: in words.
-        contestant, value, peer: who is judged, what was measured, and the peer's value.
+        method, value, peer: who is judged, what was measured, and the peer's value.
         met: None when something needed was not measured.
     """
 
     measure: str
     goal: str
-    contestant: str
+    method: str
     value: float | None
     peer: float | None
     met: bool | None
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def judge(numbers: Numbers) -> list[Verdict]:
-    """The goals that are measured on a data set, from its numbers by contestant."""
+    """The goals that are measured on a data set, from its numbers by method."""
     verdicts = [_success(numbers), _st_iou(numbers)]
     for name in (AUTO, TRACK):
         verdicts.append(_removed(numbers, name))

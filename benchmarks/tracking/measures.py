@@ -57,20 +57,20 @@ class Switches:
 
 def absence(run: Run) -> Absence:
     """Boxes reported in the frames of other videos."""
-    pairs = zip(run.timeline.moments, run.answers, strict=True)
-    answers = [answer for moment, answer in pairs if moment.elsewhere]
+    pairs = zip(run.sequence.frames, run.answers, strict=True)
+    answers = [answer for frame, answer in pairs if frame.elsewhere]
     return Absence(len(answers), sum(answer.box_xyxy is not None for answer in answers))
 
 
 def found_again(run: Run, within_s: float) -> Return | None:
     """When the object was found after its absence; None: it never came back."""
-    returns_at = run.timeline.returns_at
+    returns_at = run.sequence.returns_at
     if returns_at is None:
         return None
     return first_found(
-        [moment.truth_xyxy for moment in run.timeline.moments[returns_at:]],
+        [frame.truth_xyxy for frame in run.sequence.frames[returns_at:]],
         [answer.box_xyxy for answer in run.answers[returns_at:]],
-        run.timeline.footage.fps,
+        run.sequence.footage.fps,
         within_s,
     )
 
@@ -121,6 +121,6 @@ def identity_switches(truths: Boxes, boxes: Boxes) -> Switches:
 def switches(run: Run) -> Switches:
     """A run's identity switches; see :func:`identity_switches`."""
     return identity_switches(
-        [moment.truth_xyxy for moment in run.timeline.moments],
+        [frame.truth_xyxy for frame in run.sequence.frames],
         [answer.box_xyxy for answer in run.answers],
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.tracking.measures import Return, absence, found_again, switches
 from benchmarks.tracking.runs import Run
-from benchmarks.tracking.timelines import BACK, REMOVED, TRACKING, ScenarioSettings
+from benchmarks.tracking.sequences import BACK, REMOVED, TRACKING, ScenarioSettings
 from refdet_training.evaluation import tracking_numbers
 
 POOLED = "all"
@@ -22,35 +22,35 @@ _TRACKING_KEYS = (
 
 def run_row(run: Run, settings: ScenarioSettings) -> dict[str, Any]:
     """One run as plain data: names, then the numbers of its scenario."""
-    footage, timeline = run.timeline.footage, run.timeline
+    footage, sequence = run.sequence.footage, run.sequence
     row: dict[str, Any] = {
-        "contestant": run.contestant,
-        "scenario": timeline.scenario,
+        "method": run.method,
+        "scenario": sequence.scenario,
         "source": footage.source,
         "video_id": footage.video_id,
         "object_id": footage.object_id,
-        "case": timeline.case,
+        "case": sequence.case,
         "fps": footage.fps,
-        "moments": len(timeline.moments),
+        "sequence_frames": len(sequence.frames),
     }
-    return row | _NUMBERS[timeline.scenario]([run], settings)
+    return row | _NUMBERS[sequence.scenario]([run], settings)
 
 
 def summarise(
     runs: Sequence[Run], settings: ScenarioSettings, look_alikes: Sequence[str]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By scope (each data set, then :data:`POOLED`) and contestant all numbers.
+    """By scope (each data set, then :data:`POOLED`) and method all numbers.
 
     Tracking numbers are means of sequences (``ao``, ``presence_f1``: of frames), ``removed`` is a
     share of frames, ``back`` a share of cases, ``switches`` a sum over the videos ``look_alikes``.
     """
-    sources = list(dict.fromkeys(run.timeline.footage.source for run in runs))
-    names = list(dict.fromkeys(run.contestant for run in runs))
+    sources = list(dict.fromkeys(run.sequence.footage.source for run in runs))
+    names = list(dict.fromkeys(run.method for run in runs))
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for scope in (*sources, POOLED):
-        some = [run for run in runs if scope in (POOLED, run.timeline.footage.source)]
+        some = [run for run in runs if scope in (POOLED, run.sequence.footage.source)]
         found[scope] = {
-            name: _numbers([run for run in some if run.contestant == name], settings, look_alikes)
+            name: _numbers([run for run in some if run.method == name], settings, look_alikes)
             for name in names
         }
     return found
@@ -61,14 +61,14 @@ def _numbers(
 ) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for scenario, count in _NUMBERS.items():
-        some = [run for run in runs if run.timeline.scenario == scenario]
+        some = [run for run in runs if run.sequence.scenario == scenario]
         if some:
             numbers |= count(some, settings)
     numbers = {key: value for key, value in numbers.items() if not key.startswith("switch")}
     alike = [
         run
         for run in runs
-        if run.timeline.scenario == TRACKING and run.timeline.footage.video_id in look_alikes
+        if run.sequence.scenario == TRACKING and run.sequence.footage.video_id in look_alikes
     ]
     return numbers | (_switch_numbers(alike) if alike else {})
 

@@ -9,12 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.tracking.contestants import Contestant, TrackerContestant
+from benchmarks.tracking.methods import TrackerMethod, TrackingMethod
 from refdet_core.errors import BackendError, SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.evaluation.baselines import MatchTemplate
 from refdet_training.evaluation.evaluate_bundle import BASELINE_THRESHOLD
-from refdet_training.evaluation.tracking_protocol import FinderTracker, Tracker
+from refdet_training.evaluation.tracking_protocol import Tracker, TrackingByDetection
 
 NANO_FILES = ("nanotrackv2_backbone.onnx", "nanotrackv2_head.onnx")
 
@@ -46,7 +46,7 @@ class OpenCVTracker(Tracker):
         return (float(x), float(y), float(x + width), float(y + height)), score
 
 
-def nano(weights: Path) -> Contestant:
+def nano(weights: Path) -> TrackingMethod:
     """``cv2.TrackerNano`` with the networks of NanoTrack v2.
 
     Raises:
@@ -61,17 +61,15 @@ def nano(weights: Path) -> Contestant:
         )
     parameters = cv2.TrackerNano.Params()
     parameters.backbone, parameters.neckhead = str(backbone), str(head)
-    return TrackerContestant(
-        "TrackerNano", OpenCVTracker(lambda: cv2.TrackerNano.create(parameters))
-    )
+    return TrackerMethod("TrackerNano", OpenCVTracker(lambda: cv2.TrackerNano.create(parameters)))
 
 
-def mil() -> Contestant:
+def mil() -> TrackingMethod:
     """``cv2.TrackerMIL`` (Babenko, Yang, Belongie: multiple instance learning, CVPR 2009)."""
-    return TrackerContestant("TrackerMIL", OpenCVTracker(cv2.TrackerMIL.create))
+    return TrackerMethod("TrackerMIL", OpenCVTracker(cv2.TrackerMIL.create))
 
 
-def csrt() -> Contestant:
+def csrt() -> TrackingMethod:
     """``cv2.TrackerCSRT`` (Lukežič et al.: discriminative correlation filter with channel and
     spatial reliability, CVPR 2017).
 
@@ -84,9 +82,9 @@ def csrt() -> Contestant:
             "needs OpenCV's contrib modules: 'make setup-window', then run this with "
             "PYTHONPATH=.venv/full_opencv."
         )
-    return TrackerContestant("TrackerCSRT", OpenCVTracker(tracker.create))
+    return TrackerMethod("TrackerCSRT", OpenCVTracker(tracker.create))
 
 
-def match_template() -> Contestant:
+def match_template() -> TrackingMethod:
     """Multi-scale ``cv2.matchTemplate`` over the whole of each frame."""
-    return TrackerContestant("matchTemplate", FinderTracker(MatchTemplate(), BASELINE_THRESHOLD))
+    return TrackerMethod("matchTemplate", TrackingByDetection(MatchTemplate(), BASELINE_THRESHOLD))

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from benchmarks.tracking.goals import AUTO, PEER
 from benchmarks.tracking.runs import Run
-from benchmarks.tracking.timelines import SCENARIOS, TRACKING, Timeline
+from benchmarks.tracking.sequences import SCENARIOS, TRACKING, BenchmarkSequence
 from refdet_core.metrics import SUCCESS_THRESHOLDS, box_iou
 from refdet_training.evaluation.tracking_numbers import mean_curves
 
@@ -28,26 +28,26 @@ _MOST_STRIPS = 16
 def write_plots(runs: Sequence[Run], folder: Path) -> None:
     """Write ``success.png`` and ``<scenario>_<source>.png``, where there is something to draw."""
     folder.mkdir(parents=True, exist_ok=True)
-    tracked = [run for run in runs if run.timeline.scenario == TRACKING]
+    tracked = [run for run in runs if run.sequence.scenario == TRACKING]
     if tracked:
         success_figure(tracked).savefig(folder / "success.png", dpi=110)
     for scenario in SCENARIOS:
-        for source in dict.fromkeys(run.timeline.footage.source for run in runs):
+        for source in dict.fromkeys(run.sequence.footage.source for run in runs):
             some = [
                 run
                 for run in runs
-                if run.timeline.scenario == scenario
-                and run.timeline.footage.source == source
-                and run.contestant in _STRIP_COLOURS
+                if run.sequence.scenario == scenario
+                and run.sequence.footage.source == source
+                and run.method in _STRIP_COLOURS
             ]
             if some:
                 strips_figure(some).savefig(folder / f"{scenario}_{source}.png", dpi=80)
 
 
 def success_figure(runs: Sequence[Run]) -> Figure:
-    """OTB's success curves of all contestants, a panel for each data set."""
-    sources = list(dict.fromkeys(run.timeline.footage.source for run in runs))
-    names = list(dict.fromkeys(run.contestant for run in runs))
+    """OTB's success curves of all methods, a panel for each data set."""
+    sources = list(dict.fromkeys(run.sequence.footage.source for run in runs))
+    names = list(dict.fromkeys(run.method for run in runs))
     figure = Figure((5.2 * len(sources), 4.6), layout="constrained")
     panels = figure.subplots(1, len(sources), squeeze=False)[0]
     colours = matplotlib.colormaps["tab10"]
@@ -57,7 +57,7 @@ def success_figure(runs: Sequence[Run]) -> Figure:
                 [
                     run.as_track()
                     for run in runs
-                    if run.contestant == name and run.timeline.footage.source == source
+                    if run.method == name and run.sequence.footage.source == source
                 ]
             )
             if curves is not None:
@@ -74,52 +74,52 @@ def success_figure(runs: Sequence[Run]) -> Figure:
 
 
 def strips_figure(runs: Sequence[Run]) -> Figure:
-    """One strip for each timeline (the first ones): IoU over time of refdet and its peer.
+    """One strip for each sequence (the first ones): IoU over time of refdet and its peer.
 
     Grey: the object is absent. Marks above the strip: a box was reported all the same. The band
     below it is the state of ``refdet auto``.
     """
-    timelines: dict[tuple[str, int], Timeline] = {}
+    sequences: dict[tuple[str, int], BenchmarkSequence] = {}
     for run in runs:
-        timelines[run.timeline.footage.object_id, run.timeline.case] = run.timeline
-    shown = list(timelines.values())[:_MOST_STRIPS]
+        sequences[run.sequence.footage.object_id, run.sequence.case] = run.sequence
+    shown = list(sequences.values())[:_MOST_STRIPS]
     figure = Figure((_STRIP_INCHES[0], 0.9 + _STRIP_INCHES[1] * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    for axes, timeline in zip(panels, shown, strict=True):
-        _strip(axes, [run for run in runs if run.timeline is timeline], timeline)
+    for axes, sequence in zip(panels, shown, strict=True):
+        _strip(axes, [run for run in runs if run.sequence is sequence], sequence)
     panels[-1].set_xlabel("seconds of video")
     figure.legend(handles=_legend(runs), loc="outside upper center", ncols=7, fontsize=8)
     return figure
 
 
-def _strip(axes: Axes, runs: Sequence[Run], timeline: Timeline) -> None:
-    seconds = np.array([timeline.time_s(index) for index in range(len(timeline.moments))])
-    frame_s = timeline.time_s(1)
-    absent = np.array([moment.truth_xyxy is None for moment in timeline.moments])
+def _strip(axes: Axes, runs: Sequence[Run], sequence: BenchmarkSequence) -> None:
+    seconds = np.array([sequence.time_s(index) for index in range(len(sequence.frames))])
+    frame_s = sequence.time_s(1)
+    absent = np.array([frame.truth_xyxy is None for frame in sequence.frames])
     for start, end in _spans(absent):
         axes.axvspan(seconds[start], seconds[end - 1] + frame_s, color="0.85", zorder=0)
     for run in runs:
-        colour = _STRIP_COLOURS[run.contestant]
+        colour = _STRIP_COLOURS[run.method]
         overlaps = np.array(
             [
-                box_iou(answer.box_xyxy, moment.truth_xyxy)
-                if answer.box_xyxy and moment.truth_xyxy
+                box_iou(answer.box_xyxy, frame.truth_xyxy)
+                if answer.box_xyxy and frame.truth_xyxy
                 else np.nan
-                for moment, answer in zip(timeline.moments, run.answers, strict=True)
+                for frame, answer in zip(sequence.frames, run.answers, strict=True)
             ]
         )
         axes.plot(seconds, overlaps, ".-", color=colour, linewidth=1.1, markersize=2)
         reported = np.array([answer.box_xyxy is not None for answer in run.answers])
         false = seconds[absent & reported]
-        axes.plot(false, np.full(len(false), _MARKS[run.contestant]), "|", color=colour, ms=5)
+        axes.plot(false, np.full(len(false), _MARKS[run.method]), "|", color=colour, ms=5)
         for state, state_colour in _STATE_COLOURS.items():
             within = np.array([answer.state == state for answer in run.answers])
             for start, end in _spans(within):
                 width = seconds[end - 1] + frame_s - seconds[start]
                 corner = (float(seconds[start]), _BAND[0])
                 axes.add_patch(_band(corner, float(width), state_colour))
-    footage = timeline.footage
-    case = f"\ncase {timeline.case + 1}" if timeline.returns_at is not None else ""
+    footage = sequence.footage
+    case = f"\ncase {sequence.case + 1}" if sequence.returns_at is not None else ""
     axes.set_ylabel(f"{footage.object_id}{case}", rotation=0, ha="right", va="center", fontsize=8)
     axes.set(xlim=(0, seconds[-1] + frame_s), ylim=(_BAND[0] - 0.03, 1.32), yticks=(0, 0.5, 1))
     axes.tick_params(labelsize=7)
@@ -137,7 +137,7 @@ def _spans(flags: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _legend(runs: Sequence[Run]) -> list[Patch]:
-    names = dict.fromkeys(run.contestant for run in runs)
+    names = dict.fromkeys(run.method for run in runs)
     states = {answer.state for run in runs for answer in run.answers}
     entries = [Patch(color=_STRIP_COLOURS[name], label=f"{name}: IoU") for name in names]
     entries.append(Patch(color="0.85", label="object absent (marks: box reported)"))

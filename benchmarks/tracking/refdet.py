@@ -8,21 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tracking.contestants import (
+from benchmarks.tracking.methods import (
     Answer,
-    BoxContestant,
-    Contestant,
-    PhotoContestant,
-    TrackerContestant,
+    BoxMethod,
+    PhotoMethod,
+    TrackerMethod,
+    TrackingMethod,
 )
 from refdet_core.bundle import load_bundle
-from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector, DetectorConfig
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.types import BoxXYXY, Reference
-from refdet_training.evaluation.finders import BundleFinder
-from refdet_training.evaluation.tracking_protocol import FinderTracker
+from refdet_training.evaluation.bundle_detector import BundleDetector
+from refdet_training.evaluation.tracking_protocol import TrackingByDetection
 
 
-class RefdetTrack(BoxContestant):
+class RefdetTrack(BoxMethod):
     """The detector with the search plan ``track``, locked to the first box.
 
     Args:
@@ -39,7 +40,7 @@ class RefdetTrack(BoxContestant):
         self._detector = Detector.open(bundle, config=replace(config, search="track"))
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        _look_for(self._detector, [Reference(frame_bgr, box_xyxy)])
+        _set_references(self._detector, [Reference(frame_bgr, box_xyxy)])
         self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
         self._detector.detect(frame_bgr, time_s=0.0)
 
@@ -50,7 +51,7 @@ class RefdetTrack(BoxContestant):
         self._detector.close()
 
 
-class RefdetAuto(PhotoContestant):
+class RefdetAuto(PhotoMethod):
     """The detector with the search plan ``auto``; arguments as :class:`RefdetTrack`."""
 
     name = "refdet auto"
@@ -59,7 +60,7 @@ class RefdetAuto(PhotoContestant):
         self._detector = Detector.open(bundle, config=replace(config, search="auto"))
 
     def start(self, photos: Sequence[Reference]) -> None:
-        _look_for(self._detector, photos)
+        _set_references(self._detector, photos)
 
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
         return _detect(self._detector, frame_bgr, time_s)
@@ -68,18 +69,18 @@ class RefdetAuto(PhotoContestant):
         self._detector.close()
 
 
-def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> Contestant:
+def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> TrackingMethod:
     """Every frame searched on its own with the plan ``tiles``, the first box as reference.
 
     Raises:
         RefdetError: the bundle or a setting cannot be used.
     """
-    finder = BundleFinder(load_bundle(bundle), replace(config, search="tiles"))
-    tracker = FinderTracker(finder, finder.threshold)
-    return TrackerContestant("refdet tiles", tracker, finder.close)
+    detector = BundleDetector(load_bundle(bundle), replace(config, search="tiles"))
+    tracker = TrackingByDetection(detector, detector.threshold)
+    return TrackerMethod("refdet tiles", tracker, detector.close)
 
 
-def _look_for(detector: Detector, references: Sequence[Reference]) -> None:
+def _set_references(detector: Detector, references: Sequence[Reference]) -> None:
     # Clearing first forgets the track of the object before; replacing could keep it.
     if detector.bank.templates:
         detector.clear_template()

@@ -12,14 +12,14 @@ from typing import Any
 from benchmarks.tracking.goals import Verdict, judge, judge_speed
 from benchmarks.tracking.numbers import POOLED, run_row, summarise
 from benchmarks.tracking.runs import Run
+from benchmarks.tracking.sequences import ScenarioSettings
 from benchmarks.tracking.speed import ALL, Times
-from benchmarks.tracking.timelines import ScenarioSettings
 from refdet_core.metrics import box_iou
 from refdet_training.evaluation.detection_protocol import Skipped
 
 _SIDES = ("x1", "y1", "x2", "y2")
 FRAME_COLUMNS = (
-    *("contestant", "scenario", "source", "object_id", "case", "index", "video", "elsewhere"),
+    *("method", "scenario", "source", "object_id", "case", "index", "video", "elsewhere"),
     *("state", "score", "iou", "ms", *_SIDES, *(f"true_{side}" for side in _SIDES)),
 )
 
@@ -32,10 +32,10 @@ class Results:
         setup: what was run, on what, for the record.
         settings: of the scenarios.
         look_alikes: videos in which identity switches are counted.
-        given: by contestant what it was told of the object.
-        unavailable: by contestant why it was not measured.
-        runs: one for each contestant and timeline.
-        speed: by contestant and state.
+        given: by method what it was told of the object.
+        unavailable: by method why it was not measured.
+        runs: one for each method and sequence.
+        speed: by method and state.
         skipped: sequences that could not be measured.
     """
 
@@ -49,7 +49,7 @@ class Results:
     skipped: Sequence[Skipped]
 
     def numbers(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """By data set (and "all") and contestant."""
+        """By data set (and "all") and method."""
         return summarise(self.runs, self.settings, self.look_alikes)
 
 
@@ -78,13 +78,13 @@ def as_json(results: Results) -> dict[str, Any]:
 
 
 def as_markdown(results: Results) -> str:
-    """The tables: goals by data set, all contestants, speed; then what is missing and why."""
+    """The tables: goals by data set, all methods, speed; then what is missing and why."""
     numbers = results.numbers()
     parts = []
     if len(numbers) <= 2:  # of one data set or none, pooled says nothing more
         del numbers[POOLED]
     for scope, of_scope in numbers.items():
-        parts += [f"## {scope}", _goals(judge(of_scope)), _contestants(results.given, of_scope)]
+        parts += [f"## {scope}", _goals(judge(of_scope)), _methods(results.given, of_scope)]
     if results.speed:
         parts += ["## Speed", _goals(judge_speed(results.speed)), _speed(results.speed)]
     notes = [f"- {name} not measured: {why}" for name, why in results.unavailable.items()]
@@ -108,15 +108,15 @@ def write_results(results: Results, folder: Path) -> None:
 
 
 def _frame_rows(run: Run) -> Iterable[Sequence[Any]]:
-    footage = run.timeline.footage
-    names = (run.contestant, run.timeline.scenario, footage.source, footage.object_id)
+    footage = run.sequence.footage
+    names = (run.method, run.sequence.scenario, footage.source, footage.object_id)
     nothing = ("",) * 4
-    for index, (moment, answer) in enumerate(zip(run.timeline.moments, run.answers, strict=True)):
-        box, truth = answer.box_xyxy, moment.truth_xyxy
+    for index, (frame, answer) in enumerate(zip(run.sequence.frames, run.answers, strict=True)):
+        box, truth = answer.box_xyxy, frame.truth_xyxy
         iou = f"{box_iou(box, truth):.3f}" if box and truth else ""
         score = "" if answer.score is None else f"{answer.score:.4f}"
         yield (
-            *(*names, run.timeline.case, index, moment.picture.path.stem, int(moment.elsewhere)),
+            *(*names, run.sequence.case, index, frame.picture.path.stem, int(frame.elsewhere)),
             *(answer.state, score, iou, f"{answer.ms:.2f}"),
             *([f"{side:.1f}" for side in box] if box else nothing),
             *([f"{side:.1f}" for side in truth] if truth else nothing),
@@ -126,13 +126,12 @@ def _frame_rows(run: Run) -> Iterable[Sequence[Any]]:
 def _goals(verdicts: Sequence[Verdict]) -> str:
     words = {True: "met", False: "**missed**", None: "not measured"}
     rows = [
-        (v.measure, v.goal, v.contestant, _text(v.value), _text(v.peer), words[v.met])
-        for v in verdicts
+        (v.measure, v.goal, v.method, _text(v.value), _text(v.peer), words[v.met]) for v in verdicts
     ]
     return _table(("measure", "goal", "of", "value", "TrackerNano", ""), rows)
 
 
-def _contestants(given: Mapping[str, str], numbers: Mapping[str, Mapping[str, Any]]) -> str:
+def _methods(given: Mapping[str, str], numbers: Mapping[str, Mapping[str, Any]]) -> str:
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "success AUC": lambda n: _text(n.get("success_auc")),
         "precision 20 px": lambda n: _text(n.get("precision_20px")),

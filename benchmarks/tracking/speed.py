@@ -1,4 +1,4 @@
-"""Milliseconds a frame: wall clock of the answer alone, one contestant after the other.
+"""Milliseconds a frame: wall clock of the answer alone, one method after the other.
 
 Frames carry the video's own times, so what a tracker does once in so many seconds weighs as much as
 it does at the video's rate.
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.tracking.contestants import Answer, Contestant
 from benchmarks.tracking.footage import Footage
+from benchmarks.tracking.methods import Answer, TrackingMethod
 from benchmarks.tracking.runs import ask, begin
-from benchmarks.tracking.timelines import ScenarioSettings, Timeline, elsewhere, removed
+from benchmarks.tracking.sequences import BenchmarkSequence, ScenarioSettings, elsewhere, removed
 from refdet_core.errors import RefdetError
 from refdet_core.metrics import percentile
 
@@ -36,9 +36,11 @@ class Times:
     p95_ms: float
 
 
-def speed_timelines(footages: Sequence[Footage], pool: Sequence[Footage]) -> list[Timeline]:
+def speed_sequences(
+    footages: Sequence[Footage], pool: Sequence[Footage]
+) -> list[BenchmarkSequence]:
     """A few sequences of :data:`FRAME_SIZE`, each with its object removed at the end."""
-    found: dict[str, Timeline] = {}
+    found: dict[str, BenchmarkSequence] = {}
     for footage in footages:
         others = elsewhere(footage, pool)
         if footage.frame_size == FRAME_SIZE and others:
@@ -47,22 +49,22 @@ def speed_timelines(footages: Sequence[Footage], pool: Sequence[Footage]) -> lis
 
 
 def measure_speed(
-    contestants: Sequence[Contestant], timelines: Sequence[Timeline]
+    methods: Sequence[TrackingMethod], sequences: Sequence[BenchmarkSequence]
 ) -> dict[str, dict[str, Times]]:
-    """By contestant and state (:data:`ALL` and those that were reported) the times.
+    """By method and state (:data:`ALL` and those that were reported) the times.
 
     All frames are decoded beforehand: a decoder at work beside the tracker would count.
     """
-    answers: dict[str, list[Answer]] = {one.name: [] for one in contestants}
-    with tqdm(total=len(contestants) * len(timelines), desc="speed", unit="run") as progress:
-        for timeline in timelines:
-            frames = [timeline.read(index).copy() for index in range(len(timeline.moments))]
-            photos = timeline.photos()
-            for one in contestants:
+    answers: dict[str, list[Answer]] = {one.name: [] for one in methods}
+    with tqdm(total=len(methods) * len(sequences), desc="speed", unit="run") as progress:
+        for sequence in sequences:
+            frames = [sequence.read(index).copy() for index in range(len(sequence.frames))]
+            photos = sequence.photos()
+            for one in methods:
                 try:
-                    begin(one, timeline, frames[0], photos)
+                    begin(one, sequence, frames[0], photos)
                     said = [
-                        ask(one, frame_bgr, timeline.time_s(index))
+                        ask(one, frame_bgr, sequence.time_s(index))
                         for index, frame_bgr in enumerate(frames[1:], 1)
                     ]
                     answers[one.name].extend(said[_WARM_UP:])

@@ -15,7 +15,7 @@ import numpy as np
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import BackendError
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.types import RawMaps
@@ -34,7 +34,7 @@ class BackendInfo:
     precision: str
 
 
-class Backend(Closing, Generic[Features]):
+class Backend(Closeable, Generic[Features]):
     """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
 
     One thread at a time may call it, the one that opened it.

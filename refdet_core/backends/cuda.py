@@ -24,7 +24,7 @@ from typing import (
 import numpy as np
 
 from refdet_core.backends import cuda_driver
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 
 try:
@@ -114,7 +114,7 @@ class Kernel:
         self._function = self._module = None
 
 
-class Gpu(Closing):
+class Gpu(Closeable):
     """The first GPU that CUDA shows, with one stream that all work goes to.
 
     It uses the primary context, which it shares with every other user of CUDA in this process.

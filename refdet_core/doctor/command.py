@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-from refdet_core.doctor.asking import ask_all
+from refdet_core.doctor.check_process import run_checks
 from refdet_core.doctor.machine import ASKED as ASKED_OF_THE_MACHINE
 from refdet_core.doctor.machine import gpu_section, machine_section
 from refdet_core.doctor.model import backend_section, bundle_section, engine_section
@@ -63,23 +63,23 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
         settings: ``key=value`` of the backend.
     """
     folder = "" if bundle is None else str(bundle.resolve())
-    questions: Dict[str, Sequence[str]] = {
+    checks: Dict[str, Sequence[str]] = {
         name: (name,) for name in (*ASKED_OF_PACKAGES, *ASKED_OF_THE_MACHINE)
     }
-    questions["engines"] = ("engines", folder, *settings)
-    questions["backend"] = ("backend", backend, folder, *settings)
+    checks["engines"] = ("engines", folder, *settings)
+    checks["backend"] = ("backend", backend, folder, *settings)
     folders = list(dict.fromkeys(["", folder]))
-    questions.update((f"bundle {name}", ("bundle", name)) for name in folders)
-    answers = ask_all(questions)
-    bundles = {name: answers[f"bundle {name}"] for name in folders}
+    checks.update((f"bundle {name}", ("bundle", name)) for name in folders)
+    results = run_checks(checks)
+    bundles = {name: results[f"bundle {name}"] for name in folders}
     return [
-        package_section(answers),
+        package_section(results),
         machine_section(),
-        gpu_section(answers),
+        gpu_section(results),
         bundle_section(bundles),
-        engine_section(answers["engines"]),
-        backend_section(backend, answers["backend"]),
-        ros_section(answers["numpy"], os.environ),
+        engine_section(results["engines"]),
+        backend_section(backend, results["backend"]),
+        ros_section(results["numpy"], os.environ),
     ]
 
 

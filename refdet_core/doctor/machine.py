@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import List, Mapping, Tuple
 
-from refdet_core.doctor.asking import Answer
+from refdet_core.doctor.check_process import CheckResult
 from refdet_core.doctor.packages import version_or_state
 from refdet_core.doctor.report import WARNING, Finding, Section
 
@@ -34,9 +34,9 @@ def machine_section(root: Path = ROOT) -> Section:
     return Section("Machine", tuple(facts), tuple(findings))
 
 
-def gpu_section(answers: Mapping[str, Answer], root: Path = ROOT) -> Section:
-    """The NVIDIA GPU and its software. ``answers``: those of :data:`ASKED`."""
-    cuda, model = answers["cuda"], jetson_model(root)
+def gpu_section(results: Mapping[str, CheckResult], root: Path = ROOT) -> Section:
+    """The NVIDIA GPU and its software. ``results``: those of :data:`ASKED`."""
+    cuda, model = results["cuda"], jetson_model(root)
     facts: List[Tuple[str, str]] = []
     for device in [] if cuda.error else cuda.facts["devices"]:
         facts.append(
@@ -49,13 +49,13 @@ def gpu_section(answers: Mapping[str, Answer], root: Path = ROOT) -> Section:
         facts.append(("GPU", "none that can be used"))
     driver = "not installed" if _LIBRARY_MISSING in cuda.error else "broken"
     facts.append(("CUDA driver", driver if cuda.error else cuda.facts["version"]))
-    facts.append(("CUDA toolkit", version_or_state(answers["nvcc"])))
-    facts += [(name, version_or_state(answers[name])) for name in ("tensorrt", "pycuda")]
-    return Section("GPU", tuple(facts), tuple(_gpu_findings(answers, model)))
+    facts.append(("CUDA toolkit", version_or_state(results["nvcc"])))
+    facts += [(name, version_or_state(results[name])) for name in ("tensorrt", "pycuda")]
+    return Section("GPU", tuple(facts), tuple(_gpu_findings(results, model)))
 
 
-def _gpu_findings(answers: Mapping[str, Answer], model: str) -> List[Finding]:
-    cuda, tensorrt, pycuda = answers["cuda"], answers["tensorrt"], answers["pycuda"]
+def _gpu_findings(results: Mapping[str, CheckResult], model: str) -> List[Finding]:
+    cuda, tensorrt, pycuda = results["cuda"], results["tensorrt"], results["pycuda"]
     has_gpu = not cuda.error and bool(cuda.facts["devices"])
     found: List[Finding] = []
     if _LIBRARY_MISSING in cuda.error and model:
@@ -93,7 +93,7 @@ def _gpu_findings(answers: Mapping[str, Answer], model: str) -> List[Finding]:
                 "export PATH=/usr/local/cuda/bin:$PATH, then pip install pycuda (docs/jetson.md)",
             )
         )
-    if has_gpu and not tensorrt.error and answers["nvcc"].error:
+    if has_gpu and not tensorrt.error and results["nvcc"].error:
         found.append(
             Finding(
                 WARNING,
@@ -102,12 +102,12 @@ def _gpu_findings(answers: Mapping[str, Answer], model: str) -> List[Finding]:
                 "sudo apt install cuda-nvcc-11-4 (JetPack 5), or add its folder to PATH",
             )
         )
-    for name, answer in (("tensorrt", tensorrt), ("pycuda", pycuda)):
-        if answer.error and not answer.missing and (has_gpu or name == "tensorrt"):
+    for name, result in (("tensorrt", tensorrt), ("pycuda", pycuda)):
+        if result.error and not result.missing and (has_gpu or name == "tensorrt"):
             found.append(
                 Finding(
                     WARNING,
-                    f"{name} cannot be imported: {answer.error}.",
+                    f"{name} cannot be imported: {result.error}.",
                     "install it for this Python and this CUDA version again (docs/jetson.md)",
                 )
             )
@@ -160,7 +160,7 @@ def _l4t(root: Path) -> str:
 
 def _power_mode() -> str:
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             ["nvpmodel", "-q"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -169,7 +169,7 @@ def _power_mode() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.search(rb"Power Mode:\s*(\S+)", answer.stdout)
+    found = re.search(rb"Power Mode:\s*(\S+)", result.stdout)
     return found.group(1).decode(errors="replace") if found else ""
 
 

@@ -4,64 +4,64 @@ from __future__ import annotations
 
 from typing import List, Mapping, Tuple
 
-from refdet_core.doctor.asking import Answer
+from refdet_core.doctor.check_process import CheckResult
 from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 
-def bundle_section(bundles: Mapping[str, Answer]) -> Section:
+def bundle_section(bundles: Mapping[str, CheckResult]) -> Section:
     """``bundles``: the answer to ``bundle`` for each folder, "" being the released one."""
     facts: List[Tuple[str, str]] = []
     findings: List[Finding] = []
-    for folder, answer in bundles.items():
+    for folder, result in bundles.items():
         title = folder or "released"
-        if answer.error:
+        if result.error:
             facts.append((title, "unusable"))
             findings.append(
                 Finding(
                     BROKEN,
                     f"The bundle {folder or 'that comes with refdet'} cannot be used: "
-                    f"{answer.error}",
+                    f"{result.error}",
                     "export it again (refdet-train export)" if folder else "install refdet again",
                 )
             )
             continue
-        verified = ", ".join(answer.facts["verified"]) or "no file"
-        text = "{name} {version}, {folder}".format(**answer.facts)
+        verified = ", ".join(result.facts["verified"]) or "no file"
+        text = "{name} {version}, {folder}".format(**result.facts)
         facts.append((title, f"{text} (sha256 as in bundle.yaml: {verified})"))
     return Section("Model bundles", tuple(facts), tuple(findings))
 
 
-def engine_section(answer: Answer) -> Section:
+def engine_section(result: CheckResult) -> Section:
     """TensorRT's engines in the folder that the settings name."""
-    if answer.error:
+    if result.error:
         return Section(
             "TensorRT engines",
             (("folder", "unusable"),),
             (
                 Finding(
                     WARNING,
-                    f"The engines cannot be looked at: {answer.error}",
+                    f"The engines cannot be looked at: {result.error}",
                     "give another one with --config engine_folder=DIR, the node's parameter of the "
                     "same name, or change this one's owner",
                 ),
             ),
         )
-    engines = answer.facts["engines"]
-    facts = [("folder", answer.facts["folder"]), ("engines", str(len(engines)))]
+    engines = result.facts["engines"]
+    facts = [("folder", result.facts["folder"]), ("engines", str(len(engines)))]
     facts += [
         (f"  {item['name']}", f"{item['bytes'] / 1e6:.1f} MB, {item['state']}") for item in engines
     ]
     return Section("TensorRT engines", tuple(facts))
 
 
-def backend_section(name: str, answer: Answer) -> Section:
+def backend_section(name: str, result: CheckResult) -> Section:
     """Whether the backend opens with the bundle."""
-    if not answer.error and answer.facts["opened"]:
-        return Section("Backend", ((name, answer.facts["text"]),))
-    if not answer.error:
+    if not result.error and result.facts["opened"]:
+        return Section("Backend", ((name, result.facts["text"]),))
+    if not result.error:
         return Section(
             "Backend",
-            ((name, answer.facts["text"]),),
+            ((name, result.facts["text"]),),
             (
                 Finding(
                     WARNING,
@@ -78,7 +78,7 @@ def backend_section(name: str, answer: Answer) -> Section:
         (
             Finding(
                 BROKEN,
-                f"The backend {name} does not open: {answer.error}",
+                f"The backend {name} does not open: {result.error}",
                 "what the sentence above says"
                 if name == "onnxruntime"
                 else "what the sentence above says, or another backend (parameter backend:=..., "

@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from typing import List, Mapping, Tuple
 
-from refdet_core.doctor.asking import Answer
+from refdet_core.doctor.check_process import CheckResult
 from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 OLDEST_PYTHON = (3, 8)
@@ -22,8 +22,8 @@ _TITLES = {"cv2": "OpenCV", "numpy": "NumPy", "yaml": "PyYAML", "tqdm": "tqdm"}
 ASKED = (*_NEEDED, "onnxruntime", "torch")
 
 
-def package_section(answers: Mapping[str, Answer]) -> Section:
-    """Versions, and what is missing or broken. ``answers``: those of :data:`ASKED`."""
+def package_section(results: Mapping[str, CheckResult]) -> Section:
+    """Versions, and what is missing or broken. ``results``: those of :data:`ASKED`."""
     facts: List[Tuple[str, str]] = [
         ("refdet", _refdet_version()),
         ("Python", f"{platform.python_version()} ({sys.executable})"),
@@ -38,29 +38,29 @@ def package_section(answers: Mapping[str, Answer]) -> Section:
             )
         )
     for module, (pip_name, apt_name, level) in _NEEDED.items():
-        answer, title = answers[module], _TITLES[module]
-        facts.append((title, version_or_state(answer)))
+        result, title = results[module], _TITLES[module]
+        facts.append((title, version_or_state(result)))
         if module == "cv2":
-            facts += _opencv_facts(answer)
-        if answer.error:
+            facts += _opencv_facts(result)
+        if result.error:
             findings.append(
                 Finding(
                     level,
-                    f"{title} {_complaint(answer)}; "
+                    f"{title} {_complaint(result)}; "
                     + ("nothing works without it." if level == BROKEN else "detect and live do."),
                     f"pip install {pip_name}, or for the system's Python sudo apt install "
                     f"{apt_name}",
                 )
             )
-    facts += _onnxruntime_facts(answers["onnxruntime"])
-    facts.append(("torch", _torch_text(answers["torch"])))
+    facts += _onnxruntime_facts(results["onnxruntime"])
+    facts.append(("torch", _torch_text(results["torch"])))
     for module in ("onnxruntime", "torch"):
-        answer = answers[module]
-        if answer.error and not answer.missing:
+        result = results[module]
+        if result.error and not result.missing:
             findings.append(
                 Finding(
                     WARNING,
-                    f"{module} {_complaint(answer)}.",
+                    f"{module} {_complaint(result)}.",
                     f"pip install --force-reinstall {module}, or pip uninstall {module} if the "
                     f"backend {module} is not wanted",
                 )
@@ -68,15 +68,15 @@ def package_section(answers: Mapping[str, Answer]) -> Section:
     return Section("Packages", tuple(facts), tuple(findings))
 
 
-def version_or_state(answer: Answer) -> str:
+def version_or_state(result: CheckResult) -> str:
     """A package's version, or that it is missing or broken."""
-    if answer.error:
-        return "not installed" if answer.missing else "broken"
-    return str(answer.facts["version"])
+    if result.error:
+        return "not installed" if result.missing else "broken"
+    return str(result.facts["version"])
 
 
-def _complaint(answer: Answer) -> str:
-    return "is not installed" if answer.missing else f"cannot be imported: {answer.error}"
+def _complaint(result: CheckResult) -> str:
+    return "is not installed" if result.missing else f"cannot be imported: {result.error}"
 
 
 def _refdet_version() -> str:
@@ -88,27 +88,27 @@ def _refdet_version() -> str:
     return "not installed, run from its sources"
 
 
-def _opencv_facts(answer: Answer) -> List[Tuple[str, str]]:
-    if answer.error:
+def _opencv_facts(result: CheckResult) -> List[Tuple[str, str]]:
+    if result.error:
         return []
     return [
-        ("  windows", answer.facts["gui"] or "no (refdet live needs --no-window)"),
-        ("  GStreamer", answer.facts["gstreamer"] or "no (camera pipelines do not open)"),
-        ("  video files", answer.facts["ffmpeg"] or answer.facts["gstreamer"] or "no"),
+        ("  windows", result.facts["gui"] or "no (refdet live needs --no-window)"),
+        ("  GStreamer", result.facts["gstreamer"] or "no (camera pipelines do not open)"),
+        ("  video files", result.facts["ffmpeg"] or result.facts["gstreamer"] or "no"),
     ]
 
 
-def _onnxruntime_facts(answer: Answer) -> List[Tuple[str, str]]:
-    facts = [("ONNX Runtime", version_or_state(answer))]
-    if not answer.error:
-        facts.append(("  providers", ", ".join(answer.facts["providers"])))
+def _onnxruntime_facts(result: CheckResult) -> List[Tuple[str, str]]:
+    facts = [("ONNX Runtime", version_or_state(result))]
+    if not result.error:
+        facts.append(("  providers", ", ".join(result.facts["providers"])))
     return facts
 
 
-def _torch_text(answer: Answer) -> str:
-    text = version_or_state(answer)
-    if answer.error:
+def _torch_text(result: CheckResult) -> str:
+    text = version_or_state(result)
+    if result.error:
         return text
-    if answer.facts["cuda_available"]:
-        return f"{text}, CUDA {answer.facts['cuda']} usable"
+    if result.facts["cuda_available"]:
+        return f"{text}, CUDA {result.facts['cuda']} usable"
     return f"{text}, on the CPU"

@@ -11,7 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import List, Mapping, Optional, Tuple
 
-from refdet_core.doctor.asking import Answer
+from refdet_core.doctor.check_process import CheckResult
 from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 DEFAULT_RMW = "rmw_fastrtps_cpp"
@@ -28,7 +28,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def ros_section(
-    numpy: Answer,
+    numpy: CheckResult,
     environment: Mapping[str, str],
     shared_memory: Path = SHARED_MEMORY,
 ) -> Section:
@@ -104,7 +104,7 @@ def _package_findings(found: Mapping[str, str], distro: str) -> List[Finding]:
     return findings
 
 
-def _cv_bridge_findings(found: Mapping[str, str], numpy: Answer) -> List[Finding]:
+def _cv_bridge_findings(found: Mapping[str, str], numpy: CheckResult) -> List[Finding]:
     version = str(numpy.facts.get("version", "1"))
     if not found["cv_bridge"] or int(version.partition(".")[0]) < 2:
         return []

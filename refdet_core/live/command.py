@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Optional
 
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
 from refdet_core.detector_arguments import open_detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
-from refdet_core.first_box import follow_from
 from refdet_core.live.picture import paint
 from refdet_core.live.session import HELP, Session
 from refdet_core.live.source import LiveFrame, LiveSource, open_live_source
@@ -22,7 +22,8 @@ from refdet_core.live.window import Window
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
 from refdet_core.roi import parse_roi
-from refdet_core.search import FOLLOWING
+from refdet_core.search_plans import TRACKING_SEARCHES
+from refdet_core.start_tracking import start_tracking
 from refdet_core.video_file import FALLBACK_FPS
 
 SAVE_FOLDER = Path("refdet_live")
@@ -50,7 +51,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--search",
-        choices=FOLLOWING,
+        choices=TRACKING_SEARCHES,
         default="auto",
         help="auto searches the whole frame when the object is lost, track does not (default: "
         "%(default)s)",
@@ -87,7 +88,7 @@ def live(options: argparse.Namespace) -> int:
         if first is None:
             raise SourceError(f"'{source.name}' has no frame.")
         if box_xyxy is not None:
-            follow_from(detector, first.bgr, box_xyxy, references)
+            start_tracking(detector, first.bgr, box_xyxy, references)
         elif references:
             detector.set_template(references)
         recording = opened.enter_context(_recording(options, source))

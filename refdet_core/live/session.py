@@ -17,11 +17,11 @@ import numpy as np
 from refdet_core.boxes import as_boxes, iou_matrix
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.errors import RefdetError
-from refdet_core.first_box import follow_from
 from refdet_core.live.layout import Layout, layout_for
 from refdet_core.live.picture import NO_TARGET, Drawing, View, paint
 from refdet_core.live.source import LiveFrame
 from refdet_core.recording import frame_stem
+from refdet_core.start_tracking import start_tracking
 from refdet_core.templates import MIN_SIDE_PX
 from refdet_core.types import BoxXYXY, FrameResult, Reference, TargetStatus
 
@@ -239,7 +239,7 @@ class Session:
                 if not self._follows(box_xyxy):
                     self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
             else:
-                follow_from(self._detector, frame_bgr, box_xyxy)
+                start_tracking(self._detector, frame_bgr, box_xyxy)
         except RefdetError as error:
             self._say(str(error))
             return

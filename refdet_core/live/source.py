@@ -20,7 +20,7 @@ from typing import Any, Iterable, Iterator, Optional, Tuple, Union
 import cv2
 import numpy as np
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import SourceError
 from refdet_core.sources import FrameName, open_source
 
@@ -46,7 +46,7 @@ class LiveFrame:
     bgr: np.ndarray
 
 
-class LiveSource(Closing):
+class LiveSource(Closeable):
     """Frames to be shown as they come.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any, List, Tuple
 import cv2
 import numpy as np
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import RefdetError
 from refdet_core.live.session import ESCAPE, MOVE, PRESS, RELEASE, SPACE, Event, Key, Mouse
 
@@ -26,7 +26,7 @@ _NO_WINDOWS = (
 )
 
 
-class Window(Closing):
+class Window(Closeable):
     """One window, as large as its first picture; the user may resize it.
 
     Raises:

@@ -15,19 +15,19 @@ from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ViewComparison:
     """A template's candidates, and what another view of its object says of each.
 
     Attributes:
-        seen: the candidates by the template alone, as :meth:`Look.at` finds them.
+        candidates: the candidates by the template alone, as :meth:`SearchFrame.infer` finds them.
         view_scores: their probabilities by the other view alone, calibrated, ``(N,)``.
     """
 
-    seen: Candidates
+    candidates: Candidates
     view_scores: np.ndarray
 
 
-class Look(ABC):
+class SearchFrame(ABC):
     """One frame, seen through the network wherever a plan asks to.
 
     Attributes:
@@ -46,7 +46,9 @@ class Look(ABC):
         return self.frame_bgr.shape[1], self.frame_bgr.shape[0]
 
     @abstractmethod
-    def at(self, crops: Sequence[Crop], template_ids: Sequence[str]) -> Dict[str, List[Candidates]]:
+    def infer(
+        self, crops: Sequence[Crop], template_ids: Sequence[str]
+    ) -> Dict[str, List[Candidates]]:
         """Look at crops of one network size.
 
         Returns:
@@ -57,14 +59,14 @@ class Look(ABC):
     def encode(self, box_xyxy: BoxXYXY) -> Any:
         """The view of what is in this box of the frame, encoded like a reference.
 
-        Only asked for with ``track_update_s``, as is :meth:`compare`.
+        Only asked for with ``track_update_s``, as is :meth:`infer_with_view`.
 
         Raises:
             BadReferenceError: the box is too small or outside.
         """
         raise NotImplementedError
 
-    def compare(self, crops: Sequence[Crop], template_id: str, view: Any) -> Comparison:
+    def infer_with_view(self, crops: Sequence[Crop], template_id: str, view: Any) -> ViewComparison:
         """Look at crops of one network size, by a template and by a view from :meth:`encode`.
 
         Returns:
@@ -74,7 +76,7 @@ class Look(ABC):
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a plan says of one template in one frame.
 
     Attributes:
@@ -92,7 +94,7 @@ class SearchPlan(ABC):
     """Where to look in each frame. A plan may remember what it saw; then one thread uses it."""
 
     @abstractmethod
-    def find(self, look: Look, template_ids: Sequence[str]) -> Dict[str, Found]:
+    def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         """Search one frame for each of these templates."""
 
     def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
@@ -109,5 +111,5 @@ class SearchPlan(ABC):
     def forget(self, template_id: str) -> None:  # noqa: B027 - nothing, without memory
         """Begin anew with this template: it was replaced or cleared."""
 
-    def take_over(self, other: SearchPlan) -> None:  # noqa: B027 - nothing, without memory
+    def adopt_state(self, other: SearchPlan) -> None:  # noqa: B027 - nothing, without memory
         """Go on with what another plan of the same kind remembers; it is not used any more."""

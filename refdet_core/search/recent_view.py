@@ -18,7 +18,7 @@ import numpy as np
 
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
-from refdet_core.search.base import Look
+from refdet_core.search.base import SearchFrame
 from refdet_core.search.window import WindowConfig
 from refdet_core.templates import MIN_SIDE_PX
 from refdet_core.types import BoxXYXY
@@ -40,28 +40,28 @@ class RecentView:
         """Forget the picture."""
         self._view = None
 
-    def look(
-        self, look: Look, crops: Sequence[Crop], template_id: str, config: WindowConfig
+    def infer(
+        self, frame: SearchFrame, crops: Sequence[Crop], template_id: str, config: WindowConfig
     ) -> Tuple[Candidates, np.ndarray]:
         """The template's candidates in these crops, some of them more probable by the picture.
 
         Returns:
             The candidates of all crops, and their probabilities by the template alone, ``(N,)``.
         """
-        uncertain = look.time_s - self._likely_s > _UNCERTAIN_S
-        if uncertain or look.bank_version != self._bank_version or not config.track_update_s:
+        uncertain = frame.time_s - self._likely_s > _UNCERTAIN_S
+        if uncertain or frame.bank_version != self._bank_version or not config.track_update_s:
             self.drop()
         if self._view is None:
-            seen = Candidates.joined(look.at(crops, [template_id])[template_id])
-            return seen, seen.scores
-        compared = look.compare(crops, template_id, self._view)
-        seen, alone = compared.seen, compared.seen.scores
-        better = np.maximum(alone, compared.view_scores)
+            candidates = Candidates.joined(frame.infer(crops, [template_id])[template_id])
+            return candidates, candidates.scores
+        comparison = frame.infer_with_view(crops, template_id, self._view)
+        candidates, alone = comparison.candidates, comparison.candidates.scores
+        better = np.maximum(alone, comparison.view_scores)
         scores = np.where(alone >= config.track_keep_score, better, alone)
-        return Candidates(seen.boxes_xyxy, scores, seen.presence), alone
+        return Candidates(candidates.boxes_xyxy, scores, candidates.presence), alone
 
     def learn(
-        self, look: Look, box_xyxy: BoxXYXY, template_score: float, config: WindowConfig
+        self, frame: SearchFrame, box_xyxy: BoxXYXY, template_score: float, config: WindowConfig
     ) -> None:
         """Take a picture of the followed target if one is due and this is certainly the target.
 
@@ -71,11 +71,11 @@ class RecentView:
         """
         if not config.track_update_s or template_score < _LIKELY:
             return
-        self._likely_s = look.time_s
-        recent = 0 <= look.time_s - self._taken_s < config.track_update_s
-        if (self._view is None or not recent) and _shown_whole(box_xyxy, look.frame_size):
-            self._view = look.encode(box_xyxy)
-            self._taken_s, self._bank_version = look.time_s, look.bank_version
+        self._likely_s = frame.time_s
+        recent = 0 <= frame.time_s - self._taken_s < config.track_update_s
+        if (self._view is None or not recent) and _shown_whole(box_xyxy, frame.frame_size):
+            self._view = frame.encode(box_xyxy)
+            self._taken_s, self._bank_version = frame.time_s, frame.bank_version
 
 
 def _shown_whole(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> bool:

@@ -8,7 +8,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from refdet_core.imaging import Crop
-from refdet_core.search.coverage import Coverage
+from refdet_core.search.tiling import Tiling
 
 AUTOMATIC_SCALE = 0.0
 _UNSHRUNK_PX = 646000
@@ -24,7 +24,7 @@ def automatic_scale(frame_size: Tuple[int, int]) -> float:
     return max(_LEAST_SCALE, min(1.0, math.sqrt(_UNSHRUNK_PX / (frame_size[0] * frame_size[1]))))
 
 
-class Tiles(Coverage):
+class Tiles(Tiling):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's

@@ -108,15 +108,15 @@ def search_windows(
     return crops
 
 
-def worth(
-    seen: Candidates, expected_xyxy: BoxXYXY, window: Crop, config: WindowConfig
+def ranking_scores(
+    candidates: Candidates, expected_xyxy: BoxXYXY, window: Crop, config: WindowConfig
 ) -> np.ndarray:
     """How much each candidate looks like the target's next box, ``(N,)`` in [0, 1].
 
     ``(1 - w) * score * exp(-k (r s - 1)) + w * hann``, with the changes of shape ``r`` and of
     size ``s`` (both at least 1) and a cosine window over the search window.
     """
-    width, height = _sides(seen.boxes_xyxy)
+    width, height = _sides(candidates.boxes_xyxy)
     old_width, old_height = _sides(np.asarray([expected_xyxy], dtype=np.float64))
     size = _change(
         context_side(width, height, config.track_context),
@@ -124,12 +124,12 @@ def worth(
     )
     shape = _change(width / height, old_width / old_height)
     penalty = np.exp(-config.track_penalty_k * (size * shape - 1))
-    centres = (seen.boxes_xyxy[:, :2] + seen.boxes_xyxy[:, 2:]) / 2
+    centres = (candidates.boxes_xyxy[:, :2] + candidates.boxes_xyxy[:, 2:]) / 2
     expected = np.array([expected_xyxy[0] + expected_xyxy[2], expected_xyxy[1] + expected_xyxy[3]])
     offsets = np.clip((centres - expected / 2) / [window.width, window.height], -0.5, 0.5)
     hann = np.prod(0.5 + 0.5 * np.cos(2 * np.pi * offsets), axis=1)
     influence = config.track_window_influence
-    return np.asarray((1 - influence) * seen.scores * penalty + influence * hann)
+    return np.asarray((1 - influence) * candidates.scores * penalty + influence * hann)
 
 
 def smoothed_box(

@@ -16,7 +16,7 @@ from refdet_msgs.srv import SetTemplate
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import RefdetError
 from refdet_core.types import Detection, Reference
 from refdet_ros.bags.player import BagPlayer
@@ -30,7 +30,7 @@ _NS = 1_000_000_000
 _ATTEMPTS = 2
 
 
-class LiveDetector(Closing):
+class LiveDetector(Closeable):
     """A detector node as seen from outside: its services and topics. Use as a context manager.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import ConfigError, SourceError
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -42,7 +42,7 @@ class BagMessage:
     cdr: bytes
 
 
-class Bag(Closing):
+class Bag(Closeable):
     """An open bag. Use it as a context manager.
 
     Args:

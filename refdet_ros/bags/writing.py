@@ -8,7 +8,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from refdet_core.closing import Closing
+from refdet_core.closeable import Closeable
 from refdet_core.errors import ConfigError, SourceError
 from refdet_ros.bags.cdr import split_ns
 from refdet_ros.bags.reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
@@ -20,7 +20,7 @@ _METADATA_VERSION: Literal[8] = 8
 _QOS_DEPTH = 10
 
 
-class ImageBagWriter(Closing):
+class ImageBagWriter(Closeable):
     """Writes one image topic. Use it as a context manager; the bag is complete after that.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Sequence
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.roi import join_roi_options
-from refdet_core.search import SEARCH_NAMES
+from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.demo.node_process import prepare_dds
 
 _EXAMPLES = """examples:

@@ -114,10 +114,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
-    """One line per protocol, source and contestant, then what could not be measured and why."""
+    """One line per protocol, source and method, then what could not be measured and why."""
     for protocol, headings in HEADINGS.items():
-        for source, contestants in numbers.get(protocol, {}).get("by_source", {}).items():
-            for name, values in contestants.items():
+        for source, methods in numbers.get(protocol, {}).get("by_source", {}).items():
+            for name, values in methods.items():
                 shown = "  ".join(f"{key} {values[key]}" for key in headings)
                 print(f"{protocol:9} {source} {name}: {shown}")
     for sentence in numbers["not_measured"]:

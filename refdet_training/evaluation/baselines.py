@@ -16,12 +16,12 @@ from refdet_core.model.backbones import Backbone
 from refdet_core.model.matchers import unit
 from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
-from refdet_training.evaluation.detection_protocol import Finder
+from refdet_training.evaluation.detection_protocol import FrameDetector
 
 _SCALES = (0.75, 1.0, 1.33)
 
 
-class UntrainedBackbone(Finder):
+class UntrainedBackbone(FrameDetector):
     """Zero-shot: the pretrained backbone's features, each reference's box as kernel at several
     scales, cosine correlation over the native frame; the peak takes the reference's box size.
     """
@@ -31,7 +31,7 @@ class UntrainedBackbone(Finder):
         self._backbone.load_weights(weights)
         self._stride = stride
 
-    def look_for(self, references: Sequence[Reference]) -> None:
+    def set_references(self, references: Sequence[Reference]) -> None:
         self._kernels: list[tuple[Tensor, float, float]] = []
         for scale in _SCALES:
             for reference in references:
@@ -51,7 +51,7 @@ class UntrainedBackbone(Finder):
                 kernel = features[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
                 self._kernels.append((kernel, width, height))
 
-    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+    def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         height, width = frame_bgr.shape[:2]
         width, height = -(-width // 32) * 32, -(-height // 32) * 32
         crop = Crop(0, 0, width, height, width, height)
@@ -77,10 +77,10 @@ class UntrainedBackbone(Finder):
         return unit(self._backbone(torch.from_numpy(to_blob([image_bgr])))[0])
 
 
-class MatchTemplate(Finder):
+class MatchTemplate(FrameDetector):
     """``cv2.matchTemplate`` (normalised correlation) of the first reference at several scales."""
 
-    def look_for(self, references: Sequence[Reference]) -> None:
+    def set_references(self, references: Sequence[Reference]) -> None:
         x1, y1, x2, y2 = (round(value) for value in check_reference(references[0]))
         photo = references[0].image_bgr[y1:y2, x1:x2]
         self._templates = [
@@ -89,7 +89,7 @@ class MatchTemplate(Finder):
             if min(photo.shape[:2]) * scale >= 4
         ]
 
-    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+    def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
         for template in self._templates:
             height, width = template.shape[:2]

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration, logit
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
 from refdet_training.datasets.instance import Instance
 from refdet_training.evaluation.detection_numbers import LOOSE_IOU
@@ -20,7 +20,7 @@ from refdet_training.evaluation.detection_protocol import (
     Skipped,
     long_enough,
 )
-from refdet_training.evaluation.held_out import RawOutcome, raw_outcomes
+from refdet_training.evaluation.held_out import RawPrediction, raw_predictions
 from refdet_training.evaluation.threshold import (
     AbsentPair,
     can_promise,
@@ -77,20 +77,20 @@ def fit_calibration(
     if not 0 < allowed_fpr < 1:
         raise ConfigError(f"allowed_fpr must lie between 0 and 1, got {allowed_fpr}.")
     kept, too_short = long_enough(instances, protocol)
-    outcomes, unusable = raw_outcomes(bundle, kept, protocol, search)
-    if all(item.outcome.present for item in outcomes):
+    predictions, unusable = raw_predictions(bundle, kept, protocol, search)
+    if all(item.prediction.present for item in predictions):
         raise SourceError(
             "The videos to fit on are of one family, so none of their frames is without the "
             "object. Prepare the data with videos of at least two families after --tune, or name "
             "another split."
         )
-    calibration = fit_probability(outcomes, protocol)
-    pairs = absent_pairs(outcomes, calibration)
+    calibration = fit_probability(predictions, protocol)
+    pairs = absent_pairs(predictions, calibration)
     threshold = choose_threshold(pairs, allowed_fpr)
     return FittedCalibration(
         calibration=calibration,
         threshold=threshold,
-        frames=len({item.outcome.picture for item in outcomes}),
+        frames=len({item.prediction.picture for item in predictions}),
         absent_pairs=len(pairs),
         allowed_fpr=allowed_fpr,
         promised=can_promise(pairs, allowed_fpr),
@@ -99,7 +99,9 @@ def fit_calibration(
     )
 
 
-def fit_probability(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol) -> Calibration:
+def fit_probability(
+    predictions: Sequence[RawPrediction], protocol: DetectionProtocol
+) -> Calibration:
     """Logistic regression (Platt 1999) of "the best answer is right" on the raw outputs.
 
     Every source weighs the same, and within one the objects' own videos and those of other families
@@ -111,15 +113,15 @@ def fit_probability(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol)
     Raises:
         SourceError: the answers are all right or all wrong.
     """
-    right = np.array([item.outcome.iou >= LOOSE_IOU for item in outcomes])
+    right = np.array([item.prediction.iou >= LOOSE_IOU for item in predictions])
     if right.all() or not right.any():
         raise SourceError(
-            f"All {len(outcomes)} answers on the held-out videos are "
+            f"All {len(predictions)} answers on the held-out videos are "
             f"{'right' if right.all() else 'wrong'}; a calibration needs both. Give more videos"
             f"{'.' if right.all() else ', or a bundle that was trained.'}"
         )
-    raw = np.array([(item.outcome.score, item.presence) for item in outcomes])
-    features, weights = logit(raw), _weights(outcomes, protocol)
+    raw = np.array([(item.prediction.score, item.presence) for item in predictions])
+    features, weights = logit(raw), _weights(predictions, protocol)
     regression = LogisticRegression(C=1.0).fit(features, right, sample_weight=weights)
     score_weight, presence_weight = regression.coef_[0]
     if presence_weight < 0:
@@ -132,27 +134,29 @@ def fit_probability(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol)
     )
 
 
-def absent_pairs(outcomes: Sequence[RawOutcome], calibration: Calibration) -> list[AbsentPair]:
+def absent_pairs(
+    predictions: Sequence[RawPrediction], calibration: Calibration
+) -> list[AbsentPair]:
     """Probabilities in frames without the object, by family of the object and of the video."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    for item in outcomes:
-        if not item.outcome.present:
-            key = (item.outcome.source, item.object_family, item.shown_family)
-            raw = np.array([item.outcome.score]), np.array([item.presence])
+    for item in predictions:
+        if not item.prediction.present:
+            key = (item.prediction.source, item.object_family, item.shown_family)
+            raw = np.array([item.prediction.score]), np.array([item.presence])
             found.setdefault(key, []).append(float(calibration(*raw)[0]))
     return [AbsentPair(source, tuple(scores)) for (source, _, _), scores in found.items()]
 
 
-def _weights(outcomes: Sequence[RawOutcome], protocol: DetectionProtocol) -> np.ndarray:
-    """One weight per outcome, 1 on average."""
-    groups = [(item.outcome.source, _is_own_video(item)) for item in outcomes]
+def _weights(predictions: Sequence[RawPrediction], protocol: DetectionProtocol) -> np.ndarray:
+    """One weight per prediction, 1 on average."""
+    groups = [(item.prediction.source, _is_own_video(item)) for item in predictions]
     own_share = protocol.frames / (protocol.frames + protocol.absent)
-    weights = np.zeros(len(outcomes))
+    weights = np.zeros(len(predictions))
     for group in dict.fromkeys(groups):
         inside = np.array([item == group for item in groups])
         weights[inside] = (own_share if group[1] else 1 - own_share) / inside.sum()
     return np.asarray(weights * (len(weights) / weights.sum()))
 
 
-def _is_own_video(item: RawOutcome) -> bool:
-    return item.outcome.video_id == item.outcome.object_video
+def _is_own_video(item: RawPrediction) -> bool:
+    return item.prediction.video_id == item.prediction.object_video

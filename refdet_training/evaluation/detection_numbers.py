@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from refdet_training.evaluation.detection_protocol import Outcome
+from refdet_training.evaluation.detection_protocol import Prediction
 
 LOOSE_IOU, STRICT_IOU = 0.3, 0.5
 """An answer counts as right from the loose overlap on: small boxes lose IoU by one pixel."""
@@ -24,7 +24,7 @@ CALIBRATION_BINS = 10
 
 @dataclass(frozen=True)
 class Answers:
-    """The outcomes as columns, each of shape ``(N,)``."""
+    """The predictions as columns, each of shape ``(N,)``."""
 
     present: np.ndarray
     scores: np.ndarray
@@ -38,18 +38,18 @@ class Answers:
         return np.asarray(self.ious >= LOOSE_IOU)
 
 
-def as_answers(outcomes: Sequence[Outcome]) -> Answers:
-    """Columns of any number of outcomes."""
+def as_answers(predictions: Sequence[Prediction]) -> Answers:
+    """Columns of any number of predictions."""
     return Answers(
-        np.array([item.present for item in outcomes], dtype=bool),
-        np.array([item.score for item in outcomes], dtype=np.float64),
-        np.array([item.iou for item in outcomes], dtype=np.float64),
-        np.array([item.centre_hit for item in outcomes], dtype=bool),
-        np.array([item.object_px for item in outcomes], dtype=np.float64),
+        np.array([item.present for item in predictions], dtype=bool),
+        np.array([item.score for item in predictions], dtype=np.float64),
+        np.array([item.iou for item in predictions], dtype=np.float64),
+        np.array([item.centre_hit for item in predictions], dtype=bool),
+        np.array([item.object_px for item in predictions], dtype=np.float64),
     )
 
 
-def summarise(outcomes: Sequence[Outcome], threshold: float) -> dict[str, Any]:
+def summarise(predictions: Sequence[Prediction], threshold: float) -> dict[str, Any]:
     """The protocol's numbers. AP pools present and absent frames; top-1 per frame.
 
     Returns:
@@ -59,13 +59,13 @@ def summarise(outcomes: Sequence[Outcome], threshold: float) -> dict[str, Any]:
         frames with the object where the answer is right (IoU 0.3) and reaches ``threshold``;
         ``ece`` of "the answer is right (IoU 0.3)" over all frames; ``recall_by_size``.
     """
-    answers = as_answers(outcomes)
+    answers = as_answers(predictions)
     present, scores, ious = answers.present, answers.scores, answers.ious
     positives = int(present.sum())
-    both = 0 < positives < len(outcomes)
+    both = 0 < positives < len(predictions)
     reported = scores >= threshold
     return {
-        "frames": len(outcomes),
+        "frames": len(predictions),
         "present": positives,
         "recall_iou50": _mean(ious[present] >= STRICT_IOU),
         "recall_iou30": _mean(ious[present] >= LOOSE_IOU),

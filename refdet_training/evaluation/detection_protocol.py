@@ -1,7 +1,7 @@
 """The detection protocol: references from a video's earliest frames, every later frame on its own,
 frames of other videos mixed in as absent ones.
 
-Any :class:`Finder` can be measured: the detector of a bundle, or the untrained baselines.
+Any :class:`FrameDetector` can be measured: the detector of a bundle, or the untrained baselines.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from refdet_training.datasets.instance import FrameRef, Instance
 Item = TypeVar("Item")
 
 
-class Finder(ABC):
+class FrameDetector(ABC):
     """Something that is shown references and then finds the object in frames."""
 
     @abstractmethod
-    def look_for(self, references: Sequence[Reference]) -> None:
+    def set_references(self, references: Sequence[Reference]) -> None:
         """Take 1-5 references of a new object; forget the one before."""
 
     @abstractmethod
-    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
-        """The best box in frame pixels and how sure the finder is, in [0, 1]."""
+    def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+        """The best box in frame pixels and how sure the detector is, in [0, 1]."""
 
-    def close(self) -> None:  # noqa: B027 - most finders hold nothing that must be released
-        """Release what the finder holds."""
+    def close(self) -> None:  # noqa: B027 - most detectors hold nothing that must be released
+        """Release what the detector holds."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DetectionProtocol:
 
 
 @dataclass(frozen=True)
-class Look:
+class Query:
     """One frame to look at for an object: of its own video, or of another (``shown``)."""
 
     wanted: Instance
@@ -90,13 +90,13 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One looked-at frame: what the finder said and what is true.
+class Prediction:
+    """One looked-at frame: what the detector said and what is true.
 
     Attributes:
         source, object_video, object_id: the wanted object.
         video_id, frame, picture: the frame that was looked at.
-        score: how sure the finder is of ``box_xyxy``, its best answer.
+        score: how sure the detector is of ``box_xyxy``, its best answer.
         truth_xyxy: where the object is; None: not in this frame.
     """
 
@@ -180,19 +180,19 @@ def read_references(instance: Instance, protocol: DetectionProtocol) -> list[Ref
     return [Reference(instance.read(number), instance.boxes_xyxy[number]) for number in numbers]
 
 
-def own_looks(instance: Instance, protocol: DetectionProtocol) -> list[Look]:
+def own_queries(instance: Instance, protocol: DetectionProtocol) -> list[Query]:
     """Frames after the references in the object's own video."""
     last = reference_frames(instance, protocol)[-1]
     later = sorted(number for number in instance.frames if number > last)
-    return [Look(instance, instance, number) for number in spread(later, protocol.frames)]
+    return [Query(instance, instance, number) for number in spread(later, protocol.frames)]
 
 
-def absent_looks(
+def absent_queries(
     instance: Instance, instances: Sequence[Instance], protocol: DetectionProtocol
-) -> list[Look]:
+) -> list[Query]:
     """Frames of other families' videos in the same source."""
     pool = [
-        Look(instance, item, number)
+        Query(instance, item, number)
         for item in instances
         if cannot_show(instance, item) and item.source == instance.source
         for number in spread(item.present, protocol.absent)
@@ -207,53 +207,56 @@ def cannot_show(wanted: Instance, other: Instance) -> bool:
 
 
 def run_protocol(
-    finder: Finder, instances: Sequence[Instance], protocol: DetectionProtocol, label: str = ""
-) -> tuple[list[Outcome], list[Skipped]]:
+    detector: FrameDetector,
+    instances: Sequence[Instance],
+    protocol: DetectionProtocol,
+    label: str = "",
+) -> tuple[list[Prediction], list[Skipped]]:
     """Look for every instance in its own later frames and in frames of other families.
 
     Args:
-        finder: what is measured.
+        detector: what is measured.
         instances: long enough ones, see :func:`long_enough`.
         protocol: how frames are chosen.
         label: of the progress bar.
 
     Returns:
-        The outcomes, and what could not be measured: objects whose references the finder refuses,
-        damaged frames.
+        The predictions, and what could not be measured: objects whose references the detector
+        refuses, damaged frames.
     """
-    outcomes: list[Outcome] = []
+    predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     for instance in tqdm(instances, desc=label, unit="object", leave=False):
         try:
-            finder.look_for(read_references(instance, protocol))
+            detector.set_references(read_references(instance, protocol))
         except (BadReferenceError, SourceError) as error:
             skipped.append(Skipped.of(instance, str(error)))
             continue
-        looks = own_looks(instance, protocol) + absent_looks(instance, instances, protocol)
-        for look in looks:
+        queries = own_queries(instance, protocol) + absent_queries(instance, instances, protocol)
+        for query in queries:
             try:
-                frame_bgr = look.shown.read(look.frame)
+                frame_bgr = query.shown.read(query.frame)
             except SourceError as error:
                 skipped.append(Skipped.of(instance, str(error)))
                 continue
-            box_xyxy, score = finder.find(frame_bgr)
-            outcomes.append(outcome_of(look, box_xyxy, score))
-    return outcomes, skipped
+            box_xyxy, score = detector.detect(frame_bgr)
+            predictions.append(prediction_for(query, box_xyxy, score))
+    return predictions, skipped
 
 
-def outcome_of(look: Look, box_xyxy: BoxXYXY, score: float) -> Outcome:
-    """What a finder's answer to one look came to."""
-    wanted, shown = look.wanted, look.shown
-    return Outcome(
+def prediction_for(query: Query, box_xyxy: BoxXYXY, score: float) -> Prediction:
+    """What a detector's answer to one query came to."""
+    wanted, shown = query.wanted, query.shown
+    return Prediction(
         source=wanted.source,
         object_video=wanted.video_id,
         object_id=wanted.object_id,
         video_id=shown.video_id,
-        frame=look.frame,
-        picture=shown.frames[look.frame],
+        frame=query.frame,
+        picture=shown.frames[query.frame],
         score=score,
         box_xyxy=box_xyxy,
-        truth_xyxy=look.truth_xyxy,
+        truth_xyxy=query.truth_xyxy,
     )
 
 

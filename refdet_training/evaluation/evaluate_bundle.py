@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refdet_core.bundle import Bundle
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_training.datasets.index import load_instances
+from refdet_training.evaluation.bundle_detector import BundleDetector
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
-from refdet_training.evaluation.finders import BundleFinder
-from refdet_training.evaluation.measure import Contestant, Evaluation, measure
+from refdet_training.evaluation.measure import Evaluation, Method, measure
 from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
 REFDET, UNTRAINED, TEMPLATE_MATCHING = "refdet", "untrained_backbone", "match_template"
@@ -66,13 +66,13 @@ def evaluate_bundle(settings: EvaluationSettings) -> Evaluation:
     bundle = settings.bundle
     instances = load_instances(settings.prepared, settings.split, settings.sources or None)
     with ExitStack() as stack:
-        finder = BundleFinder(bundle, settings.search)
-        contestants = [Contestant(REFDET, finder, finder.threshold)]
+        detector = BundleDetector(bundle, settings.search)
+        methods = [Method(REFDET, detector, detector.threshold)]
         if settings.baselines:
-            contestants += _baselines(bundle, settings.backbone_weights)
-        for one in contestants:
-            stack.callback(one.finder.close)
-        measured, skipped = measure(contestants, instances, settings.detection, settings.tracking)
+            methods += _baselines(bundle, settings.backbone_weights)
+        for one in methods:
+            stack.callback(one.detector.close)
+        measured, skipped = measure(methods, instances, settings.detection, settings.tracking)
     return Evaluation(
         bundle=f"{bundle.name} {bundle.version}",
         split=settings.split,
@@ -80,15 +80,15 @@ def evaluate_bundle(settings: EvaluationSettings) -> Evaluation:
         instances=tuple(instances),
         detection=settings.detection,
         tracking=settings.tracking,
-        contestants=measured,
+        methods=measured,
         skipped=skipped,
     )
 
 
-def _baselines(bundle: Bundle, weights: Path | None) -> Sequence[Contestant]:
+def _baselines(bundle: Bundle, weights: Path | None) -> Sequence[Method]:
     from refdet_training.evaluation.baselines import MatchTemplate, UntrainedBackbone
 
-    found = [Contestant(TEMPLATE_MATCHING, MatchTemplate(), BASELINE_THRESHOLD)]
+    found = [Method(TEMPLATE_MATCHING, MatchTemplate(), BASELINE_THRESHOLD)]
     if weights is not None:
         if "backbone" not in bundle.model:
             raise ConfigError(
@@ -96,5 +96,5 @@ def _baselines(bundle: Bundle, weights: Path | None) -> Sequence[Contestant]:
                 "backbone weights away."
             )
         untrained = UntrainedBackbone(bundle.model["backbone"], weights)
-        found.insert(0, Contestant(UNTRAINED, untrained, BASELINE_THRESHOLD))
+        found.insert(0, Method(UNTRAINED, untrained, BASELINE_THRESHOLD))
     return found

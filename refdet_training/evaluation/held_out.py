@@ -16,39 +16,40 @@ from tqdm import tqdm
 from refdet_core.backends import open_backend
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BadReferenceError, SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import Instance
+from refdet_training.evaluation.bundle_detector import NO_DETECTION
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
-    Look,
-    Outcome,
+    Prediction,
+    Query,
     Skipped,
     cannot_show,
-    outcome_of,
-    own_looks,
+    own_queries,
+    prediction_for,
     read_references,
 )
-from refdet_training.evaluation.finders import NOTHING
 
 _TEMPLATES_AT_ONCE = 24
 """The score maps of more would take too much memory at once."""
 
 
 @dataclass(frozen=True)
-class RawOutcome:
+class RawPrediction:
     """One object in one frame, before calibration.
 
     Attributes:
         object_family, shown_family: of the wanted object and of the video that was looked at.
-        outcome: its ``score`` is the raw one of the strongest candidate.
+        prediction: its ``score`` is the raw one of the strongest candidate.
         presence: the network's raw presence output there.
     """
 
     object_family: str
     shown_family: str
-    outcome: Outcome
+    prediction: Prediction
     presence: float
 
 
@@ -63,12 +64,12 @@ class _Recorder(Calibration):
         return score
 
 
-def raw_outcomes(
+def raw_predictions(
     bundle: Bundle,
     instances: Sequence[Instance],
     protocol: DetectionProtocol,
     search: DetectorConfig,
-) -> tuple[list[RawOutcome], list[Skipped]]:
+) -> tuple[list[RawPrediction], list[Skipped]]:
     """Look for every object in its own later frames and in those of its source's other families.
 
     Args:
@@ -79,7 +80,7 @@ def raw_outcomes(
     """
     recorder = _Recorder()
     settings = replace(search, score_threshold=0.0, max_detections=1)
-    found: list[RawOutcome] = []
+    found: list[RawPrediction] = []
     skipped: list[Skipped] = []
     raw_bundle = replace(bundle, calibration=recorder)
     with Detector(raw_bundle, open_backend("auto", bundle), settings) as detector:
@@ -92,8 +93,8 @@ def raw_outcomes(
                 if not wanted:
                     continue
                 for shown in tqdm(chosen, desc=f"{source}: held-out video", leave=False):
-                    outcomes, damaged = _look_at(detector, recorder, wanted, shown, protocol)
-                    found.extend(outcomes)
+                    predictions, damaged = _look_at(detector, recorder, wanted, shown, protocol)
+                    found.extend(predictions)
                     skipped.extend(damaged)
                 detector.clear_template()
     return found, list(dict.fromkeys(skipped))
@@ -105,14 +106,14 @@ def _look_at(
     wanted: Mapping[str, Instance],
     shown: Instance,
     protocol: DetectionProtocol,
-) -> tuple[list[RawOutcome], list[Skipped]]:
+) -> tuple[list[RawPrediction], list[Skipped]]:
     """Look in the later frames of one video for all objects that it shows or cannot show."""
     asked = {
         name: item for name, item in wanted.items() if item is shown or cannot_show(item, shown)
     }
-    found: list[RawOutcome] = []
+    found: list[RawPrediction] = []
     skipped: list[Skipped] = []
-    for number in (look.frame for look in own_looks(shown, protocol) if asked):
+    for number in (query.frame for query in own_queries(shown, protocol) if asked):
         try:
             frame_bgr = shown.read(number)
         except SourceError as error:
@@ -120,7 +121,7 @@ def _look_at(
             continue
         answers = _answers(detector, recorder, frame_bgr)
         found.extend(
-            _record(Look(item, shown, number), *answers[name]) for name, item in asked.items()
+            _record(Query(item, shown, number), *answers[name]) for name, item in asked.items()
         )
     return found, skipped
 
@@ -151,15 +152,15 @@ def _answers(
     # The detector calibrates one template after the other, in the bank's order.
     names = detector.bank.templates
     return {
-        name: (best.get(name, NOTHING), presence)
+        name: (best.get(name, NO_DETECTION), presence)
         for name, presence in zip(names, recorder.presence, strict=True)
     }
 
 
-def _record(look: Look, answer: tuple[BoxXYXY, float], presence: float) -> RawOutcome:
-    return RawOutcome(
-        look.wanted.family,
-        look.shown.family,
-        outcome_of(look, *answer),
+def _record(query: Query, answer: tuple[BoxXYXY, float], presence: float) -> RawPrediction:
+    return RawPrediction(
+        query.wanted.family,
+        query.shown.family,
+        prediction_for(query, *answer),
         presence,
     )

@@ -1,45 +1,45 @@
-"""Everything one evaluation measured: several finders, both protocols, one pass over the data."""
+"""Everything one evaluation measured: several detectors, both protocols, one pass over the data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import SourceError
 from refdet_training.datasets.instance import Instance
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
-    Finder,
-    Outcome,
+    FrameDetector,
+    Prediction,
     Skipped,
     long_enough,
     run_protocol,
 )
 from refdet_training.evaluation.tracking_protocol import (
-    FinderTracker,
     Track,
+    TrackingByDetection,
     TrackingProtocol,
     run_tracking,
 )
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Method:
     """What is measured, its name in the report, and from which score on it reports."""
 
     name: str
-    finder: Finder
+    detector: FrameDetector
     threshold: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one contestant did; empty where a protocol was not run."""
+    """What one method did; empty where a protocol was not run."""
 
     name: str
     threshold: float
-    outcomes: tuple[Outcome, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
     tracks: tuple[Track, ...] = ()
 
 
@@ -53,7 +53,7 @@ class Evaluation:
         search: how the bundle searched.
         instances: the measured objects.
         detection, tracking: the protocols; None where one was not run.
-        contestants: the bundle first, then the baselines.
+        methods: the bundle first, then the baselines.
         skipped: what could not be measured.
     """
 
@@ -63,7 +63,7 @@ class Evaluation:
     instances: tuple[Instance, ...]
     detection: DetectionProtocol | None
     tracking: TrackingProtocol | None
-    contestants: tuple[Measured, ...]
+    methods: tuple[Measured, ...]
     skipped: tuple[Skipped, ...]
 
     @property
@@ -73,12 +73,12 @@ class Evaluation:
 
 
 def measure(
-    contestants: Sequence[Contestant],
+    methods: Sequence[Method],
     instances: Sequence[Instance],
     detection: DetectionProtocol | None,
     tracking: TrackingProtocol | None,
 ) -> tuple[tuple[Measured, ...], tuple[Skipped, ...]]:
-    """Run the protocols that are not None for every contestant.
+    """Run the protocols that are not None for every method.
 
     Raises:
         SourceError: no object is seen in enough frames.
@@ -93,15 +93,17 @@ def measure(
                 f"None of the {len(instances)} objects is seen in {detection.min_present} frames "
                 "or more, as the detection protocol asks. Name other sources or another split."
             )
-    for one in contestants:
-        outcomes: list[Outcome] = []
+    for one in methods:
+        predictions: list[Prediction] = []
         tracks: list[Track] = []
         if detection is not None:
-            outcomes, left_out = run_protocol(one.finder, kept, detection, f"{one.name}: detection")
+            predictions, left_out = run_protocol(
+                one.detector, kept, detection, f"{one.name}: detection"
+            )
             skipped.extend(left_out)
         if tracking is not None:
-            tracker = FinderTracker(one.finder, one.threshold)
+            tracker = TrackingByDetection(one.detector, one.threshold)
             tracks, left_out = run_tracking(tracker, instances, tracking, f"{one.name}: tracking")
             skipped.extend(left_out)
-        measured.append(Measured(one.name, one.threshold, tuple(outcomes), tuple(tracks)))
+        measured.append(Measured(one.name, one.threshold, tuple(predictions), tuple(tracks)))
     return tuple(measured), tuple(dict.fromkeys(skipped))

@@ -16,7 +16,7 @@ from refdet_training.datasets.instance import Instance
 from refdet_training.evaluation.detection_numbers import LOOSE_IOU
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
-    Outcome,
+    Prediction,
     reference_frames,
 )
 from refdet_training.evaluation.measure import Evaluation
@@ -36,7 +36,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class WorstCase:
-    """One bad outcome as a picture: close-ups of reference, answer and truth beside the frame.
+    """One bad prediction as a picture: close-ups of reference, answer and truth beside the frame.
 
     Attributes:
         kind: one of :data:`KINDS`.
@@ -45,35 +45,37 @@ class WorstCase:
     """
 
     kind: str
-    outcome: Outcome
+    prediction: Prediction
     caption: str
     image_bgr: np.ndarray
 
 
 def worst_cases(evaluation: Evaluation) -> list[WorstCase]:
-    """The bundle's worst outcomes of each kind, at most two of an object; none without the
+    """The bundle's worst predictions of each kind, at most two of an object; none without the
     detection protocol.
     """
     if evaluation.detection is None:
         return []
-    bundle = evaluation.contestants[0]
+    bundle = evaluation.methods[0]
     instances = {
         (item.source, item.video_id, item.object_id): item for item in evaluation.instances
     }
     found = []
     for kind in KINDS:
-        for outcome in worst_outcomes(kind, bundle.outcomes, bundle.threshold):
-            instance = instances[outcome.source, outcome.object_video, outcome.object_id]
-            image = _draw(outcome, instance, evaluation.detection)
-            found.append(WorstCase(kind, outcome, _caption(outcome), image))
+        for prediction in worst_predictions(kind, bundle.predictions, bundle.threshold):
+            instance = instances[prediction.source, prediction.object_video, prediction.object_id]
+            image = _draw(prediction, instance, evaluation.detection)
+            found.append(WorstCase(kind, prediction, _caption(prediction), image))
     return found
 
 
-def worst_outcomes(kind: str, outcomes: Iterable[Outcome], threshold: float) -> list[Outcome]:
+def worst_predictions(
+    kind: str, predictions: Iterable[Prediction], threshold: float
+) -> list[Prediction]:
     """The worst of one of :data:`KINDS`, worst first, at most two of an object."""
     belongs, badness = _RULES[kind]
-    candidates = [item for item in outcomes if belongs(item, item.score >= threshold)]
-    chosen: list[Outcome] = []
+    candidates = [item for item in predictions if belongs(item, item.score >= threshold)]
+    chosen: list[Prediction] = []
     taken: Counter[tuple[str, str, str]] = Counter()
     for item in sorted(candidates, key=badness, reverse=True):
         name = (item.source, item.object_video, item.object_id)
@@ -83,7 +85,7 @@ def worst_outcomes(kind: str, outcomes: Iterable[Outcome], threshold: float) -> 
     return chosen
 
 
-_Rule = tuple[Callable[[Outcome, bool], bool], Callable[[Outcome], float]]
+_Rule = tuple[Callable[[Prediction, bool], bool], Callable[[Prediction], float]]
 _RULES: dict[str, _Rule] = {
     "false_alarm": (lambda item, reported: reported and not item.present, lambda item: item.score),
     "wrong_place": (
@@ -94,18 +96,18 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _draw(outcome: Outcome, instance: Instance, protocol: DetectionProtocol) -> np.ndarray:
-    frame = outcome.picture.read().copy()  # drawn on; what is read may be read-only
+def _draw(prediction: Prediction, instance: Instance, protocol: DetectionProtocol) -> np.ndarray:
+    frame = prediction.picture.read().copy()  # drawn on; what is read may be read-only
     first = reference_frames(instance, protocol)[0]
     wanted = _close_up(instance.read(first), instance.boxes_xyxy[first], "reference")
-    answer = _close_up(frame, outcome.box_xyxy, "answer")
-    if outcome.truth_xyxy is not None:
-        truth = _close_up(frame, outcome.truth_xyxy, "truth")
+    answer = _close_up(frame, prediction.box_xyxy, "answer")
+    if prediction.truth_xyxy is not None:
+        truth = _close_up(frame, prediction.truth_xyxy, "truth")
     else:
         truth = draw_text(np.full_like(wanted, 60), "not in this frame", (0, 0))
-    draw_box(frame, outcome.box_xyxy, _ANSWER_COLOUR, f"{outcome.score:.2f}")
-    if outcome.truth_xyxy is not None:
-        draw_box(frame, outcome.truth_xyxy, TRUTH_COLOUR)
+    draw_box(frame, prediction.box_xyxy, _ANSWER_COLOUR, f"{prediction.score:.2f}")
+    if prediction.truth_xyxy is not None:
+        draw_box(frame, prediction.truth_xyxy, TRUTH_COLOUR)
     fitted = fit(frame, _FRAME_SIZE)
     canvas = np.full((3 * _CLOSE_UP_PX, fitted.shape[1], 3), 24, np.uint8)
     top = (canvas.shape[0] - fitted.shape[0]) // 2
@@ -119,9 +121,9 @@ def _close_up(image_bgr: np.ndarray, box_xyxy: BoxXYXY, name: str) -> np.ndarray
     return draw_text(np.array(extract(image_bgr, crop)), name, (0, 0))
 
 
-def _caption(outcome: Outcome) -> str:
-    where = f"{outcome.video_id}, frame {outcome.frame}"
-    answer = f"score {outcome.score:.3f}"
-    if outcome.present:
-        answer += f", IoU {outcome.iou:.2f}, object {outcome.object_px:.0f} px"
-    return f"{outcome.object_id} in {where}: {answer}"
+def _caption(prediction: Prediction) -> str:
+    where = f"{prediction.video_id}, frame {prediction.frame}"
+    answer = f"score {prediction.score:.3f}"
+    if prediction.present:
+        answer += f", IoU {prediction.iou:.2f}, object {prediction.object_px:.0f} px"
+    return f"{prediction.object_id} in {where}: {answer}"

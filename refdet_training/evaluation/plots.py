@@ -64,8 +64,8 @@ def _panels(evaluation: Evaluation, draw: Draw) -> Figure:
 
 
 def _precision_recall(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    for one, colour in zip(evaluation.contestants, _cycle(evaluation), strict=True):
-        answers = as_answers([item for item in one.outcomes if item.source == source])
+    for one, colour in zip(evaluation.methods, _cycle(evaluation), strict=True):
+        answers = as_answers([item for item in one.predictions if item.source == source])
         for iou, style in ((LOOSE_IOU, "-"), (STRICT_IOU, "--")):
             recall, precision = precision_recall(answers, iou)
             area = average_precision(
@@ -78,8 +78,10 @@ def _precision_recall(axes: Axes, evaluation: Evaluation, source: str) -> None:
 
 
 def _recall_by_size(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    bundle = evaluation.contestants[0]
-    bins = recall_by_size(as_answers([item for item in bundle.outcomes if item.source == source]))
+    bundle = evaluation.methods[0]
+    bins = recall_by_size(
+        as_answers([item for item in bundle.predictions if item.source == source])
+    )
     kinds = {"recall_iou50": "IoU ≥ 0.5", "recall_iou30": "IoU ≥ 0.3", "centre_hit": "centre hit"}
     places = np.arange(len(bins))
     for number, (key, label) in enumerate(kinds.items()):
@@ -98,8 +100,8 @@ def _recall_by_size(axes: Axes, evaluation: Evaluation, source: str) -> None:
 
 
 def _scores(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    bundle = evaluation.contestants[0]
-    answers = as_answers([item for item in bundle.outcomes if item.source == source])
+    bundle = evaluation.methods[0]
+    answers = as_answers([item for item in bundle.predictions if item.source == source])
     groups = {
         "present, right place": answers.present & answers.correct,
         "present, wrong place": answers.present & ~answers.correct,
@@ -123,8 +125,8 @@ def _scores(axes: Axes, evaluation: Evaluation, source: str) -> None:
 
 
 def _reliability(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    bundle = evaluation.contestants[0]
-    answers = as_answers([item for item in bundle.outcomes if item.source == source])
+    bundle = evaluation.methods[0]
+    answers = as_answers([item for item in bundle.predictions if item.source == source])
     bins = reliability(answers.scores, answers.correct)
     error = expected_calibration_error(answers.scores, answers.correct)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
@@ -145,7 +147,7 @@ def _reliability(axes: Axes, evaluation: Evaluation, source: str) -> None:
 
 
 def _success(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    for one, colour in zip(evaluation.contestants, _cycle(evaluation), strict=True):
+    for one, colour in zip(evaluation.methods, _cycle(evaluation), strict=True):
         mean = _mean_curves(one, source)
         if mean is not None:
             label = f"{one.name}: {mean.success.mean():.3f}"
@@ -155,7 +157,7 @@ def _success(axes: Axes, evaluation: Evaluation, source: str) -> None:
 
 
 def _precision(axes: Axes, evaluation: Evaluation, source: str) -> None:
-    for one, colour in zip(evaluation.contestants, _cycle(evaluation), strict=True):
+    for one, colour in zip(evaluation.methods, _cycle(evaluation), strict=True):
         mean = _mean_curves(one, source)
         if mean is not None:
             label = f"{one.name}: {mean.precision[20]:.3f}"
@@ -192,7 +194,7 @@ def _legend_below(axes: Axes, title: str = "") -> None:
 
 
 def _cycle(evaluation: Evaluation) -> Sequence[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(len(evaluation.contestants))]
+    return [_COLOURS[i % len(_COLOURS)] for i in range(len(evaluation.methods))]
 
 
 def _number(value: float | None) -> str:

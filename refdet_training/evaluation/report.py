@@ -16,11 +16,11 @@ from refdet_training.evaluation.measure import Evaluation
 from refdet_training.evaluation.pictures import KINDS, worst_cases
 from refdet_training.evaluation.plots import draw_plots
 from refdet_training.evaluation.tables import (
-    OUTCOME_COLUMNS,
+    PREDICTION_COLUMNS,
     SEQUENCE_KEYS,
     Row,
     all_numbers,
-    outcome_rows,
+    prediction_rows,
     sequence_rows,
 )
 
@@ -68,7 +68,7 @@ PLOT_TITLES = {
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``report.json``, ``report.md``, ``report.html`` (self-contained), ``outcomes.csv``,
+    """Write ``report.json``, ``report.md``, ``report.html`` (self-contained), ``predictions.csv``,
     ``sequences.csv`` and ``pictures/`` into the folder; files of these names are replaced.
     """
     pictures = folder / PICTURES
@@ -78,7 +78,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     numbers = all_numbers(evaluation)
     text = json.dumps(numbers, indent=1, allow_nan=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
-    write_csv(folder / "outcomes.csv", OUTCOME_COLUMNS, outcome_rows(evaluation))
+    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, prediction_rows(evaluation))
     sequences = sequence_rows(evaluation)
     columns = dict.fromkeys([*SEQUENCE_KEYS, *(key for row in sequences for key in row)])
     write_csv(folder / "sequences.csv", list(columns), sequences)

@@ -10,19 +10,19 @@ from refdet_core.boxes import mean_side
 from refdet_core.metrics import box_iou
 from refdet_core.types import BoxXYXY
 from refdet_training.evaluation import detection_numbers, tracking_numbers
-from refdet_training.evaluation.detection_protocol import Outcome, hits_centre
+from refdet_training.evaluation.detection_protocol import Prediction, hits_centre
 from refdet_training.evaluation.measure import Evaluation, Measured
 from refdet_training.evaluation.tracking_protocol import Track, TrackedFrame
 
 Row = dict[str, Any]
-Record = TypeVar("Record", Outcome, Track)
+Record = TypeVar("Record", Prediction, Track)
 
-OUTCOME_COLUMNS = (
-    *("protocol", "contestant", "source", "object_video", "object_id", "video_id", "frame"),
+PREDICTION_COLUMNS = (
+    *("protocol", "method", "source", "object_video", "object_id", "video_id", "frame"),
     *("present", "reported", "score", "iou", "centre_hit", "object_px"),
     *("x1", "y1", "x2", "y2", "true_x1", "true_y1", "true_x2", "true_y2"),
 )
-SEQUENCE_KEYS = ("protocol", "contestant", "source", "video_id", "object_id")
+SEQUENCE_KEYS = ("protocol", "method", "source", "video_id", "object_id")
 
 
 def all_numbers(evaluation: Evaluation) -> dict[str, Any]:
@@ -41,10 +41,9 @@ def all_numbers(evaluation: Evaluation) -> dict[str, Any]:
         if protocol is not None:
             content[name] = {
                 "protocol": asdict(protocol),
-                "overall": _by_contestant(evaluation, name, None),
+                "overall": _by_method(evaluation, name, None),
                 "by_source": {
-                    source: _by_contestant(evaluation, name, source)
-                    for source in evaluation.sources
+                    source: _by_method(evaluation, name, source) for source in evaluation.sources
                 },
                 "by_sequence": [row for row in sequences if row["protocol"] == name],
             }
@@ -54,12 +53,12 @@ def all_numbers(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def sequence_rows(evaluation: Evaluation) -> list[Row]:
-    """One line per protocol, contestant and object, without the bins by size."""
+    """One line per protocol, method and object, without the bins by size."""
     rows: list[Row] = []
-    for one in evaluation.contestants:
+    for one in evaluation.methods:
         groups: dict[str, Mapping[tuple[str, str, str], Sequence[Any]]] = {
             "detection": _group(
-                one.outcomes, lambda item: (item.source, item.object_video, item.object_id)
+                one.predictions, lambda item: (item.source, item.object_video, item.object_id)
             ),
             "tracking": _group(
                 one.tracks, lambda item: (item.source, item.video_id, item.object_id)
@@ -74,14 +73,14 @@ def sequence_rows(evaluation: Evaluation) -> list[Row]:
     return rows
 
 
-def outcome_rows(evaluation: Evaluation) -> list[Row]:
-    """One line per protocol, contestant and looked-at frame, with :data:`OUTCOME_COLUMNS`.
+def prediction_rows(evaluation: Evaluation) -> list[Row]:
+    """One line per protocol, method and looked-at frame, with :data:`PREDICTION_COLUMNS`.
 
     Sides of boxes that are not there are None; so is a score that a tracker does not give.
     """
     rows: list[Row] = []
-    for one in evaluation.contestants:
-        rows.extend(_detection_row(one, item) for item in one.outcomes)
+    for one in evaluation.methods:
+        rows.extend(_detection_row(one, item) for item in one.predictions)
         for track in one.tracks:
             rows.extend(_tracking_row(one, track, item) for item in track.frames)
     return rows
@@ -90,9 +89,9 @@ def outcome_rows(evaluation: Evaluation) -> list[Row]:
 def _not_measured(evaluation: Evaluation) -> list[str]:
     """A sentence for each source whose presence AUROC and FPR are None in the detection protocol,
     that says why."""
-    outcomes = [item for one in evaluation.contestants for item in one.outcomes]
-    looked_at = {item.source for item in outcomes}
-    with_absent = {item.source for item in outcomes if not item.present}
+    predictions = [item for one in evaluation.methods for item in one.predictions]
+    looked_at = {item.source for item in predictions}
+    with_absent = {item.source for item in predictions if not item.present}
     return [
         f"presence AUROC and FPR of {source}, because none of its frames looked at is without the "
         "object; such frames are taken from videos of other families, so the split "
@@ -102,11 +101,11 @@ def _not_measured(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _by_contestant(evaluation: Evaluation, protocol: str, source: str | None) -> Row:
-    """Numbers by contestant, of one source or of all."""
+def _by_method(evaluation: Evaluation, protocol: str, source: str | None) -> Row:
+    """Numbers by method, of one source or of all."""
     found: Row = {}
-    for one in evaluation.contestants:
-        records: Sequence[Any] = one.outcomes if protocol == "detection" else one.tracks
+    for one in evaluation.methods:
+        records: Sequence[Any] = one.predictions if protocol == "detection" else one.tracks
         chosen = [item for item in records if source in (None, item.source)]
         found[one.name] = _summarise(protocol, chosen, one.threshold)
     return found
@@ -127,7 +126,7 @@ def _group(
     return found
 
 
-def _detection_row(one: Measured, item: Outcome) -> Row:
+def _detection_row(one: Measured, item: Prediction) -> Row:
     return _frame_row(
         ("detection", one.name, item.source, item.object_video, item.object_id, item.video_id),
         item.frame,
@@ -169,4 +168,4 @@ def _frame_row(
         *(box_xyxy or (None,) * 4),
         *(truth_xyxy or (None,) * 4),
     )
-    return dict(zip(OUTCOME_COLUMNS, values, strict=True))
+    return dict(zip(PREDICTION_COLUMNS, values, strict=True))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from refdet_core.errors import BadReferenceError, ConfigError, SourceError
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.datasets.instance import FrameRef, Instance
-from refdet_training.evaluation.detection_protocol import Finder, Skipped
+from refdet_training.evaluation.detection_protocol import FrameDetector, Skipped
 
 
 class Tracker(ABC):
@@ -35,23 +35,23 @@ class Tracker(ABC):
         """
 
 
-class FinderTracker(Tracker):
-    """A finder that looks at every frame on its own, with the first frame's box as reference.
+class TrackingByDetection(Tracker):
+    """A detector that looks at every frame on its own, with the first frame's box as reference.
 
     Args:
-        finder: what looks for the object.
+        detector: what looks for the object.
         threshold: below this score nothing is reported.
     """
 
-    def __init__(self, finder: Finder, threshold: float) -> None:
-        self._finder = finder
+    def __init__(self, detector: FrameDetector, threshold: float) -> None:
+        self._detector = detector
         self._threshold = threshold
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        self._finder.look_for([Reference(frame_bgr, box_xyxy)])
+        self._detector.set_references([Reference(frame_bgr, box_xyxy)])
 
     def update(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY | None, float | None]:
-        box_xyxy, score = self._finder.find(frame_bgr)
+        box_xyxy, score = self._detector.detect(frame_bgr)
         return (box_xyxy if score >= self._threshold else None), score
 
 

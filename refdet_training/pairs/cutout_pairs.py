@@ -68,7 +68,7 @@ class CutoutPairs(PairSource):
                 self._lay(scene, load_cutout(self._cutouts[other]), _near(side, config, rng), rng)
         by_colour = False
         if rng.random() < (_BESIDE_SHARE if present else config.hard_share):
-            other, alike, by_colour = self._look_alike(chosen, rng)
+            other, alike, by_colour = self._distractor(chosen, rng)
             shown.append(other)
             self._lay(scene, alike, _near(side, config, rng) if present else side, rng)
         box = self._lay(scene, cutout, side, rng, _CUT_SHARE) if present else None
@@ -88,7 +88,7 @@ class CutoutPairs(PairSource):
             frozenset(self._family(number) for number in shown),
         )
 
-    def _look_alike(self, chosen: int, rng: Rng) -> tuple[int, np.ndarray, bool]:
+    def _distractor(self, chosen: int, rng: Rng) -> tuple[int, np.ndarray, bool]:
         """Its number, the cut-out, and whether only colour tells it from the chosen one."""
         step = int(rng.integers(1, _SIBLINGS + 1)) * (1 if rng.random() < 0.5 else -1)
         sibling = (chosen + step) % len(self._cutouts)

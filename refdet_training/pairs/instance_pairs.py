@@ -11,8 +11,8 @@ from refdet_training.augment import Rng
 from refdet_training.datasets.instance import FrameRef, Instance
 from refdet_training.pairs.close_ups import read_close_up, read_frame
 from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.object_frames import DistractorSampler, ObjectFrame, frames_by_object
 from refdet_training.pairs.pair import Pair, PairSource
-from refdet_training.pairs.sightings import LookAlikes, Sighting, sightings_by_object
 from refdet_training.pairs.views import finish, search_view, template_view
 
 _OTHER_VIDEO_SHARE = 0.5
@@ -56,17 +56,17 @@ class InstancePairs(PairSource):
     ) -> None:
         self._instances = list(instances)
         self._box_weight = box_weight
-        self._look_alikes = LookAlikes(self._instances if pool is None else pool)
-        self._by_floor: dict[float, list[tuple[Sighting, ...]]] = {}
+        self._distractors = DistractorSampler(self._instances if pool is None else pool)
+        self._by_floor: dict[float, list[tuple[ObjectFrame, ...]]] = {}
 
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
         objects = self._objects(config.smallest_px)
-        sightings = objects[rng.integers(len(objects))]
-        search = sightings[rng.integers(len(sightings))]
+        object_frames = objects[rng.integers(len(objects))]
+        search = object_frames[rng.integers(len(object_frames))]
         scene = _showing(search)
         if rng.random() < config.absent_share:
             hard = rng.random() < config.hard_share
-            other = self._hard(sightings, rng) if hard else None
+            other = self._hard(object_frames, rng) if hard else None
             scene = other or self._easy(search, objects, rng)
         view = search_view(
             read_frame(scene.frame),
@@ -77,9 +77,9 @@ class InstancePairs(PairSource):
             scene.centred,
         )
         templates = []
-        for sighting in references(sightings, search, config, rng):
-            frame = sighting.instance.frames[sighting.number]
-            close_up = read_close_up(frame, sighting.box_xyxy, config)
+        for object_frame in references(object_frames, search, config, rng):
+            frame = object_frame.instance.frames[object_frame.number]
+            close_up = read_close_up(frame, object_frame.box_xyxy, config)
             templates.append(template_view(close_up.image_bgr, close_up.box_xyxy, config, rng))
         stack, image, box = finish(templates, view, config, rng)
         return Pair(
@@ -92,9 +92,9 @@ class InstancePairs(PairSource):
             self._box_weight if view.tight else 0.0,
         )
 
-    def _objects(self, smallest_px: float) -> list[tuple[Sighting, ...]]:
+    def _objects(self, smallest_px: float) -> list[tuple[ObjectFrame, ...]]:
         if smallest_px not in self._by_floor:
-            self._by_floor[smallest_px] = sightings_by_object(self._instances, smallest_px)
+            self._by_floor[smallest_px] = frames_by_object(self._instances, smallest_px)
         if not self._by_floor[smallest_px]:
             raise SourceError(
                 f"None of {len(self._instances)} instances is visible and at least {smallest_px} "
@@ -102,10 +102,10 @@ class InstancePairs(PairSource):
             )
         return self._by_floor[smallest_px]
 
-    def _hard(self, sightings: Sequence[Sighting], rng: Rng) -> _Scene | None:
+    def _hard(self, object_frames: Sequence[ObjectFrame], rng: Rng) -> _Scene | None:
         """A look-alike where the object would be; None when none is known."""
-        beside = self._look_alikes.beside(sightings, rng)
-        alike = self._look_alikes.of_same_kind(sightings[0].instance, rng)
+        beside = self._distractors.beside(object_frames, rng)
+        alike = self._distractors.of_same_kind(object_frames[0].instance, rng)
         if beside is not None and (alike is None or rng.random() < 0.5):
             own, other = beside
             frame = own.instance.frames[own.number]
@@ -115,7 +115,9 @@ class InstancePairs(PairSource):
             return _Scene(frame, alike.box_xyxy, None, _family(alike.instance))
         return None
 
-    def _easy(self, search: Sighting, objects: Sequence[tuple[Sighting, ...]], rng: Rng) -> _Scene:
+    def _easy(
+        self, search: ObjectFrame, objects: Sequence[tuple[ObjectFrame, ...]], rng: Rng
+    ) -> _Scene:
         """Somewhere the object is not."""
         instance, box = search.instance, search.box_xyxy
         family = _family(instance)
@@ -139,13 +141,13 @@ class InstancePairs(PairSource):
 
 
 def references(
-    sightings: Sequence[Sighting], search: Sighting, config: PairConfig, rng: Rng
-) -> list[Sighting]:
-    """The sightings of the template views, as many as the configuration's draw says."""
-    elsewhere = [item for item in sightings if item.instance is not search.instance]
+    object_frames: Sequence[ObjectFrame], search: ObjectFrame, config: PairConfig, rng: Rng
+) -> list[ObjectFrame]:
+    """The object frames of the template views, as many as the configuration's draw says."""
+    elsewhere = [item for item in object_frames if item.instance is not search.instance]
     others = [
         item
-        for item in sightings
+        for item in object_frames
         if item.instance is search.instance and item.number != search.number
     ]
     near = [
@@ -164,7 +166,7 @@ def references(
     return [candidates[index] for index in chosen]
 
 
-def _showing(search: Sighting) -> _Scene:
+def _showing(search: ObjectFrame) -> _Scene:
     box = search.box_xyxy
     return _Scene(search.instance.frames[search.number], box, box, _family(search.instance))
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from refdet_core import backends
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import (
     BackendError,
     BadReferenceError,
@@ -313,7 +314,7 @@ def test_a_lost_device_is_opened_again_with_all_templates(faults, frail, square_
     assert list(after) == ["thing", "green"]
     for name, template in before.templates.items():
         assert after[name].thumbnails_bgr is template.thumbnails_bgr
-        assert after[name].biases is template.biases
+        assert after[name].box_corrections is template.box_corrections
         assert after[name].created_s == template.created_s
     first, second = type(frail.backend).opened
     assert first.closed and not second.closed and frail.backend is second

@@ -18,7 +18,7 @@ from refdet_core.backends.base import BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.store import EngineStore
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
-from refdet_core.doctor.asking import Answer, ask
+from refdet_core.doctor.check_process import CheckResult, run_check
 from refdet_core.doctor.command import main
 from refdet_core.doctor.machine import gpu_section, machine_section
 from refdet_core.doctor.model import backend_section, bundle_section, engine_section
@@ -28,8 +28,8 @@ from refdet_core.doctor.ros_environment import ros_section
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "config" / "fastdds_shm.xml"
-NUMPY_1 = Answer({"version": "1.23.5"})
-ABSENT = Answer(error="No module named 'x'", missing=True)
+NUMPY_1 = CheckResult({"version": "1.23.5"})
+ABSENT = CheckResult(error="No module named 'x'", missing=True)
 
 
 def texts(section, level=None):
@@ -55,7 +55,7 @@ def fake_package(tmp_path, monkeypatch):
 def test_an_installed_package_tells_its_version():
     import numpy
 
-    assert ask("numpy") == Answer({"version": numpy.__version__})
+    assert run_check("numpy") == CheckResult({"version": numpy.__version__})
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_an_installed_package_tells_its_version():
 )
 def test_a_broken_package_is_an_answer_in_one_line(fake_package, source, error):
     fake_package("onnxruntime", source)
-    answer = ask("onnxruntime")
-    assert error in answer.error and not answer.missing and "\n" not in answer.error
+    result = run_check("onnxruntime")
+    assert error in result.error and not result.missing and "\n" not in result.error
 
 
 def test_a_package_that_talks_or_hangs(fake_package):
@@ -81,9 +81,9 @@ def test_a_package_that_talks_or_hangs(fake_package):
         "onnxruntime",
         "print('welcome'); __version__ = '1'\ndef get_available_providers():\n    return []",
     )
-    assert ask("onnxruntime").facts == {"version": "1", "providers": []}
+    assert run_check("onnxruntime").facts == {"version": "1", "providers": []}
     fake_package("tensorrt", "import time; time.sleep(60)")
-    assert "within 1 s" in ask("tensorrt", timeout_s=1).error
+    assert "within 1 s" in run_check("tensorrt", timeout_s=1).error
 
 
 def test_a_missing_package_is_told_from_one_whose_needs_are_missing(fake_package):
@@ -91,10 +91,10 @@ def test_a_missing_package_is_told_from_one_whose_needs_are_missing(fake_package
         "onnxruntime",
         "raise ModuleNotFoundError(\"No module named 'onnxruntime'\", name='onnxruntime')",
     )
-    assert ask("onnxruntime").missing
+    assert run_check("onnxruntime").missing
     fake_package("tensorrt", "import surely_not_installed")
-    answer = ask("tensorrt")
-    assert "surely_not_installed" in answer.error and not answer.missing
+    result = run_check("tensorrt")
+    assert "surely_not_installed" in result.error and not result.missing
 
 
 # The whole command.
@@ -136,15 +136,15 @@ def bare_python(tmp_path_factory):
 
 
 def test_other_commands_name_the_doctor_where_a_package_is_missing(bare_python):
-    answer = bare_python("live")
-    assert answer.returncode == 1 and answer.stdout == ""
-    (line,) = answer.stderr.splitlines()
+    result = bare_python("live")
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
     assert line.startswith("refdet: No module named") and "`refdet doctor`" in line
 
 
 def test_a_python_without_any_package_gets_a_full_report(bare_python):
-    answer = bare_python("doctor")
-    assert answer.returncode == 1 and answer.stderr == ""
+    result = bare_python("doctor")
+    assert result.returncode == 1 and result.stderr == ""
     for sentence in (
         "!! NumPy is not installed; nothing works without it.",
         "!! OpenCV is not installed; nothing works without it.",
@@ -153,8 +153,8 @@ def test_a_python_without_any_package_gets_a_full_report(bare_python):
         "!! The backend auto does not open: No module named",
         "The node cannot run here",
     ):
-        assert sentence in answer.stdout
-    assert "fix: pip install 'opencv-python-headless<5'" in answer.stdout
+        assert sentence in result.stdout
+    assert "fix: pip install 'opencv-python-headless<5'" in result.stdout
 
 
 # Findings.
@@ -181,19 +181,21 @@ def test_text_marks_what_is_wrong():
 
 
 def test_packages():
-    answers = {name: Answer({"version": "1"}) for name in ASKED}
-    answers["cv2"] = Answer(
+    results = {name: CheckResult({"version": "1"}) for name in ASKED}
+    results["cv2"] = CheckResult(
         {"version": "4.5.4", "gui": "GTK2", "gstreamer": "1.16.2", "ffmpeg": ""}
     )
-    answers["onnxruntime"] = Answer({"version": "1.19.2", "providers": ["CPUExecutionProvider"]})
-    answers["torch"] = ABSENT
-    section = package_section(answers)
+    results["onnxruntime"] = CheckResult(
+        {"version": "1.19.2", "providers": ["CPUExecutionProvider"]}
+    )
+    results["torch"] = ABSENT
+    section = package_section(results)
     facts = dict(section.facts)
     assert facts["  windows"] == "GTK2" and facts["  video files"] == "1.16.2"
     assert facts["torch"] == "not installed" and section.findings == ()
-    answers["tqdm"] = ABSENT
-    answers["torch"] = Answer(error="libcudart.so.11: no such file")
-    section = package_section(answers)
+    results["tqdm"] = ABSENT
+    results["torch"] = CheckResult(error="libcudart.so.11: no such file")
+    section = package_section(results)
     assert dict(section.facts)["torch"] == "broken"
     assert texts(section, BROKEN) == []
     assert [text.split()[0] for text in texts(section, WARNING)] == ["tqdm", "torch"]
@@ -224,25 +226,27 @@ def damage(path):
 def test_a_broken_bundle_is_named_with_the_fix(tmp_path, harm, words):
     folder = copied_bundle(tmp_path)
     harm(folder)
-    section = bundle_section({"": ask("bundle", [""]), str(folder): ask("bundle", [str(folder)])})
+    section = bundle_section(
+        {"": run_check("bundle", [""]), str(folder): run_check("bundle", [str(folder)])}
+    )
     assert dict(section.facts)["released"].startswith("refdet-small-objects")
     (finding,) = section.findings
     assert finding.level == BROKEN and words in finding.what and str(folder) in finding.what
 
 
 def test_a_backend_that_does_not_open_says_its_own_sentence():
-    answer = ask("backend", ["openvino", ""])
-    (finding,) = backend_section("openvino", answer).findings
+    result = run_check("backend", ["openvino", ""])
+    (finding,) = backend_section("openvino", result).findings
     assert finding.level == BROKEN and "valid are auto, onnxruntime" in finding.what
-    (finding,) = backend_section("auto", ask("backend", ["auto", "", "threads=-3"])).findings
+    (finding,) = backend_section("auto", run_check("backend", ["auto", "", "threads=-3"])).findings
     assert "threads must be at least 0" in finding.what
 
 
 def test_a_folder_of_engines_that_cannot_be_read(tmp_path):
     (tmp_path / "file").write_text("")
-    section = engine_section(ask("engines", ["", f"engine_folder={tmp_path / 'file'}"]))
+    section = engine_section(run_check("engines", ["", f"engine_folder={tmp_path / 'file'}"]))
     assert texts(section, WARNING) and str(tmp_path / "file") in texts(section)[0]
-    section = engine_section(ask("engines", ["", f"engine_folder={tmp_path / 'none'}"]))
+    section = engine_section(run_check("engines", ["", f"engine_folder={tmp_path / 'none'}"]))
     assert section.findings == () and dict(section.facts)["engines"] == "0"
 
 
@@ -264,7 +268,7 @@ def test_engines_are_listed_with_what_they_are_for(tmp_path):
     whole, cut, nameless = paths
     cut.write_bytes(b"engine")
     Path(f"{nameless}.json").write_text("{")
-    section = engine_section(ask("engines", ["", f"engine_folder={tmp_path}"]))
+    section = engine_section(run_check("engines", ["", f"engine_folder={tmp_path}"]))
     facts = dict(section.facts)
     assert facts["engines"] == "3"
     # On a machine with that GPU the end of it would say that this is another model.
@@ -274,7 +278,9 @@ def test_engines_are_listed_with_what_they_are_for(tmp_path):
 
 
 def test_engines_that_are_not_built_yet_are_a_warning():
-    (finding,) = backend_section("auto", Answer({"opened": False, "text": "tensorrt"})).findings
+    (finding,) = backend_section(
+        "auto", CheckResult({"opened": False, "text": "tensorrt"})
+    ).findings
     assert finding.level == WARNING and "refdet engine build" in finding.fix
 
 
@@ -282,7 +288,7 @@ def test_the_backend_is_opened_only_with_the_engines_of_its_settings(
     colour_bundle, tmp_path, monkeypatch
 ):
     from refdet_core.backends.engines.cache import ready_engines
-    from refdet_core.doctor.questions import backend
+    from refdet_core.doctor.checks import backend
 
     trt = fake_engines.install(monkeypatch, tmp_path)
     sys.modules["refdet_core.backends.tensorrt_engine"].Engine = object
@@ -332,14 +338,14 @@ def machine(tmp_path, files):
 def power_mode(tmp_path, monkeypatch):
     """A function that makes nvpmodel answer a mode."""
 
-    def answer(mode):
+    def result(mode):
         tool = tmp_path / "bin" / "nvpmodel"
         tool.parent.mkdir(exist_ok=True)
         tool.write_text(f"#!/bin/sh\necho 'NV Power Mode: {mode}'; echo 8; echo noise >&2\n")
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
 
-    return answer
+    return result
 
 
 def test_a_jetson_with_cores_switched_off(tmp_path, power_mode):
@@ -366,18 +372,18 @@ def test_a_machine_without_any_of_these_files(tmp_path):
 
 
 def gpu(**changes):
-    answers = {
-        "cuda": Answer(
+    results = {
+        "cuda": CheckResult(
             {
                 "version": "11.4",
                 "devices": [{"name": "Xavier", "compute_capability": "7.2", "memory_mb": 6830}],
             }
         ),
-        "nvcc": Answer({"version": "11.4"}),
-        "tensorrt": Answer({"version": "8.5.2.2"}),
-        "pycuda": Answer({"version": "2022.1"}),
+        "nvcc": CheckResult({"version": "11.4"}),
+        "tensorrt": CheckResult({"version": "8.5.2.2"}),
+        "pycuda": CheckResult({"version": "2022.1"}),
     }
-    return {**answers, **changes}
+    return {**results, **changes}
 
 
 def test_a_gpu_with_all_its_software(tmp_path):
@@ -392,10 +398,10 @@ def test_a_gpu_with_all_its_software(tmp_path):
         ({"tensorrt": ABSENT}, {}, "no TensorRT"),
         ({"pycuda": ABSENT}, {}, "pycuda"),
         ({"nvcc": ABSENT}, {}, "nvcc is not found"),
-        ({"pycuda": Answer(error="undefined symbol: cuFoo")}, {}, "undefined symbol: cuFoo"),
-        ({"cuda": Answer(error="cuInit failed: CUDA_ERROR_NO_DEVICE (100)")}, {}, "NO_DEVICE"),
+        ({"pycuda": CheckResult(error="undefined symbol: cuFoo")}, {}, "undefined symbol: cuFoo"),
+        ({"cuda": CheckResult(error="cuInit failed: CUDA_ERROR_NO_DEVICE (100)")}, {}, "NO_DEVICE"),
         (
-            {"cuda": Answer(error="libcuda.so.1: cannot open shared object file")},
+            {"cuda": CheckResult(error="libcuda.so.1: cannot open shared object file")},
             XAVIER,
             "This is a Jetson",
         ),
@@ -416,7 +422,7 @@ def test_what_keeps_tensorrt_from_the_gpu(tmp_path, changes, files, words):
 
 
 def test_no_gpu_is_nothing_wrong(tmp_path):
-    absent = Answer(error="libcuda.so.1: cannot open shared object file: No such file")
+    absent = CheckResult(error="libcuda.so.1: cannot open shared object file: No such file")
     section = gpu_section(
         {"cuda": absent, "nvcc": ABSENT, "tensorrt": ABSENT, "pycuda": ABSENT}, tmp_path
     )
@@ -496,7 +502,7 @@ def test_packages_of_ros_are_found_without_importing_them(tmp_path, monkeypatch)
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    section = ros_section(Answer({"version": "2.1.0"}), {"ROS_DISTRO": "jazzy"})
+    section = ros_section(CheckResult({"version": "2.1.0"}), {"ROS_DISTRO": "jazzy"})
     assert texts(section, BROKEN) == []
     assert any("cv_bridge is built for NumPy 1" in text for text in texts(section, WARNING))
     assert not any("cv_bridge" in text for text in texts(ros_section(NUMPY_1, {})))

@@ -10,7 +10,7 @@ import pytest
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.bundle import load_bundle
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError, OutOfMemoryError
 from refdet_core.search.tiles import Tiles
 

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.live.picture import NO_TARGET, paint
 from refdet_core.live.session import (
     ESCAPE,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refdet_core.bundle import load_bundle
-from refdet_core.detector import DetectorConfig
-from refdet_core.search.full_frame import FullFrame
+from refdet_core.detector_config import DetectorConfig
+from refdet_core.search.single_tile import SingleTile
 from refdet_core.search.tiles import Tiles, automatic_scale
 
 FRAMES = [(1, 1), (64, 48), (640, 480), (1280, 720), (1281, 737), (3840, 2160), (7680, 4320)]
@@ -83,7 +83,7 @@ def test_every_point_is_reported_by_a_tile_that_sees_around_it(x: float, y: floa
 
 
 def test_full_frame_is_one_letterboxed_pass() -> None:
-    (crop,) = FullFrame((320, 320)).crops((1280, 720))
+    (crop,) = SingleTile((320, 320)).crops((1280, 720))
     assert (crop.out_width, crop.out_height) == (320, 320)
     assert crop.width == 1280 and crop.y == -280
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.settings import with_settings
 

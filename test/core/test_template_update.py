@@ -8,14 +8,15 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 import pytest
 import toy_model
-from fake_look import BACKGROUND, BUNDLE, FakeBackend, FakeLook, Thing
+from fake_search_frame import BACKGROUND, BUNDLE, FakeBackend, FakeSearchFrame, Thing
 
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
+from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.imaging import Crop
-from refdet_core.looking import NetworkLook
-from refdet_core.search import make_search_plan
-from refdet_core.search.base import Comparison, Found, SearchPlan
+from refdet_core.search.base import SearchPlan, SearchResult, ViewComparison
+from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import Template, make_bank
 from refdet_core.types import LOST, TRACKING, BoxXYXY, Reference
 
@@ -48,7 +49,7 @@ class Shape:
         return x1 <= x <= x2 and y1 <= y <= y2
 
 
-class ShapeLook(FakeLook):
+class ShapeFrame(FakeSearchFrame):
     """Shapes seen by the template, and by pictures of shapes, whose views are appearances."""
 
     def __init__(self, shapes: Sequence[Shape], time_s: float, bank_version: int) -> None:
@@ -62,11 +63,11 @@ class ShapeLook(FakeLook):
         self.encoded.append(box_xyxy)
         return self._at((box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2)
 
-    def compare(self, crops: Sequence[Crop], template_id: str, view: Any) -> Comparison:
+    def infer_with_view(self, crops: Sequence[Crop], template_id: str, view: Any) -> ViewComparison:
         self.compared.append((template_id, view))
-        (seen,) = self.at(crops, [template_id])[template_id]
+        (seen,) = self.infer(crops, [template_id])[template_id]
         centres = (seen.boxes_xyxy[:, :2] + seen.boxes_xyxy[:, 2:]) / 2
-        return Comparison(seen, np.array([alike(self._at(x, y), view) for x, y in centres]))
+        return ViewComparison(seen, np.array([alike(self._at(x, y), view) for x, y in centres]))
 
     def _at(self, x: float, y: float) -> Appearance:
         here = [shape.appearance for shape in self.shapes if shape.holds(x, y)]
@@ -81,25 +82,29 @@ class Film:
     names: Sequence[str] = ("car",)
     time_s: float = 0.0
     bank_version: int = 1
-    looks: list[ShapeLook] = field(default_factory=list)
+    inferences: list[ShapeFrame] = field(default_factory=list)
 
-    def show(self, *shapes: Shape) -> dict[str, Found]:
-        self.looks.append(ShapeLook(shapes, self.time_s, self.bank_version))
+    def show(self, *shapes: Shape) -> dict[str, SearchResult]:
+        self.inferences.append(ShapeFrame(shapes, self.time_s, self.bank_version))
         self.time_s += PERIOD_S
-        return self.plan.find(self.looks[-1], self.names)
+        return self.plan.search(self.inferences[-1], self.names)
 
-    def show_for(self, seconds: float, *shapes: Shape) -> Found:
+    def show_for(self, seconds: float, *shapes: Shape) -> SearchResult:
         for _ in range(round(seconds / PERIOD_S)):
             found = self.show(*shapes)
         return found["car"]
 
     @property
     def encoded(self) -> list[tuple[float, BoxXYXY]]:
-        return [(look.time_s, box) for look in self.looks for box in look.encoded]
+        return [
+            (search_frame.time_s, box)
+            for search_frame in self.inferences
+            for box in search_frame.encoded
+        ]
 
     @property
     def compared(self) -> list[tuple[str, Appearance]]:
-        return [each for look in self.looks for each in look.compared]
+        return [each for search_frame in self.inferences for each in search_frame.compared]
 
 
 def film(search: str = "track", period_s: float = 1.0, **settings) -> Film:
@@ -114,7 +119,7 @@ def following(shape: Shape, search: str = "track", period_s: float = 1.0, **sett
     return begun
 
 
-def score(found: Found) -> float:
+def score(found: SearchResult) -> float:
     (detection,) = found.detections
     return detection.score
 
@@ -228,9 +233,9 @@ def test_the_same_change_does_not_help_for_ever() -> None:
     shown = turned_away(period_s=0.5)  # for 0.75 s the template alone has found nothing likely
     changed = Shape((1.7, 0))
     assert shown.show_for(2, changed).detections
-    assert shown.looks[-1].compared
+    assert shown.inferences[-1].compared
     shown.show_for(0.5, changed)
-    assert not shown.looks[-1].compared  # 3 s
+    assert not shown.inferences[-1].compared  # 3 s
     assert shown.show_for(1, changed).status.state == LOST
 
 
@@ -247,7 +252,7 @@ def test_a_distractor_that_takes_over_the_window_does_not_become_the_template() 
     assert score(found) == pytest.approx(0.32, abs=0.01)  # followed, as it would be without
     assert len(shown.encoded) == taken
     assert {view for _, view in shown.compared} == {(1, 0)}
-    assert not shown.looks[-1].compared  # and after all that time it is not asked any more
+    assert not shown.inferences[-1].compared  # and after all that time it is not asked any more
 
 
 def test_step_by_step_it_is_not_led_away_from_the_template() -> None:
@@ -268,7 +273,7 @@ def test_where_the_template_sees_nothing_the_picture_does_not_count(keep_score: 
     shown.show_for(1, Shape((1, 0)))
     possible, impossible = Shape((1.5, 0)), Shape((1.95, 0))  # 0.30 and 0.13 by the template
     found = shown.show(impossible)["car"]
-    assert shown.looks[-1].compared  # 0.58 by the picture
+    assert shown.inferences[-1].compared  # 0.58 by the picture
     assert not found.detections
     assert found.presence == pytest.approx(alike(impossible.appearance, TEMPLATE))
     counts = alike(possible.appearance, TEMPLATE) >= keep_score
@@ -301,7 +306,7 @@ def test_what_is_seen_with_help_alone_is_not_usual() -> None:
     helped.show_for(2, Shape())
     helped.show_for(1.5, Shape((1.0, 0)))
     helped.show_for(2, Shape((1.4, 0)))
-    assert helped.looks[-1].compared
+    assert helped.inferences[-1].compared
     assert not helped.show(Shape((0, 1.45)))["car"].detections
 
 
@@ -314,7 +319,7 @@ def test_a_lost_target_comes_back_by_the_template_alone() -> None:
     assert len(shown.compared) == compared
     assert score(shown.show_for(1, Shape())) == pytest.approx(0.95)
     shown.show(Shape())
-    assert shown.looks[-1].compared == [("car", TEMPLATE)]
+    assert shown.inferences[-1].compared == [("car", TEMPLATE)]
 
 
 # -- what ends it ----------------------------------------------------------------------------
@@ -335,7 +340,7 @@ def other_references(shown: Film) -> None:
 
 def switch_off(shown: Film) -> None:
     plan = make_search_plan(BUNDLE, DetectorConfig(search="track"))
-    plan.take_over(shown.plan)
+    plan.adopt_state(shown.plan)
     shown.plan = plan
 
 
@@ -343,10 +348,10 @@ def switch_off(shown: Film) -> None:
 def test_the_picture_is_dropped(change) -> None:
     shown = following(Shape((1, 0)))
     shown.show_for(0.5, Shape((1, 0)))
-    assert shown.looks[-1].compared
+    assert shown.inferences[-1].compared
     change(shown)
     found = shown.show(Shape((1.5, 0)))["car"]
-    assert not shown.looks[-1].compared
+    assert not shown.inferences[-1].compared
     assert score(found) == pytest.approx(0.3, abs=0.01)
 
 
@@ -354,10 +359,10 @@ def test_the_picture_stays_with_other_settings() -> None:
     shown = following(Shape((1, 0)))
     shown.show_for(0.5, Shape((1, 0)))
     plan = make_search_plan(BUNDLE, DetectorConfig(search="track", track_update_s=5))
-    plan.take_over(shown.plan)
+    plan.adopt_state(shown.plan)
     shown.plan = plan
     shown.show(Shape((1, 0)))
-    assert shown.looks[-1].compared == [("car", (1, 0))]
+    assert shown.inferences[-1].compared == [("car", (1, 0))]
 
 
 # -- several targets, settings, the network --------------------------------------------------
@@ -391,23 +396,27 @@ def test_the_network_is_asked_once_for_both_views() -> None:
     template = Template("car", (("car",),), (np.array([0.25, 0, 0, 0]),), (), 0.0)
     bank = make_bank(backend, {"car": template}, 7, "prototype")
     frame = np.zeros((720, 1280, 3), np.uint8)
-    look = NetworkLook(backend, BUNDLE, bank, frame, 0.0)
+    search_frame = NetworkSearchFrame(backend, BUNDLE, bank, frame, 0.0)
     crops = [Crop(500, 200, 192, 192, 192, 192), Crop(452, 152, 288, 288, 192, 192)]
-    compared = look.compare(crops, "car", ("picture",))
-    assert look.bank_version == 7
+    compared = search_frame.infer_with_view(crops, "car", ("picture",))
+    assert search_frame.bank_version == 7
     assert backend.inferred == [(2, ("car", "picture"))]
-    plain = look.at(crops, ["car"])["car"]
-    np.testing.assert_array_equal(compared.seen.scores, [s for part in plain for s in part.scores])
+    plain = search_frame.infer(crops, ["car"])["car"]
     np.testing.assert_array_equal(
-        compared.seen.boxes_xyxy, np.concatenate([part.boxes_xyxy for part in plain])
+        compared.candidates.scores, [s for part in plain for s in part.scores]
+    )
+    np.testing.assert_array_equal(
+        compared.candidates.boxes_xyxy, np.concatenate([part.boxes_xyxy for part in plain])
     )
     first = compared.view_scores[: len(plain[0])]
-    assert compared.seen.boxes_xyxy[0] == pytest.approx((590, 280, 630, 320))  # a quarter further
+    assert compared.candidates.boxes_xyxy[0] == pytest.approx(
+        (590, 280, 630, 320)
+    )  # a quarter further
     assert plain[0].scores[:2] == pytest.approx([0.6, 0.4])
     assert first[:2] == pytest.approx([0.9, BACKGROUND])  # not its other place
-    assert len(compared.view_scores) == len(compared.seen)
-    assert set(look.timings_ms) == {"preprocess", "network", "decode"}
-    assert 0.5 < look.heatmaps()["car"].max() <= 0.6  # of the template
+    assert len(compared.view_scores) == len(compared.candidates)
+    assert set(search_frame.timings_ms) == {"preprocess", "network", "decode"}
+    assert 0.5 < search_frame.heatmaps()["car"].max() <= 0.6  # of the template
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from refdet_core.backends import open_backend
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.profiles import detector_profiles, template_profiles
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.types import Reference

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
-from refdet_core.search.window import WindowConfig, search_windows, smoothed_box, worth
+from refdet_core.search.window import WindowConfig, ranking_scores, search_windows, smoothed_box
 
 CONFIG = WindowConfig()
 SQUARE = (80.0, 80.0, 120.0, 120.0)
@@ -157,7 +157,7 @@ def test_any_box_has_windows_of_one_network_size_around_it(
     ],
 )
 def test_worth_is_siamrpns_formula(candidate, score, expected) -> None:
-    (value,) = worth(candidates((candidate, score)), SQUARE, WINDOW, CONFIG)
+    (value,) = ranking_scores(candidates((candidate, score)), SQUARE, WINDOW, CONFIG)
     assert value == pytest.approx(expected, abs=1e-6)
 
 
@@ -172,18 +172,20 @@ def test_worth_is_siamrpns_formula(candidate, score, expected) -> None:
 )
 def test_worth_takes_its_weights_from_the_settings(setting, expected) -> None:
     seen = candidates((around(140, 100, 80, 80), 0.9))
-    (value,) = worth(seen, SQUARE, WINDOW, WindowConfig(**setting))
+    (value,) = ranking_scores(seen, SQUARE, WINDOW, WindowConfig(**setting))
     assert value == pytest.approx(expected, abs=1e-6)
 
 
 def test_worth_prefers_the_near_one_of_two_alike_and_the_sure_one_of_two_near() -> None:
     near, far, unsure = around(104, 100), around(150, 120), around(98, 100)
-    values = worth(candidates((far, 0.95), (near, 0.9), (unsure, 0.3)), SQUARE, WINDOW, CONFIG)
+    values = ranking_scores(
+        candidates((far, 0.95), (near, 0.9), (unsure, 0.3)), SQUARE, WINDOW, CONFIG
+    )
     assert int(values.argmax()) == 1
 
 
 def test_no_candidates_are_worth_nothing() -> None:
-    assert worth(candidates(), SQUARE, WINDOW, CONFIG).shape == (0,)
+    assert ranking_scores(candidates(), SQUARE, WINDOW, CONFIG).shape == (0,)
 
 
 @settings(deadline=None)
@@ -196,7 +198,7 @@ def test_no_candidates_are_worth_nothing() -> None:
 )
 def test_worth_is_a_share_whatever_the_box(x, y, width, height, score) -> None:
     seen = candidates((around(x, y, width, height), score))
-    (value,) = worth(seen, SQUARE, WINDOW, CONFIG)
+    (value,) = ranking_scores(seen, SQUARE, WINDOW, CONFIG)
     assert 0 <= value <= 1
 
 

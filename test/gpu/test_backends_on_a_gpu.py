@@ -10,7 +10,8 @@ from gpu.scene import OBJECTS, assert_alike, scene, search_crops, template_image
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError
 from refdet_core.types import Reference
 

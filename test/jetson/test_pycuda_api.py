@@ -139,7 +139,7 @@ def header():
 def test_functions_of_the_driver_exist(header):
     """With their suffix: a library exports cuMemAlloc_v2, not cuMemAlloc."""
     called = set()
-    for path in (CUDA_DRIVER, ROOT / "refdet_core" / "doctor" / "questions.py"):
+    for path in (CUDA_DRIVER, ROOT / "refdet_core" / "doctor" / "checks.py"):
         called.update(re.findall(r"\"(cu[A-Z]\w+)\"", path.read_text(encoding="utf-8")))
     assert len(called) > 10
     declared = set(re.findall(r"\b(cu[A-Z]\w+)", header))

@@ -8,7 +8,7 @@ import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_ros.parameters import OPTIONS, Settings, changed, unknown_names
 

@@ -59,7 +59,7 @@ class Flight:
             {item.template_id: item for item in targets},
         )
 
-    def look_for(self, *colours):
+    def set_references(self, *colours):
         """Set one template for each colour, its id the colour, and nothing else."""
         self.bench.clear()
         for colour in colours:
@@ -86,7 +86,7 @@ def roi_reference(square_xy):
 
 
 def test_found_followed_lost_and_found_again(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     found, targets = flight.show()
     assert not found and targets["red"].state == Target.SEARCHING
     assert targets["red"].track_id == "" and targets["red"].presence < 0.1
@@ -123,7 +123,7 @@ def test_found_followed_lost_and_found_again(flight):
 def test_first_track_of_a_node_is_number_1(start_node, connect, tools):
     node = start_node(namespace="fresh", search="auto")
     flight = Flight(tools.Bench(node, connect("fresh")), tools)
-    flight.look_for("red")
+    flight.set_references("red")
     found, _ = flight.show_for(0.5, ("red", LEFT))
     assert found["red"].id == "1"
 
@@ -131,7 +131,7 @@ def test_first_track_of_a_node_is_number_1(start_node, connect, tools):
 @pytest.mark.parametrize("here, elsewhere", [(LEFT, RIGHT), (RIGHT, LEFT)])
 def test_roi_of_the_newest_frame_is_followed_at_once(flight, here, elsewhere):
     """Two squares alike: the one that was pointed at is the target."""
-    flight.look_for()
+    flight.set_references()
     flight.show(("red", here), ("red", elsewhere))
     response = flight.bench.request(roi_reference(here), template_id="car")
     assert response.success and response.message == "Following 'car' with 1 reference(s)."
@@ -143,7 +143,7 @@ def test_roi_of_the_newest_frame_is_followed_at_once(flight, here, elsewhere):
 
 
 def test_roi_among_photos_gives_the_place(flight, tools):
-    flight.look_for()
+    flight.set_references()
     flight.show(("red", LEFT), ("red", RIGHT))
     response = flight.bench.request(tools.colour_reference("green"), roi_reference(RIGHT))
     assert response.reference_count == 2
@@ -152,13 +152,13 @@ def test_roi_among_photos_gives_the_place(flight, tools):
 
 
 def test_photo_alone_does_not_begin_a_track(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     found, targets = flight.show(("red", LEFT))
     assert not found and targets["red"].state == Target.SEARCHING
 
 
 def test_appended_roi_begins_a_track_only_where_there_is_none(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show(("red", LEFT), ("red", RIGHT))
     response = flight.bench.request(roi_reference(RIGHT), template_id="red", append=True)
     assert response.message == "Following 'red' with 2 reference(s)."
@@ -172,7 +172,7 @@ def test_appended_roi_begins_a_track_only_where_there_is_none(flight):
     assert again["red"].id == found["red"].id and in_square(again["red"], RIGHT)
 
     # A template that was cleared is not followed any more, whatever was said of it last.
-    flight.look_for()
+    flight.set_references()
     response = flight.bench.request(roi_reference(LEFT), template_id="red", append=True)
     assert response.message == "Following 'red' with 1 reference(s)."
     found, _ = flight.show(("red", LEFT), ("red", RIGHT))
@@ -180,7 +180,7 @@ def test_appended_roi_begins_a_track_only_where_there_is_none(flight):
 
 
 def test_two_targets_have_two_ids(flight):
-    flight.look_for("red", "green")
+    flight.set_references("red", "green")
     scene = (("red", LEFT), ("green", RIGHT))
     found, targets = flight.show_for(0.5, *scene)
     assert set(found) == {"red", "green"} and found["red"].id != found["green"].id
@@ -206,7 +206,7 @@ def test_two_targets_have_two_ids(flight):
     ],
 )
 def test_changed_parameter_keeps_the_track(flight, name, value):
-    flight.look_for("red")
+    flight.set_references("red")
     before, _ = flight.show_for(0.5, ("red", LEFT))
     assert flight.bench.client.set_parameter(name, value).successful
     after, _ = flight.show(("red", LEFT))
@@ -214,7 +214,7 @@ def test_changed_parameter_keeps_the_track(flight, name, value):
 
 
 def test_changed_time_is_used(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show_for(0.5, ("red", LEFT))
     assert flight.bench.client.set_parameter("auto_lost_s", 5.0).successful
     try:
@@ -230,7 +230,7 @@ def test_changed_time_is_used(flight):
 def test_stamps_that_jump(flight, jump_s):
     """A bag begins again, a simulation is reset, a camera pauses, a clock is set."""
     flight.now_s = 2e6
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show_for(0.5, ("red", LEFT))
     flight.show(("red", LEFT), dt_s=jump_s)
     found, targets = flight.show_for(0.5, ("red", LEFT))
@@ -242,7 +242,7 @@ def test_stamps_that_jump(flight, jump_s):
 
 
 def test_long_pause_with_the_target_gone(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show_for(0.5, ("red", LEFT))
     found, _ = flight.show(dt_s=3600)
     assert not found
@@ -251,7 +251,7 @@ def test_long_pause_with_the_target_gone(flight):
 
 
 def test_frames_without_stamps_are_followed(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show(("red", LEFT))
     for _ in range(5):
         found, targets = flight.show_unstamped(("red", LEFT))
@@ -261,7 +261,7 @@ def test_frames_without_stamps_are_followed(flight):
 
 
 def test_search_changed_while_running(flight):
-    flight.look_for("red")
+    flight.set_references("red")
     flight.show_for(0.5, ("red", LEFT))
     set_parameter = flight.bench.client.set_parameter
     try:
@@ -286,7 +286,7 @@ def test_budget_of_tiles_still_finds(flight):
     try:
         for name in ("tile_overlap", "tile_width", "tile_height", "max_tiles_per_frame"):
             assert set_parameter(name, values[name]).successful, name
-        flight.look_for("red")
+        flight.set_references("red")
         found, _ = flight.show_for(1.5, ("red", RIGHT))
         assert in_square(found["red"], RIGHT)
     finally:
@@ -295,7 +295,7 @@ def test_budget_of_tiles_still_finds(flight):
 
 
 def test_diagnostics_tell_the_state_of_each_target(flight):
-    flight.look_for("red", "green")
+    flight.set_references("red", "green")
     found, _ = flight.show_for(0.5, ("red", LEFT))
 
     def followed(status, values):
@@ -333,7 +333,7 @@ def test_diagnostics_tell_the_state_of_each_target(flight):
     ],
 )
 def test_refused_settings_keep_the_track(flight, name, value, reason):
-    flight.look_for("red")
+    flight.set_references("red")
     before, _ = flight.show_for(0.5, ("red", LEFT))
     result = flight.bench.client.set_parameter(name, value)
     assert not result.successful and reason in result.reason

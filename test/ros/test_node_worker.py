@@ -8,11 +8,11 @@ import pytest
 
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.errors import BackendError, DeviceLostError
-from refdet_core.search import FOLLOWING
-from refdet_ros import recovery as recovery_module
-from refdet_ros.opening import open_detector
+from refdet_core.search_plans import TRACKING_SEARCHES
+from refdet_ros import device_recovery as recovery_module
+from refdet_ros.device_recovery import DeviceRecovery
+from refdet_ros.open_detector import open_detector
 from refdet_ros.parameters import Settings, changed
-from refdet_ros.recovery import Recovery
 from refdet_ros.worker import Worker, WorkerBusyError
 
 
@@ -142,7 +142,7 @@ def test_a_device_lost_while_the_worker_stops_is_told_and_not_opened_again(gate,
         raise DeviceLostError("719")
 
     worker = Worker(lose, lambda error: recovery.lost(error), lambda: last.append("closed"))
-    recovery = Recovery(lambda: last.append("reopened"), worker.submit, losses.append)
+    recovery = DeviceRecovery(lambda: last.append("reopened"), worker.submit, losses.append)
     worker.offer(1)
     time.sleep(0.05)
     assert not worker.stop(0.05)
@@ -160,7 +160,7 @@ def test_a_device_that_is_lost_to_a_new_backend_as_well_is_given_up(monkeypatch)
         raise (BackendError("not there yet"), DeviceLostError("still 719"))[attempts[-1]]
 
     monkeypatch.setattr(recovery_module, "RETRY_S", 0.0)
-    recovery = Recovery(reopen, lambda job: job(), lambda error: None)
+    recovery = DeviceRecovery(reopen, lambda job: job(), lambda error: None)
     recovery.lost(DeviceLostError("719"))
     assert attempts == [0] and not recovery.hopeless
     assert "is being opened again: 719 The last attempt failed: not there yet" in recovery.problem
@@ -192,7 +192,7 @@ def window_sides(monkeypatch, most=10**6):
     return sides
 
 
-@pytest.mark.parametrize("search", FOLLOWING)
+@pytest.mark.parametrize("search", TRACKING_SEARCHES)
 @pytest.mark.parametrize("scales", [1, 3])
 def test_the_widest_window_is_tried_before_the_first_frame(
     colour_bundle, monkeypatch, search, scales

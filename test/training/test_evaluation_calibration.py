@@ -1,4 +1,4 @@
-"""Calibration and threshold out of hand-made outcomes of held-out video."""
+"""Calibration and threshold out of hand-made predictions of held-out video."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from refdet_core.calibration import Calibration, sigmoid
 from refdet_core.errors import SourceError
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.evaluation.calibration import absent_pairs, fit_probability
-from refdet_training.evaluation.detection_protocol import DetectionProtocol, Outcome
-from refdet_training.evaluation.held_out import RawOutcome
+from refdet_training.evaluation.detection_protocol import DetectionProtocol, Prediction
+from refdet_training.evaluation.held_out import RawPrediction
 from refdet_training.evaluation.threshold import (
     HIGHEST,
     AbsentPair,
@@ -34,10 +34,10 @@ def raw(
     object_family: str = "a",
     shown_family: str = "a",
     source: str = "made",
-) -> RawOutcome:
+) -> RawPrediction:
     """An answer in the object's own video, or (``shown_family``) in one without the object."""
     own = object_family == shown_family
-    outcome = Outcome(
+    prediction = Prediction(
         source=source,
         object_video=object_family,
         object_id=object_family,
@@ -48,10 +48,10 @@ def raw(
         box_xyxy=TRUTH if right else (50.0, 50.0, 60.0, 60.0),
         truth_xyxy=TRUTH if own else None,
     )
-    return RawOutcome(object_family, shown_family, outcome, presence)
+    return RawPrediction(object_family, shown_family, prediction, presence)
 
 
-def drawn(count: int, rng: np.random.Generator, presence_says: float = 0.0) -> list[RawOutcome]:
+def drawn(count: int, rng: np.random.Generator, presence_says: float = 0.0) -> list[RawPrediction]:
     """Answers that are right with probability sigmoid(2 * logit + presence_says * presence)."""
     found = []
     for _ in range(count):
@@ -62,16 +62,16 @@ def drawn(count: int, rng: np.random.Generator, presence_says: float = 0.0) -> l
 
 
 def test_the_regression_finds_the_rule_the_answers_were_drawn_with() -> None:
-    outcomes = drawn(3000, np.random.default_rng(0), presence_says=1.0)
-    fitted = fit_probability(outcomes, DetectionProtocol())
+    predictions = drawn(3000, np.random.default_rng(0), presence_says=1.0)
+    fitted = fit_probability(predictions, DetectionProtocol())
     assert fitted.score_weight == pytest.approx(2.0, abs=0.25)
     assert fitted.presence_weight == pytest.approx(1.0, abs=0.2)
     assert fitted.intercept == pytest.approx(0.0, abs=0.15)
 
 
 def test_a_presence_that_speaks_against_itself_is_left_out() -> None:
-    outcomes = drawn(1500, np.random.default_rng(1), presence_says=-1.0)
-    fitted = fit_probability(outcomes, DetectionProtocol())
+    predictions = drawn(1500, np.random.default_rng(1), presence_says=-1.0)
+    fitted = fit_probability(predictions, DetectionProtocol())
     assert fitted.presence_weight == 0.0 and fitted.score_weight > 1
 
 
@@ -97,14 +97,14 @@ def test_answers_that_are_all_alike_are_refused(right: bool, word: str) -> None:
 
 
 def test_absent_frames_are_grouped_by_object_and_footage() -> None:
-    outcomes = [
+    predictions = [
         raw(0.9, right=True),
         raw(0.2, shown_family="b"),
         raw(0.3, shown_family="b"),
         raw(0.4, shown_family="c"),
         raw(0.5, shown_family="b", source="other"),
     ]
-    pairs = absent_pairs(outcomes, Calibration())
+    pairs = absent_pairs(predictions, Calibration())
     assert [(pair.source, pair.scores) for pair in pairs] == [
         ("made", pytest.approx((0.2, 0.3))),
         ("made", pytest.approx((0.4,))),

@@ -22,14 +22,14 @@ pytest.importorskip("jinja2", reason="the report is made of templates")
 pytest.importorskip("onnx", reason="the toy model is an ONNX graph")
 
 from refdet_core.bundle import load_bundle
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.types import Reference
 from refdet_training.commands import evaluate, publish
 from refdet_training.datasets.index import load_instances, write_index
 from refdet_training.evaluation import held_out
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
-from refdet_training.evaluation.held_out import raw_outcomes
+from refdet_training.evaluation.held_out import raw_predictions
 from refdet_training.evaluation.overrides import detector_config
 
 SIDE = 32
@@ -121,11 +121,11 @@ def test_the_numbers_are_those_of_a_model_that_knows_colours(report) -> None:
     assert tracked["ao"] > 0.98 and tracked["st_iou"] > 0.98
 
 
-def frames(report, protocol="detection", contestant="refdet"):
+def frames(report, protocol="detection", method="refdet"):
     return [
         row
-        for row in lines(report / "outcomes.csv")
-        if (row["protocol"], row["contestant"]) == (protocol, contestant)
+        for row in lines(report / "predictions.csv")
+        if (row["protocol"], row["method"]) == (protocol, method)
     ]
 
 
@@ -135,11 +135,11 @@ def own_frames(report):
 
 def test_every_looked_at_frame_is_one_line(report) -> None:
     numbers = json.loads((report / "report.json").read_text())
-    for contestant in ("refdet", "match_template"):
-        detection = numbers["detection"]["overall"][contestant]
-        assert len(frames(report, "detection", contestant)) == detection["frames"]
-        tracking = numbers["tracking"]["overall"][contestant]
-        rows = frames(report, "tracking", contestant)
+    for method in ("refdet", "match_template"):
+        detection = numbers["detection"]["overall"][method]
+        assert len(frames(report, "detection", method)) == detection["frames"]
+        tracking = numbers["tracking"]["overall"][method]
+        rows = frames(report, "tracking", method)
         assert len(rows) == tracking["frames"] + tracking["sequences"]
     silent = [row for row in frames(report, "tracking") if row["frame"] in ("20", "21")]
     assert silent and all(row["x1"] == row["true_x1"] == "" for row in silent)
@@ -149,7 +149,7 @@ def test_every_looked_at_frame_is_one_line(report) -> None:
 def test_every_object_is_one_line_per_protocol_and_contestant(report) -> None:
     rows = lines(report / "sequences.csv")
     assert len(rows) == 3 * 2 * 2
-    red = [row for row in rows if row["object_id"] == "red" and row["contestant"] == "refdet"]
+    red = [row for row in rows if row["object_id"] == "red" and row["method"] == "refdet"]
     assert [row["protocol"] for row in red] == ["detection", "tracking"]
     assert float(red[0]["recall_iou50"]) == 1.0 and float(red[1]["ao"]) > 0.98
     assert red[0]["ao"] == red[1]["recall_iou50"] == ""
@@ -299,22 +299,22 @@ def test_many_objects_at_once_get_the_answers_each_gets_alone(
 ) -> None:
     instances = load_instances(prepared, "tune")
     protocol = DetectionProtocol(frames=4)
-    together = raw_outcomes(load_bundle(colour_bundle), instances, protocol, DetectorConfig())
+    together = raw_predictions(load_bundle(colour_bundle), instances, protocol, DetectorConfig())
     monkeypatch.setattr(held_out, "_TEMPLATES_AT_ONCE", 1)
-    alone = raw_outcomes(load_bundle(colour_bundle), instances, protocol, DetectorConfig())
+    alone = raw_predictions(load_bundle(colour_bundle), instances, protocol, DetectorConfig())
     assert together[1] == alone[1] == []
 
-    def by_look(outcomes):
-        return {(item.outcome.object_id, item.outcome.picture): item for item in outcomes}
+    def by_query(predictions):
+        return {(item.prediction.object_id, item.prediction.picture): item for item in predictions}
 
     # three objects, each looked for in four frames of all three videos
-    assert len(together[0]) == len(by_look(together[0])) == 3 * 3 * 4
-    assert by_look(together[0]) == by_look(alone[0])
+    assert len(together[0]) == len(by_query(together[0])) == 3 * 3 * 4
+    assert by_query(together[0]) == by_query(alone[0])
     green = [item for item in together[0] if item.object_family == "green"]
     assert {item.shown_family for item in green} == {"red", "dark", "green"}
     for item in green:
-        assert (item.outcome.score > 0.99) == item.outcome.present
-        assert item.presence == pytest.approx(item.outcome.score)
+        assert (item.prediction.score > 0.99) == item.prediction.present
+        assert item.presence == pytest.approx(item.prediction.score)
 
 
 @pytest.mark.parametrize(
@@ -382,18 +382,18 @@ def test_baselines_find_a_copy_of_the_reference(name: str, tmp_path) -> None:
     from refdet_training.evaluation.baselines import MatchTemplate, UntrainedBackbone
 
     if name == "match_template":
-        finder, tolerance = MatchTemplate(), 0.5
+        detector, tolerance = MatchTemplate(), 0.5
     else:
         torch.manual_seed(0)
         backbone = timm.create_model("mobilenetv3_large_075")
         torch.save(backbone.state_dict(), tmp_path / "weights.pth")
-        finder = UntrainedBackbone("mobilenetv3_large_075", tmp_path / "weights.pth")
+        detector = UntrainedBackbone("mobilenetv3_large_075", tmp_path / "weights.pth")
         tolerance = 8.0
     rng = np.random.default_rng(0)
     photo, frame = textured(rng, 160, 160), textured(rng, 192, 256)
     frame[64:104, 128:168] = photo[56:96, 64:104]
-    finder.look_for([Reference(photo, (64.0, 56.0, 104.0, 96.0))])
-    box_xyxy, score = finder.find(frame)
+    detector.set_references([Reference(photo, (64.0, 56.0, 104.0, 96.0))])
+    box_xyxy, score = detector.detect(frame)
     assert np.abs(np.array(box_xyxy) - (128, 64, 168, 104)).max() <= tolerance
     assert 0.5 < score <= 1
-    assert finder.find(textured(rng, 192, 256))[1] < score
+    assert detector.detect(textured(rng, 192, 256))[1] < score

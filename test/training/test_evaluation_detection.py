@@ -1,4 +1,4 @@
-"""Detection protocol: which frames are chosen, and the numbers of hand-made outcomes."""
+"""Detection protocol: which frames are chosen, and the numbers of hand-made predictions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from refdet_training.evaluation.detection_numbers import (
 )
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
-    Finder,
-    Outcome,
-    absent_looks,
+    FrameDetector,
+    Prediction,
+    absent_queries,
     long_enough,
-    own_looks,
+    own_queries,
     reference_frames,
     run_protocol,
 )
@@ -43,8 +43,8 @@ ANSWERS = {
 }
 
 
-def outcome(present: bool, score: float, iou: float = 0.0, truth=TRUTH) -> Outcome:
-    return Outcome(
+def prediction(present: bool, score: float, iou: float = 0.0, truth=TRUTH) -> Prediction:
+    return Prediction(
         source="made",
         object_video="v",
         object_id="o",
@@ -58,22 +58,22 @@ def outcome(present: bool, score: float, iou: float = 0.0, truth=TRUTH) -> Outco
 
 
 def test_an_outcome_knows_overlap_centre_and_size() -> None:
-    right = outcome(True, 0.9, 0.8)
+    right = prediction(True, 0.9, 0.8)
     assert right.iou == pytest.approx(0.8) and right.centre_hit and right.object_px == 20
-    wrong = outcome(True, 0.9, 0.0)
+    wrong = prediction(True, 0.9, 0.0)
     assert wrong.iou == 0 and not wrong.centre_hit
-    absent = outcome(False, 0.9, 1.0)
+    absent = prediction(False, 0.9, 1.0)
     assert absent.iou == 0 and not absent.centre_hit and absent.object_px == 0
 
 
 def test_summary_of_hand_made_outcomes() -> None:
     numbers = summarise(
         [
-            outcome(True, 0.9, 0.8),
-            outcome(True, 0.8, 0.4),
-            outcome(True, 0.2, 0.0),
-            outcome(False, 0.7),
-            outcome(False, 0.1),
+            prediction(True, 0.9, 0.8),
+            prediction(True, 0.8, 0.4),
+            prediction(True, 0.2, 0.0),
+            prediction(False, 0.7),
+            prediction(False, 0.1),
         ],
         threshold=0.5,
     )
@@ -102,22 +102,22 @@ def test_summary_of_hand_made_outcomes() -> None:
 
 
 def test_a_score_at_the_threshold_is_reported() -> None:
-    numbers = summarise([outcome(True, 0.5, 1.0), outcome(False, 0.5)], threshold=0.5)
+    numbers = summarise([prediction(True, 0.5, 1.0), prediction(False, 0.5)], threshold=0.5)
     assert numbers["found"] == 1.0 and numbers["fpr"] == 1.0
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "missing"),
+    ("predictions", "missing"),
     [
         ([], {"recall_iou30", "centre_hit", "ap30", "presence_auroc", "fpr", "found", "ece"}),
-        ([outcome(True, 0.4, 0.8)], {"presence_auroc", "fpr"}),
-        ([outcome(True, 0.4, 0.0)] * 3, {"presence_auroc", "fpr"}),
-        ([outcome(False, 0.4)] * 3, {"recall_iou30", "centre_hit", "ap30", "found"}),
+        ([prediction(True, 0.4, 0.8)], {"presence_auroc", "fpr"}),
+        ([prediction(True, 0.4, 0.0)] * 3, {"presence_auroc", "fpr"}),
+        ([prediction(False, 0.4)] * 3, {"recall_iou30", "centre_hit", "ap30", "found"}),
     ],
     ids=["empty", "one, present", "all present, all wrong", "all absent"],
 )
-def test_a_share_of_nothing_is_none_and_never_nan(outcomes, missing) -> None:
-    numbers = summarise(outcomes, 0.5)
+def test_a_share_of_nothing_is_none_and_never_nan(predictions, missing) -> None:
+    numbers = summarise(predictions, 0.5)
     json.dumps(numbers, allow_nan=False)
     nothing = {key for key, value in numbers.items() if value is None}
     assert missing <= nothing
@@ -136,18 +136,18 @@ def test_average_precision_counts_what_was_never_found() -> None:
 
 def test_the_drawn_curve_has_the_reported_area() -> None:
     rng = np.random.default_rng(3)
-    outcomes = [
-        outcome(
+    predictions = [
+        prediction(
             bool(rng.random() < 0.6), round(float(rng.random()), 3), float(rng.choice([0.8, 0]))
         )
         for _ in range(200)
     ]
-    answers = as_answers(outcomes)
+    answers = as_answers(predictions)
     recall, precision = precision_recall(answers, 0.3)
     assert (np.diff(recall) >= 0).all() and recall[0] == 0 and precision[0] == 1
     area = float((np.diff(recall) * precision[1:]).sum())
-    assert area == pytest.approx(summarise(outcomes, 0.5)["ap30"], abs=1e-4)
-    recall, precision = precision_recall(as_answers([outcome(False, 0.4)]), 0.3)
+    assert area == pytest.approx(summarise(predictions, 0.5)["ap30"], abs=1e-4)
+    recall, precision = precision_recall(as_answers([prediction(False, 0.4)]), 0.3)
     assert len(recall) == len(precision) == 0
 
 
@@ -167,9 +167,9 @@ def test_reliability_keeps_the_edges_of_the_score_range() -> None:
 def test_objects_fall_into_the_bin_that_starts_at_their_size() -> None:
     sizes = {15.9: "0-16 px", 16.0: "16-32 px", 128.0: "128 px and more"}
     for size, name in sizes.items():
-        answers = as_answers([outcome(True, 0.5, 0.0, (0.0, 0.0, size, size))])
+        answers = as_answers([prediction(True, 0.5, 0.0, (0.0, 0.0, size, size))])
         assert list(recall_by_size(answers)) == [name]
-    assert recall_by_size(as_answers([outcome(False, 0.5)])) == {}
+    assert recall_by_size(as_answers([prediction(False, 0.5)])) == {}
 
 
 def instance(name: str, frames: int, absent=(), family: str = "", video: str = "") -> Instance:
@@ -190,9 +190,9 @@ def test_references_are_early_and_looked_at_frames_later() -> None:
     one = instance("a", 100, absent=range(90, 100))
     # the first tenth of the 90 frames with the object: 0 to 8
     assert reference_frames(one, protocol) == [0, 4, 8]
-    looks = own_looks(one, protocol)
-    assert [look.frame for look in looks] == [9, 31, 54, 76, 99]
-    assert [look.truth_xyxy for look in looks] == [TRUTH] * 4 + [None]
+    queries = own_queries(one, protocol)
+    assert [query.frame for query in queries] == [9, 31, 54, 76, 99]
+    assert [query.truth_xyxy for query in queries] == [TRUTH] * 4 + [None]
 
 
 def test_absent_frames_are_of_other_families_and_never_of_the_same_video() -> None:
@@ -204,15 +204,15 @@ def test_absent_frames_are_of_other_families_and_never_of_the_same_video() -> No
         instance("b", 30),
         instance("c", 3),
     ]
-    looks = absent_looks(one, [one, *others], protocol)
-    assert [(look.shown.object_id, look.frame) for look in looks] == [
+    queries = absent_queries(one, [one, *others], protocol)
+    assert [(query.shown.object_id, query.frame) for query in queries] == [
         ("b", 0),
         ("b", 19),
         ("c", 0),
         ("c", 2),
     ]
-    assert all(look.truth_xyxy is None for look in looks)
-    assert absent_looks(one, [one], protocol) == []
+    assert all(query.truth_xyxy is None for query in queries)
+    assert absent_queries(one, [one], protocol) == []
 
 
 def test_objects_seen_too_rarely_are_left_out_by_name() -> None:
@@ -230,13 +230,13 @@ def test_a_protocol_that_cannot_be_run_is_refused(wrong) -> None:
         DetectionProtocol(**wrong)
 
 
-class FirstPixel(Finder):
+class FirstPixel(FrameDetector):
     """Answers the truth with the frame's first pixel as score."""
 
-    def look_for(self, references) -> None:
+    def set_references(self, references) -> None:
         self.references = len(references)
 
-    def find(self, frame_bgr):
+    def detect(self, frame_bgr):
         return TRUTH, float(frame_bgr[0, 0, 0]) / 255
 
 
@@ -253,8 +253,8 @@ def test_damaged_frames_are_listed_and_the_rest_is_measured(tmp_path) -> None:
     broken = instance("b", 30)
     one = Instance(one.object_id, one.video_id, one.source, one.family, "", frames, one.boxes_xyxy)
     protocol = DetectionProtocol(references=2, frames=3, absent=0)
-    outcomes, skipped = run_protocol(FirstPixel(), [one, broken], protocol)
-    assert [item.frame for item in outcomes] == [3, 16]
-    assert [item.score for item in outcomes] == [3 / 255, 16 / 255]
+    predictions, skipped = run_protocol(FirstPixel(), [one, broken], protocol)
+    assert [item.frame for item in predictions] == [3, 16]
+    assert [item.score for item in predictions] == [3 / 255, 16 / 255]
     assert [item.object_id for item in skipped] == ["a", "b"]
     assert "29.png" in skipped[0].reason

@@ -14,13 +14,13 @@ pytest.importorskip("pandas", reason="prepared data needs pandas")
 
 from refdet_core.errors import ConfigError
 from refdet_training.datasets.instance import FrameRef, Instance
-from refdet_training.evaluation.detection_protocol import Finder
+from refdet_training.evaluation.detection_protocol import FrameDetector
 from refdet_training.evaluation.tracking_numbers import bounded_ious, curves, st_iou, summarise
 from refdet_training.evaluation.tracking_protocol import (
-    FinderTracker,
     Track,
     TrackedFrame,
     Tracker,
+    TrackingByDetection,
     TrackingProtocol,
     run_tracking,
     sequence,
@@ -249,21 +249,21 @@ def test_a_protocol_that_cannot_be_run_is_refused(wrong) -> None:
         TrackingProtocol(**wrong)
 
 
-class Brightness(Finder):
+class Brightness(FrameDetector):
     """As sure as the frame is bright."""
 
-    def look_for(self, references) -> None:
+    def set_references(self, references) -> None:
         self.references = references
 
-    def find(self, frame_bgr):
+    def detect(self, frame_bgr):
         return BOX, float(frame_bgr[0, 0, 0]) / 10
 
 
 def test_a_finder_tracks_by_reporting_from_its_threshold_on() -> None:
-    finder = Brightness()
-    tracker = FinderTracker(finder, 0.5)
+    detector = Brightness()
+    tracker = TrackingByDetection(detector, 0.5)
     first = np.zeros((60, 80, 3), np.uint8)
     tracker.start(first, BOX)
-    assert len(finder.references) == 1 and finder.references[0].roi_xyxy == BOX
+    assert len(detector.references) == 1 and detector.references[0].roi_xyxy == BOX
     assert tracker.update(np.full_like(first, 4)) == (None, 0.4)
     assert tracker.update(np.full_like(first, 5)) == (BOX, 0.5)

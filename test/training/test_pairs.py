@@ -30,7 +30,7 @@ from refdet_training.pairs.cutouts import (  # noqa: E402
     recoloured,
 )
 from refdet_training.pairs.instance_pairs import references  # noqa: E402
-from refdet_training.pairs.sightings import sightings_by_object  # noqa: E402
+from refdet_training.pairs.object_frames import frames_by_object  # noqa: E402
 from refdet_training.pairs.views import jitter_box, search_view, template_view  # noqa: E402
 
 RGB = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "pink": (255, 0, 255)}
@@ -174,9 +174,9 @@ def test_the_absent_share_is_kept(prepared) -> None:
 
 
 def numbers(prepared, name, search, seed, **settings):
-    (sightings,) = sightings_by_object(instances(prepared, name), 0)
-    own = next(item for item in sightings if item.number == search)
-    chosen = references(sightings, own, PairConfig(**settings), np.random.default_rng(seed))
+    (object_frames,) = frames_by_object(instances(prepared, name), 0)
+    own = next(item for item in object_frames if item.number == search)
+    chosen = references(object_frames, own, PairConfig(**settings), np.random.default_rng(seed))
     return own, chosen
 
 
@@ -190,8 +190,8 @@ def test_references_come_from_other_moments_within_the_gap(prepared) -> None:
         assert len({item.number for item in chosen}) == 5 and 5 not in {i.number for i in chosen}
     assert counts == {1, 2, 3}
     # Frames 3 and 4 are absent: nothing is one frame away from 5 but 6, and without it nothing.
-    (sightings,) = sightings_by_object(instances(prepared, "blue"), 0)
-    thin = [item for item in sightings if item.number in (2, 5, 9)]
+    (object_frames,) = frames_by_object(instances(prepared, "blue"), 0)
+    thin = [item for item in object_frames if item.number in (2, 5, 9)]
     config = PairConfig(max_gap=1, references=(1, 1))
     assert references(thin, thin[1], config, np.random.default_rng(0)) == [thin[0]], "the nearest"
 
@@ -210,17 +210,17 @@ def test_references_of_an_object_in_several_videos_also_come_from_the_others(pre
 
 
 def test_a_single_moment_is_paired_with_itself(prepared) -> None:
-    (sightings,) = sightings_by_object(instances(prepared, "red"), 0)
+    (object_frames,) = frames_by_object(instances(prepared, "red"), 0)
     rng = np.random.default_rng(0)
-    chosen = references(sightings[:1], sightings[0], PairConfig(references=(3, 3)), rng)
-    assert chosen == [sightings[0]] * 3
+    chosen = references(object_frames[:1], object_frames[0], PairConfig(references=(3, 3)), rng)
+    assert chosen == [object_frames[0]] * 3
 
 
 def test_objects_too_small_to_see_are_left_out(prepared) -> None:
     found = everything(prepared)
-    assert len(sightings_by_object(found, 5)) == 4  # the pink one is in two videos
-    assert [len(item) for item in sightings_by_object(found, 20.7)] == [10, 5, 8, 20]
-    assert sightings_by_object(found, 20.9) == []  # sqrt(24 * 18) = 20.78
+    assert len(frames_by_object(found, 5)) == 4  # the pink one is in two videos
+    assert [len(item) for item in frames_by_object(found, 20.7)] == [10, 5, 8, 20]
+    assert frames_by_object(found, 20.9) == []  # sqrt(24 * 18) = 20.78
     with pytest.raises(SourceError, match="Lower smallest_px"):
         draw(InstancePairs(found), 1, smallest_px=30.0)
     with pytest.raises(SourceError, match="nothing to pair"):

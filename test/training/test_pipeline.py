@@ -130,7 +130,7 @@ def test_evaluate_writes_the_report(work) -> None:
     numbers = json.loads((work / "report/report.json").read_text())
     for protocol in ("detection", "tracking"):
         assert set(numbers[protocol]["by_source"]) == set(SOURCES)
-    with (work / "report/outcomes.csv").open() as file:
+    with (work / "report/predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) > 4
     assert "<html" in (work / "report/report.html").read_text()
 

@@ -1,4 +1,4 @@
-"""The tracker benchmark: timelines, measures and verdicts by hand, and one run on tiny videos."""
+"""The tracker benchmark: sequences, measures and verdicts by hand, and one run on tiny videos."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ pytest.importorskip("pandas", reason="the benchmark reads data sets")
 
 from benchmarks import trackers
 from benchmarks.tracking import peers
-from benchmarks.tracking.contestants import Answer, BoxContestant, PhotoContestant
 from benchmarks.tracking.footage import Choice, Footage, load_footage, named
 from benchmarks.tracking.goals import judge, judge_speed
 from benchmarks.tracking.measures import absence, first_found, found_again, identity_switches
+from benchmarks.tracking.methods import Answer, BoxMethod, PhotoMethod
 from benchmarks.tracking.numbers import summarise
 from benchmarks.tracking.peers import OpenCVTracker
 from benchmarks.tracking.plots import write_plots
-from benchmarks.tracking.runs import Run, run_timeline
-from benchmarks.tracking.speed import Times, by_state, measure_speed, speed_timelines
-from benchmarks.tracking.timelines import (
+from benchmarks.tracking.runs import Run, run_sequence
+from benchmarks.tracking.sequences import (
     BACK,
     SCENARIOS,
     TRACKING,
+    BenchmarkSequence,
     ScenarioSettings,
-    Timeline,
     back,
-    build_timelines,
+    build_sequences,
     elsewhere,
-    own_moments,
+    own_frames,
     removed,
 )
+from benchmarks.tracking.speed import Times, by_state, measure_speed, speed_sequences
 from refdet_core.errors import BackendError, BadReferenceError, ConfigError, SourceError
 from refdet_training.datasets.instance import FrameRef, Instance
 
@@ -56,28 +56,28 @@ def footage(
     return Footage(instance, tuple(range(frames)), fps, size)
 
 
-def shown(timeline: Timeline) -> list[str]:
-    return [f"{m.picture.path.parent.name}{m.picture.path.stem}" for m in timeline.moments]
+def shown(sequence: BenchmarkSequence) -> list[str]:
+    return [f"{m.picture.path.parent.name}{m.picture.path.stem}" for m in sequence.frames]
 
 
-def answered(timeline: Timeline, boxes, name="one") -> Run:
-    return Run(name, timeline, tuple(Answer(box) for box in boxes))
+def answered(sequence: BenchmarkSequence, boxes, name="one") -> Run:
+    return Run(name, sequence, tuple(Answer(box) for box in boxes))
 
 
-# ---- timelines
+# ---- sequences
 
 
 def test_a_removed_object_is_followed_by_frames_of_another_video():
-    timeline = removed(footage("a"), [footage("b")], SHORT)
-    assert shown(timeline) == ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3"]
-    assert [m.truth_xyxy for m in timeline.moments] == [BOX] * 5 + [None] * 4
-    assert [m.elsewhere for m in timeline.moments] == [False] * 5 + [True] * 4
+    sequence = removed(footage("a"), [footage("b")], SHORT)
+    assert shown(sequence) == ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3"]
+    assert [m.truth_xyxy for m in sequence.frames] == [BOX] * 5 + [None] * 4
+    assert [m.elsewhere for m in sequence.frames] == [False] * 5 + [True] * 4
 
 
 def test_a_short_sequence_is_removed_at_its_end_and_a_short_absence_goes_on_with_the_next_video():
     others = [footage("b", frames=1), footage("c", frames=2)]
-    timeline = removed(footage("a", frames=2), others, SHORT)
-    assert shown(timeline) == ["a0", "a1", "b0", "c0", "c1", "b0"]
+    sequence = removed(footage("a", frames=2), others, SHORT)
+    assert shown(sequence) == ["a0", "a1", "b0", "c0", "c1", "b0"]
 
 
 def test_the_sequence_goes_on_where_it_was_left_after_the_absence():
@@ -118,15 +118,15 @@ def test_absent_frames_come_from_another_scene_of_the_same_size_where_there_is_o
 
 def test_without_another_scene_an_object_has_only_its_own_sequence():
     alone = footage("a", frames=30)
-    timelines = build_timelines([alone], [alone], SCENARIOS, SHORT)
-    assert [item.scenario for item in timelines] == [TRACKING]
-    assert timelines[0].moments == own_moments(alone)
+    sequences = build_sequences([alone], [alone], SCENARIOS, SHORT)
+    assert [item.scenario for item in sequences] == [TRACKING]
+    assert sequences[0].frames == own_frames(alone)
 
 
 def test_what_stands_for_absence_does_not_depend_on_which_videos_are_measured():
     pool = [footage(name, frames=30) for name in "abcd"]
-    everything = build_timelines(pool, pool, ["removed"], SHORT)
-    only_c = build_timelines(pool[2:3], pool, ["removed"], SHORT)
+    everything = build_sequences(pool, pool, ["removed"], SHORT)
+    only_c = build_sequences(pool[2:3], pool, ["removed"], SHORT)
     assert [shown(item) for item in everything][2] == shown(only_c[0])
     assert len({shown(item)[-1][0] for item in everything}) > 1
 
@@ -136,9 +136,9 @@ def test_frames_of_another_video_are_scaled_to_the_sequence(tmp_path):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "0.npy", np.full((*size, 3), 7, np.uint8))
     own, other = (footage(name, frames=1, folder=tmp_path) for name in "ab")
-    timeline = removed(own, [other], ScenarioSettings(removed_frames=1))
-    assert [timeline.read(index).shape for index in (0, 1)] == [(48, 64, 3)] * 2
-    assert timeline.read(1).min() == 7
+    sequence = removed(own, [other], ScenarioSettings(removed_frames=1))
+    assert [sequence.read(index).shape for index in (0, 1)] == [(48, 64, 3)] * 2
+    assert sequence.read(1).min() == 7
 
 
 @pytest.mark.parametrize("wrong", [{"cases": 0}, {"absences_s": ()}, {"found_within_s": 0.0}])
@@ -151,8 +151,8 @@ def test_a_scenario_without_length_is_refused(wrong):
 
 
 def test_the_share_of_false_boxes_counts_only_frames_of_other_videos():
-    timeline = removed(footage("a", without=[1]), [footage("b")], SHORT)
-    run = answered(timeline, [BOX, OTHER, None, BOX, BOX, OTHER, None, BOX, None])
+    sequence = removed(footage("a", without=[1]), [footage("b")], SHORT)
+    run = answered(sequence, [BOX, OTHER, None, BOX, BOX, OTHER, None, BOX, None])
     assert (absence(run).frames, absence(run).reported) == (4, 2)
 
 
@@ -178,12 +178,12 @@ def test_an_iou_of_exactly_the_least_counts_as_found():
 
 
 def test_found_again_looks_only_after_the_absence():
-    (timeline,) = back(footage("a", frames=7), [footage("b")], SHORT)
-    right = answered(timeline, [BOX] * 4 + [None] * 4 + [OTHER, BOX, BOX])
-    wrong = answered(timeline, [BOX] * 8 + [None, OTHER, None])
+    (sequence,) = back(footage("a", frames=7), [footage("b")], SHORT)
+    right = answered(sequence, [BOX] * 4 + [None] * 4 + [OTHER, BOX, BOX])
+    wrong = answered(sequence, [BOX] * 8 + [None, OTHER, None])
     assert found_again(right, 1.0).overlap_s == 0.5
     assert found_again(wrong, 1.0).overlap_s is None
-    own = Timeline(TRACKING, 0, timeline.footage, own_moments(timeline.footage))
+    own = BenchmarkSequence(TRACKING, 0, sequence.footage, own_frames(sequence.footage))
     assert found_again(answered(own, [BOX] * 7), 1.0) is None
 
 
@@ -226,10 +226,14 @@ def test_times_are_counted_over_all_frames_and_by_state():
 
 
 def test_numbers_are_pooled_over_data_sets_and_switches_only_over_look_alikes():
-    timeline = Timeline(TRACKING, 0, footage("a", frames=6), own_moments(footage("a", frames=6)))
-    alike = Timeline(TRACKING, 0, footage("b", frames=6), own_moments(footage("b", frames=6)))
+    sequence = BenchmarkSequence(
+        TRACKING, 0, footage("a", frames=6), own_frames(footage("a", frames=6))
+    )
+    alike = BenchmarkSequence(
+        TRACKING, 0, footage("b", frames=6), own_frames(footage("b", frames=6))
+    )
     boxes = [BOX] + [OTHER] * 5
-    runs = [answered(timeline, boxes), answered(alike, boxes)]
+    runs = [answered(sequence, boxes), answered(alike, boxes)]
     numbers = summarise(runs, SHORT, ["b"])
     assert list(numbers) == ["made", "all"]
     assert numbers["all"]["one"]["switches"] == 1
@@ -277,7 +281,7 @@ def test_auto_is_timed_while_it_tracks_and_track_over_all_frames():
     assert [item.met for item in judge_speed({})] == [None, None]
 
 
-# ---- contestants
+# ---- methods
 
 
 class Scripted:
@@ -313,7 +317,7 @@ def test_a_missing_peer_says_what_to_do(tmp_path, monkeypatch):
         peers.csrt()
 
 
-class Mover(BoxContestant):
+class Mover(BoxMethod):
     """The tiny videos' object moves by (5, 3) px a frame; this one knows."""
 
     name = "TrackerNano"
@@ -326,7 +330,7 @@ class Mover(BoxContestant):
         return Answer(tuple(float(side) for side in self.box), 0.9)
 
 
-class Silent(PhotoContestant):
+class Silent(PhotoMethod):
     """Sees nothing, and remembers what it was shown."""
 
     name = "refdet auto"
@@ -357,12 +361,12 @@ def tiny(data) -> list[Footage]:
 
 def test_who_is_given_photos_is_asked_about_the_first_frame_too(data):
     footages = tiny(data)
-    timeline = Timeline(TRACKING, 0, footages[0], own_moments(footages[0])[:12])
+    sequence = BenchmarkSequence(TRACKING, 0, footages[0], own_frames(footages[0])[:12])
     silent = Silent()
-    runs, skipped = run_timeline([Mover(), silent, Picky()], timeline)
-    assert [run.contestant for run in runs] == ["TrackerNano", "refdet auto"]
+    runs, skipped = run_sequence([Mover(), silent, Picky()], sequence)
+    assert [run.method for run in runs] == ["TrackerNano", "refdet auto"]
     assert [len(run.answers) for run in runs] == [12, 12]
-    assert runs[0].answers[0].box_xyxy == timeline.start_xyxy
+    assert runs[0].answers[0].box_xyxy == sequence.start_xyxy
     assert len(silent.photos) == 3
     assert silent.times == pytest.approx([n / 10 for n in range(12)])
     assert [item.reason for item in skipped] == ["picky: too small"]
@@ -370,9 +374,9 @@ def test_who_is_given_photos_is_asked_about_the_first_frame_too(data):
 
 def test_speed_needs_frames_of_its_size(data, tmp_path):
     footages = tiny(data)
-    assert speed_timelines(footages, footages) == []
-    timeline = Timeline(TRACKING, 0, footages[0], own_moments(footages[0])[:12])
-    speed = measure_speed([Mover(), Silent(), Picky()], [timeline])
+    assert speed_sequences(footages, footages) == []
+    sequence = BenchmarkSequence(TRACKING, 0, footages[0], own_frames(footages[0])[:12])
+    speed = measure_speed([Mover(), Silent(), Picky()], [sequence])
     assert speed["TrackerNano"]["all"].frames == 8  # 11 answers, the first 3 warm up
     assert set(speed["refdet auto"]) == {"all", "searching"}
     assert "picky" not in speed
@@ -387,16 +391,16 @@ def arguments(data, output, *more):
 
 
 @pytest.fixture
-def contestants(monkeypatch):
+def methods(monkeypatch):
     def unavailable(options):
         raise BackendError("needs a part that is not here.")
 
     made = {"auto": lambda o: Silent(), "nano": lambda o: Mover(), "csrt": unavailable}
-    monkeypatch.setattr(trackers, "CONTESTANTS", made)
+    monkeypatch.setattr(trackers, "METHODS", made)
 
 
 def test_the_command_prints_the_table_and_writes_everything(
-    data, tmp_path, contestants, monkeypatch, capsys
+    data, tmp_path, methods, monkeypatch, capsys
 ):
     monkeypatch.setattr(sys, "argv", arguments(data, tmp_path))
     trackers.main()
@@ -416,7 +420,7 @@ def test_the_command_prints_the_table_and_writes_everything(
     assert verdicts["refdet track", "tracking from the first box: success AUC"] is None
     with (tmp_path / "frames.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == sum(row["moments"] for row in results["by_sequence"])
+    assert len(rows) == sum(row["sequence_frames"] for row in results["by_sequence"])
     away = [row for row in rows if row["elsewhere"] == "1"]
     assert away and all(row["iou"] == "" and row["true_x1"] == "" for row in away)
     for plot in ("success", "tracking_aerial_sequences", "removed_aerial_sequences"):
@@ -424,7 +428,7 @@ def test_the_command_prints_the_table_and_writes_everything(
 
 
 def test_speed_alone_is_reported_without_tables_of_tracking(
-    data, tmp_path, contestants, monkeypatch, capsys
+    data, tmp_path, methods, monkeypatch, capsys
 ):
     def times(*_):
         return {
@@ -443,7 +447,7 @@ def test_speed_alone_is_reported_without_tables_of_tracking(
 
 
 def verdict_rows(results):
-    return [{**item, "of": item["contestant"]} for item in results["goals"]["all"]]
+    return [{**item, "of": item["method"]} for item in results["goals"]["all"]]
 
 
 @pytest.mark.parametrize(
@@ -457,7 +461,7 @@ def verdict_rows(results):
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_sentence(
-    data, tmp_path, contestants, monkeypatch, more, message
+    data, tmp_path, methods, monkeypatch, more, message
 ):
     monkeypatch.setattr(sys, "argv", arguments(data, tmp_path, *more))
     with pytest.raises(SystemExit, match=message):
@@ -475,10 +479,10 @@ def test_footage_is_contiguous_and_knows_rate_size_and_scene(data):
 
 
 def test_strips_of_an_absence_that_ends_are_drawn(tmp_path):
-    timelines = back(footage("a", frames=11), [footage("b", frames=20)], SHORT)
+    sequences = back(footage("a", frames=11), [footage("b", frames=20)], SHORT)
     runs = [
-        answered(item, [BOX] * len(item.moments), name)
-        for item in timelines
+        answered(item, [BOX] * len(item.frames), name)
+        for item in sequences
         for name in ("TrackerNano", "refdet auto", "TrackerMIL")
     ]
     write_plots(runs, tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
-from refdet_core.messages import told_on_stderr
+from refdet_core.stderr_log import log_to_stderr
 
 PRECISIONS = ("fp16", "fp32", "int8")
 
@@ -106,7 +106,7 @@ def engine(options: argparse.Namespace) -> int:
     )
     bundle = load_bundle(options.bundle)
     because = "--force was given" if options.force else ""
-    with told_on_stderr():
+    with log_to_stderr():
         engines = ready_engines(bundle, config, options.precision, because, must_keep=True)
     folder = engine_folder(config)
     for sidecar in engines.sidecars:

@@ -13,7 +13,7 @@ from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 
 
-def follow_from(
+def start_tracking(
     detector: Detector,
     frame_bgr: np.ndarray,
     box_xyxy: BoxXYXY,

@@ -8,15 +8,15 @@ from typing import Optional, Tuple
 import numpy as np
 
 from refdet_core.boxes import area, as_tuple, clip
-from refdet_core.search.base import Look
+from refdet_core.search.base import SearchFrame
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
-from refdet_core.search.window import WindowConfig, search_windows, smoothed_box, worth
+from refdet_core.search.window import WindowConfig, ranking_scores, search_windows, smoothed_box
 from refdet_core.types import BoxXYXY
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """What the window showed: where the target is, cut at the frame's border, and how probably.
 
     Attributes:
@@ -28,7 +28,7 @@ class Sight:
     template_score: float
 
 
-class Follower:
+class LocalTracker:
     """One target that was seen in ``box_xyxy`` at ``time_s``.
 
     Attributes:
@@ -44,15 +44,15 @@ class Follower:
         self._motion = Motion(box_xyxy)
         self._time_s = time_s
 
-    def step(
+    def track(
         self,
-        look: Look,
+        frame: SearchFrame,
         template_id: str,
         config: WindowConfig,
         multiple: int,
         least_score: float,
         camera: Optional[np.ndarray] = None,
-    ) -> Sight:
+    ) -> Observation:
         """Look for the target in this frame.
 
         Args:
@@ -62,9 +62,9 @@ class Follower:
                 :meth:`~refdet_core.search.motion.Motion.move`.
         """
         # A box given or found in this very frame is where it is; the camera has moved before.
-        if camera is not None and look.time_s != self._time_s:
+        if camera is not None and frame.time_s != self._time_s:
             self._motion.move(camera)
-        expected = self._expected(look)
+        expected = self._expected(frame)
         windows = search_windows(expected, self._motion.position_std_px, config, multiple)
         first = windows[0]
         self.window_xyxy = (
@@ -73,26 +73,26 @@ class Follower:
             float(first.x + first.width),
             float(first.y + first.height),
         )
-        seen, alone = self.recent.look(look, windows, template_id, config)
-        visible = area(clip(seen.boxes_xyxy, *look.frame_size)) > 0
-        seen, alone = seen.chosen(visible), alone[visible]
+        candidates, alone = self.recent.infer(frame, windows, template_id, config)
+        visible = area(clip(candidates.boxes_xyxy, *frame.frame_size)) > 0
+        candidates, alone = candidates.chosen(visible), alone[visible]
         self.box_xyxy = expected
-        if not len(seen):
-            return Sight(expected, 0.0, 0.0)
-        best = int(np.argmax(worth(seen, expected, first, config)))
-        score = float(seen.scores[best])
+        if not len(candidates):
+            return Observation(expected, 0.0, 0.0)
+        best = int(np.argmax(ranking_scores(candidates, expected, first, config)))
+        score = float(candidates.scores[best])
         if score >= least_score:
             size = (expected[2] - expected[0], expected[3] - expected[1])
-            self.box_xyxy = smoothed_box(as_tuple(seen.boxes_xyxy[best]), score, size, config)
+            self.box_xyxy = smoothed_box(as_tuple(candidates.boxes_xyxy[best]), score, size, config)
             self._motion.update(self.box_xyxy, score)
-        return Sight(_inside(self.box_xyxy, look.frame_size), score, float(alone[best]))
+        return Observation(_inside(self.box_xyxy, frame.frame_size), score, float(alone[best]))
 
-    def _expected(self, look: Look) -> BoxXYXY:
+    def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to where the target should be by now, its centre in the frame."""
-        x1, y1, x2, y2 = self._motion.predict(max(0.0, look.time_s - self._time_s))
-        self._time_s = look.time_s
+        x1, y1, x2, y2 = self._motion.predict(max(0.0, frame.time_s - self._time_s))
+        self._time_s = frame.time_s
         width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]
-        frame_width, frame_height = look.frame_size
+        frame_width, frame_height = frame.frame_size
         x = min(max((x1 + x2) / 2, 0.0), float(frame_width))
         y = min(max((y1 + y2) / 2, 0.0), float(frame_height))
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2

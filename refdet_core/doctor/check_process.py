@@ -1,8 +1,8 @@
 """Questions that are answered in a process of their own.
 
 Importing a package can fail in any way: it is missing, its libraries do not fit, it prints, hangs,
-or kills the process. So every question of :mod:`refdet_core.doctor.questions` is asked in a new
-interpreter, and whatever becomes of that is an answer.
+or kills the process. So every question of :mod:`refdet_core.doctor.checks` is asked in a new
+interpreter, and whatever becomes of that is an result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Answer:
+class CheckResult:
     """What became of a question.
 
     Attributes:
@@ -38,14 +38,16 @@ class Answer:
     missing: bool = False
 
 
-def ask(name: str, arguments: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> Answer:
+def run_check(
+    name: str, arguments: Sequence[str] = (), timeout_s: float = TIMEOUT_S
+) -> CheckResult:
     """Ask one of the questions by its function's name."""
     # -P is newer than Python 3.8; the root goes first so that a file in the working folder that
     # is called like a package is not taken for it.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "refdet_core.doctor.questions", name, *arguments],
+        result = subprocess.run(
+            [sys.executable, "-m", "refdet_core.doctor.checks", name, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
@@ -54,26 +56,32 @@ def ask(name: str, arguments: Sequence[str] = (), timeout_s: float = TIMEOUT_S) 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(error=f"no answer within {timeout_s:.0f} s")
+        return CheckResult(error=f"no answer within {timeout_s:.0f} s")
     except OSError as error:
-        return Answer(error=f"{sys.executable} cannot be started: {error}")
-    if answer.returncode < 0:
-        return Answer(error=f"it ended the process ({signal.Signals(-answer.returncode).name})")
-    if answer.returncode == 0:
+        return CheckResult(error=f"{sys.executable} cannot be started: {error}")
+    if result.returncode < 0:
+        return CheckResult(
+            error=f"it ended the process ({signal.Signals(-result.returncode).name})"
+        )
+    if result.returncode == 0:
         # What a package prints while it is imported comes before.
         with contextlib.suppress(IndexError, ValueError, TypeError):
-            return Answer(**json.loads(answer.stdout.decode(errors="replace").splitlines()[-1]))
-    lines = answer.stderr.decode(errors="replace").splitlines()
+            return CheckResult(
+                **json.loads(result.stdout.decode(errors="replace").splitlines()[-1])
+            )
+    lines = result.stderr.decode(errors="replace").splitlines()
     reason = next((line.strip() for line in reversed(lines) if line.strip()), "no answer")
-    return Answer(error=f"{reason} (exit status {answer.returncode})")
+    return CheckResult(error=f"{reason} (exit status {result.returncode})")
 
 
-def ask_all(questions: Mapping[str, Sequence[str]]) -> Dict[str, Answer]:
+def run_checks(checks: Mapping[str, Sequence[str]]) -> Dict[str, CheckResult]:
     """Ask several, some at a time.
 
     Args:
-        questions: under any key the words of one: its name, then its arguments.
+        checks: under any key the words of one: its name, then its arguments.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        running = {key: pool.submit(ask, words[0], words[1:]) for key, words in questions.items()}
+        running = {
+            key: pool.submit(run_check, words[0], words[1:]) for key, words in checks.items()
+        }
         return {key: future.result() for key, future in running.items()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import List, Tuple
 
 from refdet_core.imaging import Crop, letterbox
-from refdet_core.search.coverage import Coverage
+from refdet_core.search.tiling import Tiling
 
 
-class FullFrame(Coverage):
+class SingleTile(Tiling):
     """The frame shrunk (never enlarged beyond its aspect) into the network's input.
 
     Args:

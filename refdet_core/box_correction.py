@@ -24,10 +24,10 @@ _OBJECT_PX = (38, 48, 60)  # sizes the object is shown at; the network's boxes v
 _WINDOW_PX = 192
 _LEAST_IOU = 0.3  # below, the network's box is of something else
 
-NO_BIAS = np.zeros(4)
+NO_CORRECTION = np.zeros(4)
 
 
-def box_bias(
+def fit_box_correction(
     backend: Backend[Any],
     bundle: Bundle,
     features: Any,
@@ -61,19 +61,19 @@ def box_bias(
         if (iou_matrix(best, as_boxes(box_xyxy)) >= _LEAST_IOU).any():
             differences.append(_difference(best[0], np.asarray(box_xyxy, dtype=np.float64)))
     share = _SHARE * size / (size + _HALF_PX)
-    return share * np.mean(differences, axis=0) if differences else NO_BIAS
+    return share * np.mean(differences, axis=0) if differences else NO_CORRECTION
 
 
-def corrected(boxes_xyxy: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def correct_boxes(boxes_xyxy: np.ndarray, box_correction: np.ndarray) -> np.ndarray:
     """The network's boxes ``(N, 4)`` as this operator would draw them."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 + bias[:2] * sides
-    half = sides * np.exp(bias[2:]) / 2
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 + box_correction[:2] * sides
+    half = sides * np.exp(box_correction[2:]) / 2
     return np.concatenate([centres - half, centres + half], axis=1).astype(boxes_xyxy.dtype)
 
 
 def _difference(network_xyxy: np.ndarray, drawn_xyxy: np.ndarray) -> np.ndarray:
-    """What :func:`corrected` would need to turn one box into the other."""
+    """What :func:`correct_boxes` would need to turn one box into the other."""
     sides = network_xyxy[2:] - network_xyxy[:2]
     shift = (drawn_xyxy[:2] + drawn_xyxy[2:] - network_xyxy[:2] - network_xyxy[2:]) / 2 / sides
     return np.concatenate([shift, np.log((drawn_xyxy[2:] - drawn_xyxy[:2]) / sides)])

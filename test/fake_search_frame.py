@@ -19,7 +19,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
-from refdet_core.search.base import Look
+from refdet_core.search.base import SearchFrame
 from refdet_core.types import BoxXYXY, RawMaps
 
 BUNDLE = Bundle(
@@ -73,7 +73,7 @@ class Thing:
         return replace(self, box_xyxy=(left, top, right, bottom), score=score * share)
 
 
-class FakeLook(Look):
+class FakeSearchFrame(SearchFrame):
     """A frame with these things in it.
 
     Args:
@@ -81,7 +81,7 @@ class FakeLook(Look):
         background: score of the middle of a crop where there is nothing; None: no candidate.
 
     Attributes:
-        looks: the crops and template ids of each call of :meth:`at`.
+        inferences: the crops and template ids of each call of :meth:`infer`.
     """
 
     def __init__(
@@ -97,23 +97,25 @@ class FakeLook(Look):
         self.frame_bgr = empty if frame_bgr is None else frame_bgr
         self.time_s = time_s
         self.things = tuple(things)
-        self.looks: list[tuple[list[Crop], tuple[str, ...]]] = []
+        self.inferences: list[tuple[list[Crop], tuple[str, ...]]] = []
         self._background = background
 
-    def at(self, crops: Sequence[Crop], template_ids: Sequence[str]) -> dict[str, list[Candidates]]:
+    def infer(
+        self, crops: Sequence[Crop], template_ids: Sequence[str]
+    ) -> dict[str, list[Candidates]]:
         assert len({(crop.out_width, crop.out_height) for crop in crops}) == 1
-        self.looks.append((list(crops), tuple(template_ids)))
+        self.inferences.append((list(crops), tuple(template_ids)))
         return {name: [self._seen(crop, name) for crop in crops] for name in template_ids}
 
     @property
     def windows(self) -> list[Crop]:
         """The square crops that were looked at; tiles of the usual frames are not square."""
-        return [crop for crops, _ in self.looks for crop in crops if crop.width == crop.height]
+        return [crop for crops, _ in self.inferences for crop in crops if crop.width == crop.height]
 
     @property
     def tiles(self) -> list[Crop]:
         """The other crops that were looked at."""
-        return [crop for crops, _ in self.looks for crop in crops if crop.width != crop.height]
+        return [crop for crops, _ in self.inferences for crop in crops if crop.width != crop.height]
 
     def _seen(self, crop: Crop, name: str) -> Candidates:
         parts = [thing.seen_in(crop) for thing in self.things if thing.name == name]

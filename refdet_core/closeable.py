@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Optional, Type, TypeVar
 
-Self = TypeVar("Self", bound="Closing")
+Self = TypeVar("Self", bound="Closeable")
 
 
-class Closing(ABC):
+class Closeable(ABC):
     """Something that is closed at the end of its ``with`` block."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The questions, each a function that may import anything. :mod:`.asking` runs this file."""
+"""The questions, each a function that may import anything. :mod:`.check_process` runs this file."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def nvcc() -> Facts:
     roots = (os.environ.get("CUDA_HOME"), "/usr/local/cuda")
     for candidate in ("nvcc", *(f"{root}/bin/nvcc" for root in roots if root)):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            answer = subprocess.run([candidate, "--version"], capture_output=True, check=True)
-            found = re.search(rb"release ([\d.]+)", answer.stdout)
+            result = subprocess.run([candidate, "--version"], capture_output=True, check=True)
+            found = re.search(rb"release ([\d.]+)", result.stdout)
             if found:
                 return {"version": found.group(1).decode(), "path": candidate}
     raise ModuleNotFoundError("nvcc is neither on the PATH nor in /usr/local/cuda/bin", name="nvcc")
@@ -242,7 +242,7 @@ def _engine_state(path: Path, graphs: Dict[str, str]) -> str:
     )
 
 
-QUESTIONS: Dict[str, Callable[..., Facts]] = {
+CHECKS: Dict[str, Callable[..., Facts]] = {
     function.__name__: function
     for function in (
         numpy, yaml, tqdm, cv2, onnxruntime, torch, tensorrt, pycuda, cuda, nvcc, bundle, engines,
@@ -251,10 +251,10 @@ QUESTIONS: Dict[str, Callable[..., Facts]] = {
 }  # fmt: skip
 
 
-def answer(name: str, arguments: Tuple[str, ...]) -> Dict[str, Any]:
+def run(name: str, arguments: Tuple[str, ...]) -> Dict[str, Any]:
     """Call one of the questions; an error is an answer too."""
     try:
-        return {"facts": QUESTIONS[name](*arguments)}
+        return {"facts": CHECKS[name](*arguments)}
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == name
         text = str(error) or type(error).__name__
@@ -262,4 +262,4 @@ def answer(name: str, arguments: Tuple[str, ...]) -> Dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(answer(sys.argv[1], tuple(sys.argv[2:]))))
+    print(json.dumps(run(sys.argv[1], tuple(sys.argv[2:]))))

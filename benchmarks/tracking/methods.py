@@ -14,7 +14,7 @@ from refdet_training.evaluation.tracking_protocol import Tracker
 
 @dataclass(frozen=True)
 class Answer:
-    """What a contestant says of one frame.
+    """What a method says of one frame.
 
     Attributes:
         box_xyxy: where the object is; None: not there.
@@ -29,7 +29,7 @@ class Answer:
     ms: float = 0.0
 
 
-class Contestant(ABC):
+class TrackingMethod(ABC):
     """One line of the table.
 
     Attributes:
@@ -44,11 +44,11 @@ class Contestant(ABC):
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
         """Where the object is in the frame ``time_s`` seconds after the first one."""
 
-    def close(self) -> None:  # noqa: B027 - most contestants hold nothing that must be released
-        """Release what the contestant holds."""
+    def close(self) -> None:  # noqa: B027 - most methods hold nothing that must be released
+        """Release what the method holds."""
 
 
-class BoxContestant(Contestant):
+class BoxMethod(TrackingMethod):
     """Told where the object is in the first frame; asked from the second one on."""
 
     given = "first box"
@@ -58,7 +58,7 @@ class BoxContestant(Contestant):
         """Take a new object, forget the one before."""
 
 
-class PhotoContestant(Contestant):
+class PhotoMethod(TrackingMethod):
     """Told what the object looks like, never where it is; asked from the first frame on."""
 
     given = "photos"
@@ -68,7 +68,7 @@ class PhotoContestant(Contestant):
         """Take a new object, forget the one before."""
 
 
-class TrackerContestant(BoxContestant):
+class TrackerMethod(BoxMethod):
     """A tracker of the evaluation's protocol.
 
     Args:

@@ -50,13 +50,13 @@ class ScenarioSettings:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One frame of a timeline.
+class SequenceFrame:
+    """One frame of a sequence.
 
     Attributes:
         picture: where its pixels are.
         truth_xyxy: where the object is; None: absent.
-        elsewhere: the frame is of another video, to be scaled to the timeline's frame size.
+        elsewhere: the frame is of another video, to be scaled to the sequence's frame size.
     """
 
     picture: FrameRef
@@ -65,14 +65,14 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class BenchmarkSequence:
     """One run's frames. The first one shows the object.
 
     Attributes:
         scenario: one of :data:`SCENARIOS`.
-        case: number among the object's timelines of this scenario.
+        case: number among the object's sequences of this scenario.
         footage: of the object.
-        moments: the frames.
+        frames: the frames.
         returns_at: index of the first frame with the object after the absence; None: it does not
             come back, or was never away.
     """
@@ -80,14 +80,14 @@ class Timeline:
     scenario: str
     case: int
     footage: Footage
-    moments: tuple[Moment, ...]
+    frames: tuple[SequenceFrame, ...]
     returns_at: int | None = None
 
     @property
     def start_xyxy(self) -> BoxXYXY:
         """The true box in the first frame."""
-        box_xyxy = self.moments[0].truth_xyxy
-        assert box_xyxy is not None, "a timeline starts with the object in view"
+        box_xyxy = self.frames[0].truth_xyxy
+        assert box_xyxy is not None, "a sequence starts with the object in view"
         return box_xyxy
 
     def time_s(self, index: int) -> float:
@@ -96,9 +96,9 @@ class Timeline:
 
     def read(self, index: int) -> np.ndarray:
         """A frame, ``(H, W, 3)`` uint8 BGR; :class:`SourceError` if damaged."""
-        moment = self.moments[index]
-        frame_bgr = moment.picture.read()
-        if moment.elsewhere and frame_bgr.shape[1::-1] != self.footage.frame_size:
+        frame = self.frames[index]
+        frame_bgr = frame.picture.read()
+        if frame.elsewhere and frame_bgr.shape[1::-1] != self.footage.frame_size:
             frame_bgr = cv2.resize(frame_bgr, self.footage.frame_size)
         return frame_bgr
 
@@ -107,13 +107,13 @@ class Timeline:
         return read_references(self.footage.instance, DetectionProtocol())
 
 
-def build_timelines(
+def build_sequences(
     footages: Sequence[Footage],
     pool: Sequence[Footage],
     scenarios: Sequence[str],
     settings: ScenarioSettings,
-) -> list[Timeline]:
-    """All timelines of the named scenarios.
+) -> list[BenchmarkSequence]:
+    """All sequences of the named scenarios.
 
     Args:
         footages: of the objects to follow.
@@ -122,11 +122,11 @@ def build_timelines(
         scenarios: of :data:`SCENARIOS`.
         settings: lengths.
     """
-    found: list[Timeline] = []
+    found: list[BenchmarkSequence] = []
     for footage in footages:
         others = _turned(elsewhere(footage, pool), pool.index(footage))
         if TRACKING in scenarios:
-            found.append(Timeline(TRACKING, 0, footage, own_moments(footage)))
+            found.append(BenchmarkSequence(TRACKING, 0, footage, own_frames(footage)))
         if REMOVED in scenarios and others:
             found.append(removed(footage, others, settings))
         if BACK in scenarios and others:
@@ -147,39 +147,45 @@ def elsewhere(footage: Footage, footages: Sequence[Footage]) -> list[Footage]:
     return alike or list(others.values())
 
 
-def own_moments(footage: Footage) -> tuple[Moment, ...]:
+def own_frames(footage: Footage) -> tuple[SequenceFrame, ...]:
     """The sequence as it is."""
     item = footage.instance
-    return tuple(Moment(item.frames[n], item.boxes_xyxy.get(n)) for n in footage.numbers)
+    return tuple(SequenceFrame(item.frames[n], item.boxes_xyxy.get(n)) for n in footage.numbers)
 
 
-def removed(footage: Footage, others: Sequence[Footage], settings: ScenarioSettings) -> Timeline:
+def removed(
+    footage: Footage, others: Sequence[Footage], settings: ScenarioSettings
+) -> BenchmarkSequence:
     """The sequence's beginning, then only frames of other videos."""
-    before = own_moments(footage)[: settings.removed_after]
-    return Timeline(REMOVED, 0, footage, before + _absence(others, settings.removed_frames))
+    before = own_frames(footage)[: settings.removed_after]
+    return BenchmarkSequence(
+        REMOVED, 0, footage, before + _absence(others, settings.removed_frames)
+    )
 
 
-def back(footage: Footage, others: Sequence[Footage], settings: ScenarioSettings) -> list[Timeline]:
+def back(
+    footage: Footage, others: Sequence[Footage], settings: ScenarioSettings
+) -> list[BenchmarkSequence]:
     """Lead-in, absence, and the sequence from where it was left, at several places.
 
-    The object is in view when the timeline starts, in the last frame before the absence and in
+    The object is in view when the sequence starts, in the last frame before the absence and in
     all frames in which it may be found again.
     """
-    moments = own_moments(footage)
+    frames = own_frames(footage)
     after = int(settings.found_within_s * footage.fps) + 1
-    present = np.array([moment.truth_xyxy is not None for moment in moments])
+    present = np.array([frame.truth_xyxy is not None for frame in frames])
     cuts = [
         cut
-        for cut in range(settings.lead_in, len(moments) - after + 1)
+        for cut in range(settings.lead_in, len(frames) - after + 1)
         if present[cut - settings.lead_in] and present[cut - 1 : cut + after].all()
     ]
     found = []
     for case, cut in enumerate(_spread(cuts, settings.cases, settings.lead_in)):
         absence_s = settings.absences_s[case % len(settings.absences_s)]
         absence = _absence(_turned(others, case), int(np.ceil(absence_s * footage.fps)))
-        lead_in, rest = moments[cut - settings.lead_in : cut], moments[cut : cut + after]
+        lead_in, rest = frames[cut - settings.lead_in : cut], frames[cut : cut + after]
         returns_at = len(lead_in) + len(absence)
-        found.append(Timeline(BACK, case, footage, lead_in + absence + rest, returns_at))
+        found.append(BenchmarkSequence(BACK, case, footage, lead_in + absence + rest, returns_at))
     return found
 
 
@@ -189,10 +195,10 @@ def _turned(others: Sequence[Footage], by: int) -> list[Footage]:
     return [*others[first:], *others[:first]]
 
 
-def _absence(others: Sequence[Footage], count: int) -> tuple[Moment, ...]:
+def _absence(others: Sequence[Footage], count: int) -> tuple[SequenceFrame, ...]:
     """``count`` frames of the first other video; where it is too short, of the next ones."""
     frames = (item.instance.frames[number] for item in cycle(others) for number in item.numbers)
-    return tuple(Moment(frame, None, elsewhere=True) for frame in islice(frames, count))
+    return tuple(SequenceFrame(frame, None, elsewhere=True) for frame in islice(frames, count))
 
 
 def _spread(cuts: Sequence[int], count: int, apart: int) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from refdet_core.imaging import Crop
 
 
-class Coverage(ABC):
+class Tiling(ABC):
     """A pure function of the frame's size to crops, and of what they may report."""
 
     @abstractmethod

@@ -9,22 +9,22 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from refdet_core.backends.base import Backend
-from refdet_core.box_bias import corrected
+from refdet_core.box_correction import correct_boxes
 from refdet_core.bundle import Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
-from refdet_core.search.base import Comparison, Look
+from refdet_core.search.base import SearchFrame, ViewComparison
 from refdet_core.templates import TemplateBank, encode_references
 from refdet_core.types import BoxXYXY, RawMaps, Reference
 
 
-class NetworkLook(Look):
+class NetworkSearchFrame(SearchFrame):
     """One frame and one bank of templates. What was looked at is kept for timings and heatmaps.
 
     Args:
         frame_bgr: ``(H, W, 3)`` uint8.
-        time_s: see :class:`~refdet_core.search.base.Look`.
+        time_s: see :class:`~refdet_core.search.base.SearchFrame`.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class NetworkLook(Look):
         self._bank = bank
         self._seen: Dict[str, List[Tuple[List[Crop], np.ndarray]]] = {}
 
-    def at(self, crops: Sequence[Crop], template_ids: Sequence[str]) -> Dict[str, List[Candidates]]:
+    def infer(
+        self, crops: Sequence[Crop], template_ids: Sequence[str]
+    ) -> Dict[str, List[Candidates]]:
         features, views = self._bank.packed_for(template_ids)
         maps = self._infer(crops, features)
         started = time.perf_counter()
@@ -64,7 +66,7 @@ class NetworkLook(Look):
         reference = Reference(self.frame_bgr, box_xyxy)
         return encode_references(self._backend, self._bundle, [reference])[0]
 
-    def compare(self, crops: Sequence[Crop], template_id: str, view: Any) -> Comparison:
+    def infer_with_view(self, crops: Sequence[Crop], template_id: str, view: Any) -> ViewComparison:
         features, views = self._bank.packed_for([template_id])
         maps = self._infer(crops, self._backend.pack([features, view]))
         started = time.perf_counter()
@@ -82,7 +84,7 @@ class NetworkLook(Look):
         seen = Candidates.joined(self._in_frame(crops, raw, template_id))
         self._keep(crops, maps.score[:, own], template_id)
         self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
-        return Comparison(seen, np.concatenate(view_scores))
+        return ViewComparison(seen, np.concatenate(view_scores))
 
     def heatmaps(self) -> Dict[str, np.ndarray]:
         """For each template the score map over all that was looked at, see ``FrameResult``."""
@@ -113,8 +115,10 @@ class NetworkLook(Look):
         whole = Candidates.joined(raw)
         scores = self._bundle.calibration(whole.scores, whole.presence)
         ends = np.cumsum([len(part) for part in raw])[:-1]
-        bias = self._bank.templates[template_id].bias
+        box_correction = self._bank.templates[template_id].box_correction
         return [
-            Candidates(corrected(crop.to_frame(part.boxes_xyxy), bias), score, part.presence)
+            Candidates(
+                correct_boxes(crop.to_frame(part.boxes_xyxy), box_correction), score, part.presence
+            )
             for crop, part, score in zip(crops, raw, np.split(scores, ends))
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
-from refdet_core.search import FOLLOWING
+from refdet_core.search_plans import TRACKING_SEARCHES
 from refdet_core.types import Reference
 from refdet_ros.parameters import Settings
 
@@ -40,7 +40,7 @@ def warm_up(detector: Detector) -> None:
     frame = np.full((height, width, 3), 114, np.uint8)
     trial.set_template([Reference(frame[:64, :64])])
     trial.detect(frame)
-    if detector.config.search in FOLLOWING:
+    if detector.config.search in TRACKING_SEARCHES:
         trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
         trial.detect(frame, time_s=1.0)
         trial.detect(frame, time_s=10.0)  # by now it may be anywhere: the widest window

@@ -9,7 +9,7 @@ from typing import Iterator
 
 
 @contextmanager
-def told_on_stderr() -> Iterator[None]:
+def log_to_stderr() -> Iterator[None]:
     """Within it, what ``refdet_core`` logs is shown: an engine build takes minutes."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("refdet: %(message)s"))

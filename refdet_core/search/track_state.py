@@ -73,7 +73,7 @@ class AutoConfig(WindowConfig):
             )
 
 
-class Target:
+class TrackState:
     """One target's state. A frame is one call of :meth:`update`.
 
     What a track usually scores tells its absence best: the same low score means hidden or gone
@@ -91,8 +91,8 @@ class Target:
         self._usual_score = 0.0
         self._time_s = 0.0
         self._unseen_s = 0.0
-        self._looks: Deque[float] = deque()
-        self._elsewhere = False
+        self._recent_scores: Deque[float] = deque()
+        self._restarted = False
 
     @property
     def least_score(self) -> float:
@@ -101,28 +101,28 @@ class Target:
         if self.state == TRACKING:
             kept = float(sigmoid(np.array(usual - config.track_keep_drop)))
             return max(config.track_keep_score, min(kept, 0.5))  # likely is seen, always
-        if self.state == LOST and not self._elsewhere:
+        if self.state == LOST and not self._restarted:
             back = float(sigmoid(np.array(usual - config.auto_back_drop)))
             return min(max(config.auto_start_score, back), config.auto_confirm_score)
         return config.auto_confirm_score
 
-    def follow(self, track_id: int, time_s: float) -> None:
+    def start(self, track_id: int, time_s: float) -> None:
         """Begin a track, or go on with a lost one."""
         if self.track_id != track_id:
-            self._usual_score = max(self._looks, default=0.0)
+            self._usual_score = max(self._recent_scores, default=0.0)
         self.state, self.track_id = TRACKING, track_id
         self._time_s, self._unseen_s = time_s, 0.0
-        self._looks.clear()
-        self._elsewhere = False
+        self._recent_scores.clear()
+        self._restarted = False
 
     def drop(self) -> None:
         """Forget the track: it is too old, or was not the target."""
         self.state, self.track_id = SEARCHING, None
 
-    def look_elsewhere(self) -> None:
+    def restart(self) -> None:
         """Another place is watched from now on: it has to be confirmed, whatever was lost."""
-        self._looks.clear()
-        self._elsewhere = True
+        self._recent_scores.clear()
+        self._restarted = True
 
     def update(
         self, score: Optional[float], time_s: float, template_score: Optional[float] = None
@@ -152,9 +152,9 @@ class Target:
             if unseen_s > config.auto_lost_s:
                 self.state = LOST
             return
-        self._looks.append(score if seen and score is not None else 0.0)
-        while len(self._looks) > config.auto_confirm_of:
-            self._looks.popleft()
+        self._recent_scores.append(score if seen and score is not None else 0.0)
+        while len(self._recent_scores) > config.auto_confirm_of:
+            self._recent_scores.popleft()
 
     def _learn(self, score: float, passed_s: float) -> None:
         """What the track scores now changes what it usually scores."""
@@ -165,4 +165,4 @@ class Target:
     @property
     def confirmed(self) -> bool:
         """Whether the latest looks at a candidate suffice to follow it."""
-        return sum(score > 0 for score in self._looks) >= self.config.auto_confirm_frames
+        return sum(score > 0 for score in self._recent_scores) >= self.config.auto_confirm_frames

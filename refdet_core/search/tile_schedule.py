@@ -23,7 +23,7 @@ class TileSchedule:
         self._budget = budget
         self._tiles: List[Crop] = []
         self._waiting: List[int] = []
-        self._promise = np.zeros(0)
+        self._best_scores = np.zeros(0)
 
     def next(self, tiles: Sequence[Crop]) -> List[int]:
         """Which tiles to look at in this frame, by index. Other tiles than before start anew."""
@@ -31,13 +31,13 @@ class TileSchedule:
             return list(range(len(tiles)))
         if list(tiles) != self._tiles:
             self._tiles, self._waiting = list(tiles), []
-            self._promise = np.zeros(len(tiles))
+            self._best_scores = np.zeros(len(tiles))
         if not self._waiting:
-            self._waiting = [int(i) for i in np.argsort(-self._promise, kind="stable")]
+            self._waiting = [int(i) for i in np.argsort(-self._best_scores, kind="stable")]
         due, self._waiting = self._waiting[: self._budget], self._waiting[self._budget :]
         return due
 
-    def seen(self, tiles: Sequence[int], promise: np.ndarray) -> None:
+    def record(self, tiles: Sequence[int], best_scores: np.ndarray) -> None:
         """Remember the best score ``(N,)`` of each tile that was looked at."""
-        if len(self._promise):
-            self._promise[list(tiles)] = promise
+        if len(self._best_scores):
+            self._best_scores[list(tiles)] = best_scores

@@ -14,7 +14,7 @@ RETRY_S = 5.0
 _LOG = logging.getLogger(__name__)
 
 
-class Recovery:
+class DeviceRecovery:
     """Opens the backend again after a :class:`DeviceLostError`, and again until it works.
 
     Unless a new backend meets a lost device as well: after most of CUDA's errors that is so for as

@@ -14,7 +14,7 @@ from refdet_training.datasets.instance import Instance
 _TRIES = 4
 
 
-class Sighting(NamedTuple):
+class ObjectFrame(NamedTuple):
     """An instance in a frame that shows it."""
 
     instance: Instance
@@ -25,25 +25,25 @@ class Sighting(NamedTuple):
         return self.instance.boxes_xyxy[self.number]
 
 
-def sightings_by_object(
+def frames_by_object(
     instances: Sequence[Instance], smallest_px: float
-) -> list[tuple[Sighting, ...]]:
+) -> list[tuple[ObjectFrame, ...]]:
     """Everything seen of each object, in order of time; frames that show it smaller than
     ``smallest_px`` (square root of the area) are left out, and objects without any left.
 
     Instances of one source and family with one name are the same object in several videos.
     """
-    found: dict[tuple[str, str, str], list[Sighting]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[ObjectFrame]] = defaultdict(list)
     for item in instances:
         found[item.source, item.family, item.object_id].extend(
-            Sighting(item, number)
+            ObjectFrame(item, number)
             for number in item.present
             if mean_side(item.boxes_xyxy[number]) >= smallest_px
         )
-    return [tuple(sightings) for sightings in found.values() if sightings]
+    return [tuple(object_frames) for object_frames in found.values() if object_frames]
 
 
-class LookAlikes:
+class DistractorSampler:
     """Finds what could be taken for an object.
 
     Args:
@@ -58,15 +58,17 @@ class LookAlikes:
             if item.kind and item.present:
                 self._of_kind[item.kind.casefold()].append(item)
 
-    def beside(self, sightings: Sequence[Sighting], rng: Rng) -> tuple[Sighting, Sighting] | None:
-        """A sighting of the object and one of another object in the same frame.
+    def beside(
+        self, object_frames: Sequence[ObjectFrame], rng: Rng
+    ) -> tuple[ObjectFrame, ObjectFrame] | None:
+        """An appearance of the object, and one of another object in the same frame.
 
         Only such a frame tells that the two are different, and where the object itself is.
         """
         for _ in range(_TRIES):
-            own = sightings[int(rng.integers(len(sightings)))]
+            own = object_frames[int(rng.integers(len(object_frames)))]
             others = [
-                Sighting(item, own.number)
+                ObjectFrame(item, own.number)
                 for item in self._in_video[own.instance.source, own.instance.video_id]
                 if item.object_id != own.instance.object_id and own.number in item.boxes_xyxy
             ]
@@ -74,7 +76,7 @@ class LookAlikes:
                 return own, others[rng.integers(len(others))]
         return None
 
-    def of_same_kind(self, instance: Instance, rng: Rng) -> Sighting | None:
+    def of_same_kind(self, instance: Instance, rng: Rng) -> ObjectFrame | None:
         """Another of its kind, from another family."""
         candidates = self._of_kind[instance.kind.casefold()] if instance.kind else []
         for _ in range(_TRIES):
@@ -82,5 +84,5 @@ class LookAlikes:
                 break
             other = candidates[rng.integers(len(candidates))]
             if (other.source, other.family) != (instance.source, instance.family):
-                return Sighting(other, other.present[int(rng.integers(len(other.present)))])
+                return ObjectFrame(other, other.present[int(rng.integers(len(other.present)))])
         return None

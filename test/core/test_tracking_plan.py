@@ -8,12 +8,12 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
-from fake_look import BUNDLE, FakeLook, Thing
+from fake_search_frame import BUNDLE, FakeSearchFrame, Thing
 
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError, ConfigError
-from refdet_core.search import make_search_plan
-from refdet_core.search.base import Found, SearchPlan
+from refdet_core.search.base import SearchPlan, SearchResult
+from refdet_core.search_plans import make_search_plan
 from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY
 
 HERE, THERE = (400.0, 300.0), (1000.0, 500.0)
@@ -24,10 +24,10 @@ TENTH, THIRTIETH = 0.1, 1 / 30
 class Shown:
     """One frame and what the plan said of it."""
 
-    look: FakeLook
-    found: dict[str, Found]
+    search_frame: FakeSearchFrame
+    found: dict[str, SearchResult]
 
-    def of(self, name: str = "car") -> Found:
+    def of(self, name: str = "car") -> SearchResult:
         return self.found[name]
 
     def state(self, name: str = "car") -> str:
@@ -58,13 +58,13 @@ class Film:
     _random: random.Random = field(default_factory=lambda: random.Random(1))
 
     def show(self, *things: Thing, frame_bgr: np.ndarray | None = None) -> Shown:
-        look = FakeLook(things, self.time_s, self.size, frame_bgr, self.background)
-        found = self.plan.find(look, self.names)
+        search_frame = FakeSearchFrame(things, self.time_s, self.size, frame_bgr, self.background)
+        found = self.plan.search(search_frame, self.names)
         self.time_s += self.period_s or self._random.choice([0.011, 0.03, 0.04, 0.13, 0.2])
         assert list(found) == list(self.names)
         for name, each in found.items():
             _check(name, each)
-        return Shown(look, found)
+        return Shown(search_frame, found)
 
     def show_for(
         self, seconds: float, scene: Iterable[Thing] | Callable[[float], Iterable[Thing]]
@@ -76,7 +76,7 @@ class Film:
         return shown
 
 
-def _check(name: str, found: Found) -> None:
+def _check(name: str, found: SearchResult) -> None:
     status = found.status
     assert status is not None and 0 <= found.presence <= 1
     assert (status.track_id is None) == (status.state == SEARCHING)
@@ -114,13 +114,13 @@ def near(place: tuple[float, float], pixels: float = 2.0):
     return pytest.approx(place, abs=pixels)
 
 
-class SmallEngine(FakeLook):
+class SmallEngine(FakeSearchFrame):
     """What a backend shows that takes no window much larger than usual."""
 
-    def at(self, crops, template_ids):
+    def infer(self, crops, template_ids):
         if any(crop.width == crop.height and crop.out_width > 256 for crop in crops):
             raise BackendError("not built for that")
-        return super().at(crops, template_ids)
+        return super().infer(crops, template_ids)
 
 
 @pytest.mark.parametrize("search", ["auto", "track"])
@@ -128,9 +128,9 @@ def test_after_a_window_that_the_backend_refuses_comes_one_of_the_usual_size(sea
     watched = tracked(search)
     failed = []
     for frame in range(90):
-        look = SmallEngine([], watched.time_s + frame * THIRTIETH)
+        search_frame = SmallEngine([], watched.time_s + frame * THIRTIETH)
         try:
-            found = watched.plan.find(look, watched.names)
+            found = watched.plan.search(search_frame, watched.names)
             failed.append(False)
         except BackendError:
             failed.append(True)
@@ -210,8 +210,8 @@ def test_a_watched_candidate_is_not_left_for_one_that_is_less_sure() -> None:
 
 def test_nothing_to_see_is_searched_with_one_scan_and_no_window() -> None:
     for shown in film().show_for(0.5, []):
-        assert len(shown.look.looks) == 1
-        assert (len(shown.look.tiles), len(shown.look.windows)) == (1, 0)
+        assert len(shown.search_frame.inferences) == 1
+        assert (len(shown.search_frame.tiles), len(shown.search_frame.windows)) == (1, 0)
         assert shown.of().status.window_xyxy is None
 
 
@@ -221,10 +221,10 @@ def test_nothing_to_see_is_searched_with_one_scan_and_no_window() -> None:
 def test_in_steady_state_a_frame_costs_one_window_and_a_scan_now_and_then() -> None:
     watched = tracked()
     shown = watched.show_for(6.0, [Thing.at(*HERE)])
-    assert [len(each.look.windows) for each in shown] == [1] * 180
-    assert all(len(each.look.looks) <= 2 for each in shown)
-    assert sum(len(each.look.tiles) for each in shown) == 3
-    (window,) = shown[-1].look.windows
+    assert [len(each.search_frame.windows) for each in shown] == [1] * 180
+    assert all(len(each.search_frame.inferences) <= 2 for each in shown)
+    assert sum(len(each.search_frame.tiles) for each in shown) == 3
+    (window,) = shown[-1].search_frame.windows
     assert window.out_width in (192, 208)  # a little doubt is left
     edges = (window.x, window.y, window.x + window.width, window.y + window.height)
     assert shown[-1].of().status.window_xyxy == edges
@@ -233,13 +233,13 @@ def test_in_steady_state_a_frame_costs_one_window_and_a_scan_now_and_then() -> N
 def test_without_checks_nothing_but_the_window_is_looked_at() -> None:
     watched = tracked(score=0.75, auto_check_s=0.0)
     shown = watched.show_for(5.0, [Thing.at(*HERE, score=0.75), Thing.at(*THERE, score=0.99)])
-    assert {len(each.look.tiles) for each in shown} == {0}
-    assert {len(each.look.windows) for each in shown} == {1}
+    assert {len(each.search_frame.tiles) for each in shown} == {0}
+    assert {len(each.search_frame.windows) for each in shown} == {1}
 
 
 def test_three_scales_cost_three_windows_in_one_look() -> None:
     shown = tracked(track_scales=3, auto_check_s=0.0).show(Thing.at(*HERE))
-    assert [len(crops) for crops, _ in shown.look.looks] == [3]
+    assert [len(crops) for crops, _ in shown.search_frame.inferences] == [3]
     assert shown.centre() == near(HERE)
 
 
@@ -251,7 +251,7 @@ def test_a_target_that_wanders_is_followed(period_s) -> None:
 
     watched = film(period_s=period_s)
     for shown in watched.show_for(8.0, scene)[3:]:
-        (truth,) = scene(shown.look.time_s)
+        (truth,) = scene(shown.search_frame.time_s)
         x1, y1, x2, y2 = truth.box_xyxy
         assert shown.centre() == near(((x1 + x2) / 2, (y1 + y2) / 2), 3)
         assert shown.track_id() == 1
@@ -276,7 +276,7 @@ def test_what_leaves_is_not_reported_from_that_frame_on(search, period_s) -> Non
     watched = tracked(search, period_s)
     gone_s = watched.time_s
     for shown in watched.show_for(3.0, []):
-        unseen_s = shown.look.time_s - gone_s
+        unseen_s = shown.search_frame.time_s - gone_s
         assert shown.of().detections == ()
         assert shown.of().presence < 0.1
         if unseen_s > 0.5 + 1e-6:
@@ -315,7 +315,11 @@ def test_lost_it_is_searched_in_its_window_and_in_the_whole_frame() -> None:
     watched = tracked()
     watched.show_for(1.0, [])
     shown = watched.show()
-    assert (shown.state(), len(shown.look.windows), len(shown.look.tiles)) == (LOST, 1, 1)
+    assert (shown.state(), len(shown.search_frame.windows), len(shown.search_frame.tiles)) == (
+        LOST,
+        1,
+        1,
+    )
 
 
 def test_a_sudden_drop_is_absence() -> None:
@@ -349,8 +353,8 @@ def test_a_hidden_target_that_drives_on_is_followed_behind_what_hides_it() -> No
 
     shown = film(auto_check_s=0.0).show_for(4.0, scene)
     assert states(shown[2:]) == [TRACKING] * 118
-    assert sum(len(each.look.tiles) for each in shown) == 1
-    assert shown[-1].centre() == near((100 + 150 * shown[-1].look.time_s, 300))
+    assert sum(len(each.search_frame.tiles) for each in shown) == 1
+    assert shown[-1].centre() == near((100 + 150 * shown[-1].search_frame.time_s, 300))
 
 
 @pytest.mark.parametrize("phase_s", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -393,7 +397,7 @@ def test_a_better_place_in_one_check_alone_is_not_believed() -> None:
     checks = 0
     for _ in range(300):
         shown = watched.show(Thing.at(*HERE, score=0.6), *([flash] if checks % 2 == 0 else []))
-        checks += len(shown.look.tiles)
+        checks += len(shown.search_frame.tiles)
         assert (shown.centre(), shown.track_id()) == (near(HERE), 1)
     assert checks >= 5
 
@@ -422,7 +426,7 @@ def test_a_false_lock_is_given_up_also_when_a_scan_takes_several_frames(budget, 
 def test_a_budget_finds_and_follows_what_appears() -> None:
     watched = film(tile_width=640, tile_height=384, max_tiles_per_frame=2)
     shown = watched.show_for(0.5, [Thing.at(*THERE)])
-    assert max(len(each.look.tiles) for each in shown) == 2
+    assert max(len(each.search_frame.tiles) for each in shown) == 2
     # nine tiles are five frames, then two more to confirm
     assert states(shown[6:]) == [TRACKING] * len(shown[6:])
     assert shown[-1].centre() == near(THERE)
@@ -438,19 +442,19 @@ def test_of_two_templates_only_the_one_not_found_is_scanned_for() -> None:
     watched.show_for(1.0, [car])
     shown = watched.show(car)
     assert (shown.state("car"), shown.state("boat")) == (TRACKING, SEARCHING)
-    assert sorted(names for _, names in shown.look.looks) == [("boat",), ("car",)]
-    assert (len(shown.look.windows), len(shown.look.tiles)) == (1, 1)
+    assert sorted(names for _, names in shown.search_frame.inferences) == [("boat",), ("car",)]
+    assert (len(shown.search_frame.windows), len(shown.search_frame.tiles)) == (1, 1)
     both = watched.show_for(1.0, [car, Thing.at(*THERE, name="boat")])[-1]
     assert (both.track_id("car"), both.track_id("boat")) == (1, 2)
     assert (both.centre("car"), both.centre("boat")) == (near(HERE), near(THERE))
-    assert (len(both.look.windows), len(both.look.tiles)) == (2, 0)
+    assert (len(both.search_frame.windows), len(both.search_frame.tiles)) == (2, 0)
 
 
 def test_several_that_are_searched_share_one_scan() -> None:
     watched = film()
     watched.names = ("car", "boat", "kite")
     shown = watched.show()
-    assert [names for _, names in shown.look.looks] == [("car", "boat", "kite")]
+    assert [names for _, names in shown.search_frame.inferences] == [("car", "boat", "kite")]
     things = [Thing.at(200 + 300 * n, 300, name=name) for n, name in enumerate(watched.names)]
     last = watched.show_for(0.5, things)[-1]
     assert sorted(last.track_id(name) for name in watched.names) == [1, 2, 3]
@@ -479,7 +483,7 @@ def test_templates_come_and_go_between_frames() -> None:
     assert watched.show_for(0.2, scene)[-1].track_id("boat") == 2
     watched.names = ()
     shown = watched.show(*scene)
-    assert (shown.found, shown.look.looks) == ({}, [])
+    assert (shown.found, shown.search_frame.inferences) == ({}, [])
     watched.names = ("car",)  # it was away, so it begins anew
     assert states(watched.show_for(0.1, scene)) == [SEARCHING, SEARCHING, TRACKING]
 
@@ -508,7 +512,7 @@ def test_a_given_box_is_followed_at_once(search) -> None:
     shown = watched.show(Thing.at(*HERE, score=0.4))
     assert (shown.state(), shown.track_id()) == (TRACKING, 1)
     assert shown.of().detections[0].bbox_xyxy == pytest.approx((380, 280, 420, 320))
-    assert (len(shown.look.windows), len(shown.look.tiles)) == (1, 0)
+    assert (len(shown.search_frame.windows), len(shown.search_frame.tiles)) == (1, 0)
 
 
 def test_track_from_a_box_ignores_a_better_look_alike() -> None:
@@ -517,7 +521,7 @@ def test_track_from_a_box_ignores_a_better_look_alike() -> None:
     shown = watched.show_for(5.0, [Thing.at(*HERE, score=0.6), Thing.at(*THERE, score=0.99)])
     for each in shown:
         assert each.centre() == near(HERE)
-        assert each.look.tiles == []
+        assert each.search_frame.tiles == []
 
 
 @pytest.mark.parametrize("search", ["track", "auto"])
@@ -576,7 +580,7 @@ def test_a_search_without_memory_refuses_a_box(search) -> None:
 def test_track_starts_from_the_first_detection_over_the_threshold() -> None:
     watched = film("track")
     for shown in watched.show_for(0.5, [Thing.at(*HERE, score=0.49)]):
-        assert (shown.state(), len(shown.look.tiles)) == (SEARCHING, 1)
+        assert (shown.state(), len(shown.search_frame.tiles)) == (SEARCHING, 1)
     shown = watched.show(Thing.at(*HERE, score=0.51))
     assert (shown.state(), shown.track_id(), shown.centre()) == (TRACKING, 1, near(HERE))
 
@@ -585,7 +589,7 @@ def test_track_never_searches_the_frame_again() -> None:
     watched = tracked("track")
     scene = [Thing.at(*THERE, score=0.99)]
     shown = [*watched.show_for(1.0, [Thing.at(*HERE)]), *watched.show_for(15.0, scene)]
-    assert {len(each.look.tiles) for each in shown} == {0}
+    assert {len(each.search_frame.tiles) for each in shown} == {0}
     assert shown[-1].state() == LOST
     # but its window still looks where it was
     last = watched.show_for(0.2, [Thing.at(*HERE)])[-1]
@@ -606,11 +610,11 @@ def test_track_leaves_an_unsure_candidate_for_a_sure_one() -> None:
 def test_other_settings_keep_tracks_and_ids() -> None:
     watched = tracked()
     again = film("auto", track_keep_score=0.3, auto_lost_s=0.1, auto_check_s=0.0)
-    again.plan.take_over(watched.plan)
+    again.plan.adopt_state(watched.plan)
     watched.plan = again.plan
     shown = watched.show_for(2.0, [Thing.at(*HERE)])
     assert {(each.state(), each.track_id()) for each in shown} == {(TRACKING, 1)}
-    assert {len(each.look.tiles) for each in shown} == {0}
+    assert {len(each.search_frame.tiles) for each in shown} == {0}
     assert states(watched.show_for(0.3, []))[-1] == LOST  # by the new patience
     watched.plan.lock("car", Thing.at(*THERE).box_xyxy)
     assert watched.show(Thing.at(*THERE)).track_id() == 2
@@ -619,15 +623,15 @@ def test_other_settings_keep_tracks_and_ids() -> None:
 def test_a_box_given_just_before_the_settings_change_is_not_forgotten() -> None:
     watched, again = film("track"), film("track", track_scales=3)
     watched.plan.lock("car", Thing.at(*HERE).box_xyxy)
-    again.plan.take_over(watched.plan)
+    again.plan.adopt_state(watched.plan)
     assert again.show(Thing.at(*HERE, score=0.3)).centre() == near(HERE)
 
 
 @pytest.mark.parametrize(("before", "after"), [("auto", "track"), ("tiles", "auto")])
 def test_another_search_begins_anew(before, after) -> None:
     first, second = film(before), film(after)
-    first.plan.find(FakeLook([Thing.at(*HERE)]), ["car"])
-    second.plan.take_over(first.plan)
+    first.plan.search(FakeSearchFrame([Thing.at(*HERE)]), ["car"])
+    second.plan.adopt_state(first.plan)
     assert second.show().state() == SEARCHING
 
 

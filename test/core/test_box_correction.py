@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_look import BUNDLE, FakeBackend, Thing
+from fake_search_frame import BUNDLE, FakeBackend, Thing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refdet_core.box_bias import NO_BIAS, box_bias, corrected
+from refdet_core.box_correction import NO_CORRECTION, correct_boxes, fit_box_correction
 from refdet_core.types import BoxXYXY, RawMaps
 
 PHOTO = np.zeros((480, 640, 3), np.uint8)
@@ -18,8 +18,8 @@ def share(drawn: BoxXYXY) -> float:
     return 0.6 * size / (size + 16)
 
 
-def bias_of(drawn: BoxXYXY, network: BoxXYXY, backend: type = FakeBackend) -> np.ndarray:
-    return box_bias(backend([Thing(network)]), BUNDLE, ("car",), PHOTO, drawn)
+def correction_of(drawn: BoxXYXY, network: BoxXYXY, backend: type = FakeBackend) -> np.ndarray:
+    return fit_box_correction(backend([Thing(network)]), BUNDLE, ("car",), PHOTO, drawn)
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def bias_of(drawn: BoxXYXY, network: BoxXYXY, backend: type = FakeBackend) -> np
     ],
 )
 def test_most_of_the_difference_to_the_network_s_box_is_believed(drawn, expected) -> None:
-    bias = bias_of(drawn, (200, 150, 300, 200))
-    assert bias == pytest.approx(share(drawn) * np.array(expected), abs=1e-3)
+    correction = correction_of(drawn, (200, 150, 300, 200))
+    assert correction == pytest.approx(share(drawn) * np.array(expected), abs=1e-3)
 
 
 @pytest.mark.parametrize(("size", "believed"), [(16, 0.3), (48, 0.45), (144, 0.54)])
 def test_in_a_small_object_s_box_less_is_believed(size: int, believed: float) -> None:
     # 0.6 * size / (size + 16), of a tenth to the right
     drawn = (200 + size / 10, 150, 200 + size * 1.1, 150 + size)
-    bias = bias_of(drawn, (200, 150, 200 + size, 150 + size))
-    assert bias == pytest.approx([0.1 * believed, 0, 0, 0], abs=1e-3)
+    correction = correction_of(drawn, (200, 150, 200 + size, 150 + size))
+    assert correction == pytest.approx([0.1 * believed, 0, 0, 0], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_in_a_small_object_s_box_less_is_believed(size: int, believed: float) ->
     ],
 )
 def test_a_box_of_something_else_is_not_believed(network) -> None:
-    assert bias_of((200, 150, 300, 200), network) == pytest.approx(NO_BIAS)
+    assert correction_of((200, 150, 300, 200), network) == pytest.approx(NO_CORRECTION)
 
 
 def test_an_object_that_the_network_does_not_see_has_no_bias() -> None:
-    bias = box_bias(FakeBackend(), BUNDLE, ("car",), PHOTO, (200, 150, 300, 200))
-    assert bias == pytest.approx(NO_BIAS)
+    correction = fit_box_correction(FakeBackend(), BUNDLE, ("car",), PHOTO, (200, 150, 300, 200))
+    assert correction == pytest.approx(NO_CORRECTION)
 
 
 class SeesCloseUps(FakeBackend):
@@ -76,8 +76,8 @@ class SeesCloseUps(FakeBackend):
 
 def test_sizes_at_which_it_is_not_found_do_not_count() -> None:
     drawn = (210, 150, 310, 200)
-    bias = bias_of(drawn, (200, 150, 300, 200), SeesCloseUps)
-    assert bias == pytest.approx([share(drawn) * 0.1, 0, 0, 0], abs=1e-3)
+    correction = correction_of(drawn, (200, 150, 300, 200), SeesCloseUps)
+    assert correction == pytest.approx([share(drawn) * 0.1, 0, 0, 0], abs=1e-3)
 
 
 class Varies(FakeBackend):
@@ -95,13 +95,13 @@ class Varies(FakeBackend):
 
 def test_the_bias_is_the_mean_over_sizes() -> None:
     drawn = (200, 150, 300, 200)
-    bias = bias_of(drawn, drawn, Varies)
-    assert bias == pytest.approx([share(drawn) * 0.1, 0, 0, 0], abs=1e-3)
+    correction = correction_of(drawn, drawn, Varies)
+    assert correction == pytest.approx([share(drawn) * 0.1, 0, 0, 0], abs=1e-3)
 
 
 def test_the_object_is_looked_at_in_sizes_of_a_search_window() -> None:
     backend = FakeBackend([Thing((200, 150, 300, 250))])
-    box_bias(backend, BUNDLE, ("car",), PHOTO, (200, 150, 300, 250))
+    fit_box_correction(backend, BUNDLE, ("car",), PHOTO, (200, 150, 300, 250))
     assert [batch for batch, _ in backend.inferred] == [3]
     for crop in backend._crops:
         assert crop.out_width == crop.out_height == 192
@@ -111,19 +111,19 @@ def test_the_object_is_looked_at_in_sizes_of_a_search_window() -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 640, 480), (0, 0, 4, 4), (636, 476, 640, 480)])
 def test_boxes_at_the_photo_s_border_are_corrected_too(box) -> None:
-    assert bias_of(box, box) == pytest.approx(NO_BIAS, abs=0.02)
+    assert correction_of(box, box) == pytest.approx(NO_CORRECTION, abs=0.02)
 
 
 def test_corrected_shifts_by_shares_and_scales_by_factors() -> None:
     boxes = np.array([[100, 100, 140, 120], [0, 0, 10, 10]], np.float32)
-    moved = corrected(boxes, np.array([0.5, -0.5, np.log(2), np.log(0.5)]))
+    moved = correct_boxes(boxes, np.array([0.5, -0.5, np.log(2), np.log(0.5)]))
     assert moved == pytest.approx(np.array([[100, 95, 180, 105], [0, -2.5, 20, 2.5]]))
     assert moved.dtype == np.float32
-    assert corrected(boxes, NO_BIAS) == pytest.approx(boxes)
+    assert correct_boxes(boxes, NO_CORRECTION) == pytest.approx(boxes)
 
 
 def test_no_boxes_are_corrected_to_none() -> None:
-    assert corrected(np.zeros((0, 4), np.float32), np.ones(4)).shape == (0, 4)
+    assert correct_boxes(np.zeros((0, 4), np.float32), np.ones(4)).shape == (0, 4)
 
 
 side = st.floats(4, 200)
@@ -133,9 +133,9 @@ side = st.floats(4, 200)
 @given(width=side, height=side, grow=st.floats(-0.4, 0.4), shift=st.floats(-0.2, 0.2))
 def test_corrected_takes_the_network_s_box_the_believed_way(width, height, grow, shift) -> None:
     network = np.array([[100, 90, 100 + width, 90 + height]])
-    drawn = corrected(network, np.array([shift, -shift, grow, -grow]))
-    bias = 0.6 * np.array([shift, -shift, grow, -grow])
-    (halfway,) = corrected(network, bias)
+    drawn = correct_boxes(network, np.array([shift, -shift, grow, -grow]))
+    correction = 0.6 * np.array([shift, -shift, grow, -grow])
+    (halfway,) = correct_boxes(network, correction)
     centre = (halfway[:2] + halfway[2:]) / 2
     target = (drawn[0, :2] + drawn[0, 2:]) / 2
     start = (network[0, :2] + network[0, 2:]) / 2

@@ -7,16 +7,16 @@ from typing import Sequence
 
 import numpy as np
 import pytest
-from fake_look import BACKGROUND, BUNDLE, FakeBackend, Thing
+from fake_search_frame import BACKGROUND, BUNDLE, FakeBackend, Thing
 
-from refdet_core.box_bias import NO_BIAS
+from refdet_core.box_correction import NO_CORRECTION
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration
-from refdet_core.detector import DetectorConfig
+from refdet_core.detector_config import DetectorConfig
+from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.imaging import Crop
-from refdet_core.looking import NetworkLook
-from refdet_core.search import make_search_plan
-from refdet_core.search.base import Found
+from refdet_core.search.base import SearchResult
+from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import Template, make_bank
 from refdet_core.types import RawMaps
 
@@ -27,29 +27,31 @@ def frame(size: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(np.zeros(3, np.uint8), (size[1], size[0], 3))
 
 
-def template(name: str, views: Sequence[str], bias: np.ndarray = NO_BIAS) -> Template:
-    return Template(name, tuple((view,) for view in views), (bias,) * len(views), (), 0.0)
+def template(name: str, views: Sequence[str], correction: np.ndarray = NO_CORRECTION) -> Template:
+    return Template(name, tuple((view,) for view in views), (correction,) * len(views), (), 0.0)
 
 
-def look_at(
+def search_frame_of(
     backend: FakeBackend,
     size: tuple[int, int] = (1280, 720),
     templates: Sequence[Template] = (template("car", ["car"]),),
     bundle: Bundle = BUNDLE,
     pooling: str = "prototype",
-) -> NetworkLook:
+) -> NetworkSearchFrame:
     bank = make_bank(backend, {each.template_id: each for each in templates}, 1, pooling)
-    return NetworkLook(backend, bundle, bank, frame(size), 0.0)
+    return NetworkSearchFrame(backend, bundle, bank, frame(size), 0.0)
 
 
-def find(things: Sequence[Thing], size=(1280, 720), names=("car",), **settings) -> dict[str, Found]:
+def find(
+    things: Sequence[Thing], size=(1280, 720), names=("car",), **settings
+) -> dict[str, SearchResult]:
     config = DetectorConfig(**{"tile_scale": 1.0, "max_detections": 5, **settings})
     templates = [template(name, [name]) for name in names]
-    look = look_at(FakeBackend(things), size, templates)
-    return make_search_plan(BUNDLE, config).find(look, names)
+    search_frame = search_frame_of(FakeBackend(things), size, templates)
+    return make_search_plan(BUNDLE, config).search(search_frame, names)
 
 
-def boxes(found: Found) -> list[tuple[float, ...]]:
+def boxes(found: SearchResult) -> list[tuple[float, ...]]:
     return [detection.bbox_xyxy for detection in found.detections]
 
 
@@ -59,7 +61,7 @@ def boxes(found: Found) -> list[tuple[float, ...]]:
 def test_boxes_are_in_frame_pixels_and_best_first() -> None:
     things = [Thing.at(430, 240, 40, score=0.6), Thing.at(500, 300, 20, score=0.9)]
     window = Crop(400, 200, 160, 160, 320, 320)
-    (seen,) = look_at(FakeBackend(things)).at([window], ["car"])["car"]
+    (seen,) = search_frame_of(FakeBackend(things)).infer([window], ["car"])["car"]
     assert seen.boxes_xyxy[0] == pytest.approx([490, 290, 510, 310], abs=0.01)
     assert seen.boxes_xyxy[1] == pytest.approx([410, 220, 450, 260], abs=0.01)
     assert seen.scores[:2] == pytest.approx([0.9, 0.6])
@@ -68,8 +70,8 @@ def test_boxes_are_in_frame_pixels_and_best_first() -> None:
 
 def test_scores_are_calibrated_with_the_presence_of_their_crop() -> None:
     bundle = replace(BUNDLE, calibration=Calibration(0.5, 2.0, -1.0))
-    look = look_at(FakeBackend([Thing.at(80, 80)], presence=0.7), bundle=bundle)
-    (seen,) = look.at([Crop(0, 0, 160, 160, 160, 160)], ["car"])["car"]
+    search_frame = search_frame_of(FakeBackend([Thing.at(80, 80)], presence=0.7), bundle=bundle)
+    (seen,) = search_frame.infer([Crop(0, 0, 160, 160, 160, 160)], ["car"])["car"]
     # 0.5 * log(0.9 / 0.1) + 2 * log(0.7 / 0.3) - 1 = 1.7932
     assert seen.scores[0] == pytest.approx(1 / (1 + np.exp(-1.7932)), abs=1e-4)
     assert seen.presence[0] == pytest.approx(0.7)
@@ -78,23 +80,25 @@ def test_scores_are_calibrated_with_the_presence_of_their_crop() -> None:
 def test_each_crop_has_its_own_candidates() -> None:
     things = [Thing.at(80, 80, score=0.8), Thing.at(700, 500, score=0.7)]
     crops = [Crop(x, y, 160, 160, 160, 160) for x, y in ((0, 0), (300, 300), (620, 420))]
-    first, empty, last = look_at(FakeBackend(things)).at(crops, ["car"])["car"]
+    first, empty, last = search_frame_of(FakeBackend(things)).infer(crops, ["car"])["car"]
     assert first.boxes_xyxy[0] == pytest.approx([60, 60, 100, 100], abs=0.01)
     assert last.boxes_xyxy[0] == pytest.approx([680, 480, 720, 520], abs=0.01)
     assert empty.scores.max() == pytest.approx(BACKGROUND)
 
 
 def test_a_crop_beside_the_frame_is_looked_at_too() -> None:
-    (seen,) = look_at(FakeBackend()).at([Crop(-900, 5000, 64, 64, 64, 64)], ["car"])["car"]
+    (seen,) = search_frame_of(FakeBackend()).infer([Crop(-900, 5000, 64, 64, 64, 64)], ["car"])[
+        "car"
+    ]
     assert seen.scores.max() == pytest.approx(BACKGROUND)
 
 
 def test_a_template_s_bias_corrects_its_boxes_only() -> None:
     # a tenth of the width to the right, half as high
-    bias = np.array([0.1, 0, 0, np.log(0.5)])
-    templates = [template("car", ["car"], bias), template("boat", ["boat"])]
+    correction = np.array([0.1, 0, 0, np.log(0.5)])
+    templates = [template("car", ["car"], correction), template("boat", ["boat"])]
     things = [Thing((40, 40, 80, 60)), Thing((40, 40, 80, 60), name="boat")]
-    found = look_at(FakeBackend(things), templates=templates).at(
+    found = search_frame_of(FakeBackend(things), templates=templates).infer(
         [Crop(0, 0, 160, 160, 160, 160)], ["car", "boat"]
     )
     assert found["car"][0].boxes_xyxy[0] == pytest.approx([44, 45, 84, 55], abs=0.01)
@@ -109,8 +113,8 @@ def test_each_template_gets_what_its_own_views_show(wanted) -> None:
     names = ("car", "boat", "kite")
     things = [Thing.at(50 + 100 * n, 60, name=name) for n, name in enumerate(names)]
     templates = [template(name, [name]) for name in names]
-    look = look_at(FakeBackend(things), templates=templates)
-    found = look.at([Crop(0, 0, 320, 160, 320, 160)], wanted)
+    search_frame = search_frame_of(FakeBackend(things), templates=templates)
+    found = search_frame.infer([Crop(0, 0, 320, 160, 320, 160)], wanted)
     assert tuple(found) == wanted
     for name in wanted:
         x = 50 + 100 * names.index(name)
@@ -120,11 +124,11 @@ def test_each_template_gets_what_its_own_views_show(wanted) -> None:
 def test_a_look_for_one_template_infers_its_views_alone() -> None:
     backend = FakeBackend()
     templates = [template("car", ["car/1", "car/2"]), template("boat", ["boat"])]
-    look = look_at(backend, templates=templates, pooling="best_view")
+    search_frame = search_frame_of(backend, templates=templates, pooling="best_view")
     crop = Crop(0, 0, 64, 64, 64, 64)
-    look.at([crop], ["boat"])
-    look.at([crop, crop], ["car"])
-    look.at([crop], ["boat", "car"])
+    search_frame.infer([crop], ["boat"])
+    search_frame.infer([crop, crop], ["car"])
+    search_frame.infer([crop], ["boat", "car"])
     assert backend.inferred == [
         (1, ("boat",)),
         (2, ("car/1", "car/2")),
@@ -136,8 +140,8 @@ def test_a_look_for_one_template_infers_its_views_alone() -> None:
 def test_any_view_of_a_template_finds_its_object(wanted) -> None:
     things = [Thing.at(50, 60, name="car/2"), Thing.at(200, 60, score=0.7, name="car/1")]
     templates = [template("boat", ["boat"]), template("car", ["car/1", "car/2", "car/3"])]
-    look = look_at(FakeBackend(things), templates=templates, pooling="best_view")
-    (seen,) = look.at([Crop(0, 0, 320, 160, 320, 160)], wanted)["car"]
+    search_frame = search_frame_of(FakeBackend(things), templates=templates, pooling="best_view")
+    (seen,) = search_frame.infer([Crop(0, 0, 320, 160, 320, 160)], wanted)["car"]
     assert seen.boxes_xyxy[:2] == pytest.approx(
         np.array([[30, 40, 70, 80], [180, 40, 220, 80]]), abs=0.01
     )
@@ -182,9 +186,9 @@ def test_an_8k_frame_is_searched_at_native_resolution() -> None:
 def test_several_templates_share_one_pass() -> None:
     backend = FakeBackend([Thing.at(300, 300), Thing.at(900, 500, name="boat")])
     templates = [template(name, [name]) for name in ("car", "boat", "kite")]
-    look = look_at(backend, templates=templates)
+    search_frame = search_frame_of(backend, templates=templates)
     config = DetectorConfig(tile_scale=1.0)
-    found = make_search_plan(BUNDLE, config).find(look, ("car", "boat", "kite"))
+    found = make_search_plan(BUNDLE, config).search(search_frame, ("car", "boat", "kite"))
     assert boxes(found["car"]) == [pytest.approx((280, 280, 320, 320), abs=0.05)]
     assert boxes(found["boat"]) == [pytest.approx((880, 480, 920, 520), abs=0.05)]
     assert found["kite"].detections == ()
@@ -204,8 +208,10 @@ class BrokenBackend(FakeBackend):
 @pytest.mark.parametrize("search", ["tiles", "full_frame", "track", "auto"])
 def test_maps_that_are_not_numbers_show_nothing(search) -> None:
     plan = make_search_plan(BUNDLE, DetectorConfig(search=search, auto_confirm_frames=1))
-    assert plan.find(look_at(FakeBackend([Thing.at(400, 300)])), ["car"])["car"].detections
-    found = plan.find(look_at(BrokenBackend([Thing.at(400, 300)])), ["car"])["car"]
+    assert plan.search(search_frame_of(FakeBackend([Thing.at(400, 300)])), ["car"])[
+        "car"
+    ].detections
+    found = plan.search(search_frame_of(BrokenBackend([Thing.at(400, 300)])), ["car"])["car"]
     assert (found.detections, found.presence) == ((), 0.0)
 
 
@@ -213,9 +219,9 @@ def test_maps_that_are_not_numbers_show_nothing(search) -> None:
 
 
 def test_the_heatmap_is_zero_where_nobody_looked() -> None:
-    look = look_at(FakeBackend([Thing.at(700, 400)]))
-    look.at([Crop(620, 320, 160, 160, 160, 160)], ["car"])
-    (heatmap,) = look.heatmaps().values()
+    search_frame = search_frame_of(FakeBackend([Thing.at(700, 400)]))
+    search_frame.infer([Crop(620, 320, 160, 160, 160, 160)], ["car"])
+    (heatmap,) = search_frame.heatmaps().values()
     assert heatmap.shape == (90, 160)  # one cell per 8 px
     outside = heatmap.copy()
     outside[40 - 1 : 60 + 1, 77 - 1 : 98 + 1] = 0
@@ -228,10 +234,10 @@ def test_the_heatmap_is_zero_where_nobody_looked() -> None:
 def test_heatmaps_are_of_each_template_and_all_its_looks() -> None:
     templates = [template("car", ["car"]), template("boat", ["boat"])]
     backend = FakeBackend([Thing.at(80, 80), Thing.at(1000, 500)])
-    look = look_at(backend, templates=templates)
-    look.at([Crop(0, 0, 160, 160, 160, 160)], ["car", "boat"])
-    look.at([Crop(960, 460, 80, 80, 160, 160)], ["car"])  # zoomed in
-    maps = look.heatmaps()
+    search_frame = search_frame_of(backend, templates=templates)
+    search_frame.infer([Crop(0, 0, 160, 160, 160, 160)], ["car", "boat"])
+    search_frame.infer([Crop(960, 460, 80, 80, 160, 160)], ["car"])  # zoomed in
+    maps = search_frame.heatmaps()
     assert set(maps) == {"car", "boat"}
     cell = 1280 / maps["car"].shape[1]
     assert cell == pytest.approx(4)
@@ -244,23 +250,23 @@ def test_heatmaps_are_of_each_template_and_all_its_looks() -> None:
 def test_the_heatmap_of_several_views_is_the_best_of_them() -> None:
     things = [Thing.at(60, 60, name="car/1"), Thing.at(244, 60, name="car/2")]
     templates = [template("car", ["car/1", "car/2"])]
-    look = look_at(FakeBackend(things), (320, 160), templates, pooling="best_view")
-    look.at([Crop(0, 0, 320, 160, 320, 160)], ["car"])
-    heatmap = look.heatmaps()["car"]
+    search_frame = search_frame_of(FakeBackend(things), (320, 160), templates, pooling="best_view")
+    search_frame.infer([Crop(0, 0, 320, 160, 320, 160)], ["car"])
+    heatmap = search_frame.heatmaps()["car"]
     assert heatmap[7, 7] == pytest.approx(0.9, abs=0.01)
     assert heatmap[7, 30] == pytest.approx(0.9, abs=0.01)
 
 
 def test_before_any_look_there_is_no_heatmap() -> None:
-    look = look_at(FakeBackend())
-    assert look.heatmaps() == {}
-    assert set(look.timings_ms.values()) == {0.0}
+    search_frame = search_frame_of(FakeBackend())
+    assert search_frame.heatmaps() == {}
+    assert set(search_frame.timings_ms.values()) == {0.0}
 
 
 def test_timings_add_up_over_the_looks() -> None:
-    look, crop = look_at(FakeBackend()), Crop(0, 0, 64, 64, 64, 64)
-    look.at([crop], ["car"])
-    once = dict(look.timings_ms)
-    look.at([crop], ["car"])
+    search_frame, crop = search_frame_of(FakeBackend()), Crop(0, 0, 64, 64, 64, 64)
+    search_frame.infer([crop], ["car"])
+    once = dict(search_frame.timings_ms)
+    search_frame.infer([crop], ["car"])
     assert set(once) == {"preprocess", "network", "decode"}
-    assert all(0 < once[stage] < look.timings_ms[stage] for stage in once)
+    assert all(0 < once[stage] < search_frame.timings_ms[stage] for stage in once)

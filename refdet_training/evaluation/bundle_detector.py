@@ -1,4 +1,4 @@
-"""The bundle as a finder, searched as the released detector would."""
+"""The bundle as a detector, searched as the released detector would."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 
 from refdet_core.backends import open_backend
 from refdet_core.bundle import Bundle
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.types import BoxXYXY, Reference
-from refdet_training.evaluation.detection_protocol import Finder
+from refdet_training.evaluation.detection_protocol import FrameDetector
 
-NOTHING: tuple[BoxXYXY, float] = ((0.0, 0.0, 0.0, 0.0), 0.0)
-"""The answer of a finder that has no candidate at all."""
+NO_DETECTION: tuple[BoxXYXY, float] = ((0.0, 0.0, 0.0, 0.0), 0.0)
+"""The answer of a detector that has no candidate at all."""
 
 
-class BundleFinder(Finder):
+class BundleDetector(FrameDetector):
     """A released or freshly exported bundle.
 
     Attributes:
@@ -30,12 +31,12 @@ class BundleFinder(Finder):
         # The protocol ranks the best guess of every frame, however improbable.
         self._detector.configure(replace(config, score_threshold=0.0, max_detections=1))
 
-    def look_for(self, references: Sequence[Reference]) -> None:
+    def set_references(self, references: Sequence[Reference]) -> None:
         self._detector.set_template(references)
 
-    def find(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
+    def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         detections = self._detector.detect(frame_bgr).detections
-        return (detections[0].bbox_xyxy, detections[0].score) if detections else NOTHING
+        return (detections[0].bbox_xyxy, detections[0].score) if detections else NO_DETECTION
 
     def close(self) -> None:
         self._detector.close()

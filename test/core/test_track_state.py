@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refdet_core.errors import ConfigError
-from refdet_core.search.target import AutoConfig, Target
+from refdet_core.search.track_state import AutoConfig, TrackState
 from refdet_core.types import LOST, SEARCHING, TRACKING
 
 
@@ -17,7 +17,7 @@ from refdet_core.types import LOST, SEARCHING, TRACKING
 class Story:
     """One target told a score a frame; a confirmed one is followed, as a search does it."""
 
-    target: Target
+    track: TrackState
     period_s: float = 0.1
     time_s: float = 0.0
     ids: itertools.count = field(default_factory=lambda: itertools.count(1))
@@ -27,11 +27,11 @@ class Story:
         states = []
         for score in scores:
             self.time_s += self.period_s
-            self.target.update(score, self.time_s)
-            if self.target.state != TRACKING and self.target.confirmed:
-                back = self.target.track_id
-                self.target.follow(next(self.ids) if back is None else back, self.time_s)
-            states.append(self.target.state)
+            self.track.update(score, self.time_s)
+            if self.track.state != TRACKING and self.track.confirmed:
+                back = self.track.track_id
+                self.track.start(next(self.ids) if back is None else back, self.time_s)
+            states.append(self.track.state)
         return states
 
     def tell_for(self, seconds: float, score: float | None) -> list[str]:
@@ -40,7 +40,7 @@ class Story:
 
 def story(period_s: float = 0.1, **settings) -> Story:
     return Story(
-        Target(AutoConfig(**{"auto_confirm_score": 0.7, "auto_back_drop": 1.75, **settings})),
+        TrackState(AutoConfig(**{"auto_confirm_score": 0.7, "auto_back_drop": 1.75, **settings})),
         period_s,
     )
 
@@ -48,15 +48,15 @@ def story(period_s: float = 0.1, **settings) -> Story:
 def tracked(score: float, **settings) -> Story:
     """Followed for five seconds at this score, from a box that was given."""
     begun = story(**settings)
-    begun.target.follow(next(begun.ids), begun.time_s)
+    begun.track.start(next(begun.ids), begun.time_s)
     begun.tell_for(5.0, score)
     return begun
 
 
 def test_begins_searching_without_an_id() -> None:
-    target = Target(AutoConfig(auto_confirm_score=0.7, auto_back_drop=1.75))
-    assert (target.state, target.track_id, target.confirmed) == (SEARCHING, None, False)
-    assert target.least_score == 0.7
+    track = TrackState(AutoConfig(auto_confirm_score=0.7, auto_back_drop=1.75))
+    assert (track.state, track.track_id, track.confirmed) == (SEARCHING, None, False)
+    assert track.least_score == 0.7
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_k_of_n_is_as_configured(frames: int, of: int) -> None:
 def test_another_candidate_begins_to_count_anew() -> None:
     watched = story()
     watched.tell(0.9, 0.9)
-    watched.target.look_elsewhere()
+    watched.track.restart()
     assert watched.tell(0.9, 0.9, 0.9) == [SEARCHING, SEARCHING, TRACKING]
 
 
 def test_after_a_sure_track_a_low_score_is_absence() -> None:
     # log-odds of 0.95 are 2.94; 3 less is a probability of 0.486
     sure = tracked(0.95)
-    assert sure.target.least_score == pytest.approx(0.486, abs=0.001)
+    assert sure.track.least_score == pytest.approx(0.486, abs=0.001)
     assert sure.tell_for(0.5, 0.2) == [TRACKING] * 5
     assert sure.tell(0.2) == [LOST]
 
@@ -106,7 +106,7 @@ def test_after_a_sure_track_a_low_score_is_absence() -> None:
 def test_a_track_that_never_scored_better_goes_on() -> None:
     unsure = tracked(0.35)
     # log-odds of 0.35 less 3 are 0.026: the least score that ever counts is higher
-    assert unsure.target.least_score == 0.15
+    assert unsure.track.least_score == 0.15
     assert set(unsure.tell_for(10.0, 0.3)) == {TRACKING}
     assert set(unsure.tell_for(10.0, 0.2)) == {TRACKING}
     assert unsure.tell_for(0.7, 0.1)[-1] == LOST
@@ -115,7 +115,7 @@ def test_a_track_that_never_scored_better_goes_on() -> None:
 def test_a_likely_target_counts_however_sure_it_was_before() -> None:
     # log-odds of 0.999 less 3 would be 0.98
     surest = tracked(0.999)
-    assert surest.target.least_score == 0.5
+    assert surest.track.least_score == 0.5
     assert set(surest.tell_for(5.0, 0.55)) == {TRACKING}
 
 
@@ -134,11 +134,11 @@ def test_the_usual_score_takes_its_time_at_any_frame_rate(score, span_s, period_
     # from 0.5 towards the score: what is left of the difference is (1 - period / span) ** frames
     usual = score + (0.5 - score) * (1 - period_s / span_s) ** frames
     config = AutoConfig(track_keep_drop=2.0, track_keep_score=0.0, auto_confirm_score=0.7)
-    seen = Story(Target(config), period_s)
-    seen.target.follow(1, 0.0)
+    seen = Story(TrackState(config), period_s)
+    seen.track.start(1, 0.0)
     seen.tell(0.5, *[score] * frames)
     odds = usual / (1 - usual) / math.exp(2)
-    assert seen.target.least_score == pytest.approx(odds / (1 + odds), abs=1e-4)
+    assert seen.track.least_score == pytest.approx(odds / (1 + odds), abs=1e-4)
 
 
 @pytest.mark.parametrize("period_s", [0.1, 1 / 30, 0.2])
@@ -149,7 +149,7 @@ def test_lost_after_the_time_told_not_after_frames(period_s: float) -> None:
     while gone.tell(0.0) == [TRACKING]:
         assert gone.time_s - seen_s <= 0.5 + 1e-9
     assert 0.5 < gone.time_s - seen_s < 0.5 + period_s + 1e-9
-    assert gone.target.track_id == 1
+    assert gone.track.track_id == 1
 
 
 def test_seen_every_other_frame_it_is_not_lost() -> None:
@@ -168,7 +168,7 @@ def test_after_a_long_time_without_frames_the_track_is_not_taken_up_again() -> N
     paused = tracked(0.9)
     paused.time_s += 60.0
     assert paused.tell(0.9) == [SEARCHING]
-    assert paused.target.track_id is None
+    assert paused.track.track_id is None
 
 
 def test_with_no_patience_the_first_unseen_frame_loses_it() -> None:
@@ -188,11 +188,11 @@ def test_with_no_patience_the_first_unseen_frame_loses_it() -> None:
 def test_back_at_a_score_near_its_usual_one(usual: float, least: float) -> None:
     lost = tracked(usual)
     lost.tell_for(2.0, 0.0)
-    assert lost.target.state == LOST
-    assert lost.target.least_score == pytest.approx(least, abs=0.001)
+    assert lost.track.state == LOST
+    assert lost.track.least_score == pytest.approx(least, abs=0.001)
     assert lost.tell(*[least - 0.01] * 5) == [LOST] * 5
     assert lost.tell(*[least + 0.01] * 3) == [LOST, LOST, TRACKING]
-    assert lost.target.track_id == 1
+    assert lost.track.track_id == 1
 
 
 @pytest.mark.parametrize(("away_s", "track_id"), [(1.0, 1), (10.1, 1), (11.0, 2), (60.0, 2)])
@@ -200,9 +200,9 @@ def test_the_id_survives_a_short_loss_only(away_s: float, track_id: int) -> None
     away = tracked(0.9)
     states = away.tell_for(away_s, 0.0)
     assert states[-1] == (LOST if track_id == 1 else SEARCHING)
-    assert away.target.track_id == (1 if track_id == 1 else None)
+    assert away.track.track_id == (1 if track_id == 1 else None)
     assert away.tell(0.9, 0.9, 0.9)[-1] == TRACKING
-    assert away.target.track_id == track_id
+    assert away.track.track_id == track_id
 
 
 def test_a_lost_one_needs_confirming_again() -> None:
@@ -213,33 +213,33 @@ def test_a_lost_one_needs_confirming_again() -> None:
 
 def test_a_dropped_track_is_forgotten() -> None:
     wrong = tracked(0.9)
-    wrong.target.drop()
-    assert (wrong.target.state, wrong.target.track_id) == (SEARCHING, None)
-    assert wrong.target.least_score == 0.7
+    wrong.track.drop()
+    assert (wrong.track.state, wrong.track.track_id) == (SEARCHING, None)
+    assert wrong.track.least_score == 0.7
     assert wrong.tell(0.9, 0.9, 0.9)[-1] == TRACKING
-    assert wrong.target.track_id == 2
+    assert wrong.track.track_id == 2
 
 
 def test_a_new_track_does_not_inherit_what_the_last_one_scored() -> None:
     fresh = tracked(0.99)
-    fresh.target.drop()
+    fresh.track.drop()
     fresh.tell(0.7, 0.7, 0.7)
     # 3 below the log-odds of 0.7 is 0.104
-    assert fresh.target.least_score == 0.15
+    assert fresh.track.least_score == 0.15
 
 
 def test_a_box_that_was_given_may_score_anything_at_first() -> None:
     given_box = story()
-    given_box.target.follow(1, 0.0)
-    assert given_box.target.least_score == 0.15
+    given_box.track.start(1, 0.0)
+    assert given_box.track.least_score == 0.15
     assert given_box.tell(0.2, 0.3, 0.2) == [TRACKING] * 3
 
 
 def test_time_that_stands_still_or_goes_back_changes_nothing_for_a_seen_one() -> None:
     still = tracked(0.9)
     for time_s in (still.time_s, still.time_s, 1.0, 0.0, -5.0, 0.0):
-        still.target.update(0.9, time_s)
-        assert (still.target.state, still.target.track_id) == (TRACKING, 1)
+        still.track.update(0.9, time_s)
+        assert (still.track.state, still.track.track_id) == (TRACKING, 1)
     still.time_s = 0.0
     assert still.tell_for(0.7, 0.0)[-1] == LOST
 
@@ -253,12 +253,12 @@ def test_whatever_happens_the_states_make_sense(scores, period_s: float) -> None
     watched, past_ids = story(period_s), []
     unseen_s, before = 0.0, (SEARCHING, None)
     for score in scores:
-        seen = score is not None and score >= watched.target.least_score
+        seen = score is not None and score >= watched.track.least_score
         watched.tell(score)
         unseen_s = 0.0 if seen or before[0] != TRACKING else unseen_s + period_s
-        now = (watched.target.state, watched.target.track_id)
+        now = (watched.track.state, watched.track.track_id)
         assert (now[1] is None) == (now[0] == SEARCHING)
-        assert 0.15 <= watched.target.least_score <= 1
+        assert 0.15 <= watched.track.least_score <= 1
         if now[0] == LOST and before[0] == TRACKING:
             assert not seen and unseen_s > 0.5 - 1e-6
         if before[0] in (TRACKING, LOST):

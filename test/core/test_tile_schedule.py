@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refdet_core.imaging import Crop
-from refdet_core.search.schedule import TileSchedule
+from refdet_core.search.tile_schedule import TileSchedule
 
 
 def tiles(count: int, side: int = 64) -> list[Crop]:
@@ -27,7 +27,7 @@ def test_every_round_looks_at_every_tile_once(count: int, budget: int, seed: int
         for _ in range(frames):
             due = schedule.next(tiles(count))
             assert 1 <= len(due) <= budget
-            schedule.seen(due, random.random(len(due)))
+            schedule.record(due, random.random(len(due)))
             seen += due
         assert sorted(seen) == list(range(count))
 
@@ -40,7 +40,7 @@ def test_no_tile_waits_longer_than_two_rounds(count: int, budget: int, seed: int
     last_seen = dict.fromkeys(range(count), -1)
     for frame in range(6 * frames):
         due = schedule.next(tiles(count))
-        schedule.seen(due, random.random(len(due)))
+        schedule.record(due, random.random(len(due)))
         for tile in due:
             assert frame - last_seen[tile] < 2 * frames
             last_seen[tile] = frame
@@ -52,16 +52,16 @@ def test_a_budget_for_all_looks_at_all_in_every_frame(budget: int) -> None:
     for _ in range(3):
         due = schedule.next(tiles(6))
         assert due == [0, 1, 2, 3, 4, 5]
-        schedule.seen(due, np.linspace(0, 1, 6))
+        schedule.record(due, np.linspace(0, 1, 6))
 
 
 def test_the_first_round_goes_in_order_and_the_next_by_promise() -> None:
     schedule = TileSchedule(2)
-    promise = np.array([0.1, 0.8, 0.3, 0.8, 0.9])
+    best_scores = np.array([0.1, 0.8, 0.3, 0.8, 0.9])
     rounds = []
     for _ in range(6):
         due = schedule.next(tiles(5))
-        schedule.seen(due, promise[due])
+        schedule.record(due, best_scores[due])
         rounds.append(due)
     # equal promises keep their order
     assert rounds == [[0, 1], [2, 3], [4], [4, 1], [3, 2], [0]]
@@ -71,23 +71,23 @@ def test_a_tile_that_shows_nothing_any_more_goes_to_the_end() -> None:
     schedule = TileSchedule(1)
     for _ in range(3):
         (tile,) = schedule.next(tiles(3))
-        schedule.seen([tile], np.array([0.9 if tile == 0 else 0.5]))
+        schedule.record([tile], np.array([0.9 if tile == 0 else 0.5]))
     assert schedule.next(tiles(3)) == [0]
-    schedule.seen([0], np.array([0.0]))
+    schedule.record([0], np.array([0.0]))
     assert [schedule.next(tiles(3))[0] for _ in range(2)] == [1, 2]
     assert schedule.next(tiles(3)) == [1]
 
 
 def test_other_tiles_start_a_new_round() -> None:
     schedule = TileSchedule(2)
-    schedule.seen(schedule.next(tiles(5)), np.array([0.1, 0.9]))
+    schedule.record(schedule.next(tiles(5)), np.array([0.1, 0.9]))
     assert schedule.next(tiles(5, side=80)) == [0, 1]
     assert schedule.next(tiles(4, side=96)) == [0, 1]
     assert schedule.next(tiles(4, side=96)) == [2, 3]
     # fewer tiles than the budget, then the many again: nothing is left out
     due = schedule.next(tiles(1, side=200))
     assert due == [0]
-    schedule.seen(due, np.array([0.7]))
+    schedule.record(due, np.array([0.7]))
     seen = [tile for _ in range(3) for tile in schedule.next(tiles(5))]
     assert sorted(seen) == [0, 1, 2, 3, 4]
 
@@ -96,4 +96,4 @@ def test_no_tiles_are_no_work() -> None:
     for budget in (0, 3):
         schedule = TileSchedule(budget)
         assert schedule.next([]) == []
-        schedule.seen([], np.zeros(0))
+        schedule.record([], np.zeros(0))

@@ -1,0 +1,78 @@
+"""The settings of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from refdet_core.bundle import Bundle
+from refdet_core.errors import ConfigError
+from refdet_core.search.tiles import AUTOMATIC_SCALE
+from refdet_core.search.track_state import AutoConfig
+from refdet_core.templates import POOLINGS
+
+
+@dataclass(frozen=True)
+class DetectorConfig(AutoConfig):
+    """How to search and what to report: these settings, and those of following targets.
+
+    Attributes:
+        search: ``tiles`` and ``full_frame`` look at every frame anew; ``track`` follows a target
+            in a window; ``auto`` follows it, notices when it is gone and searches again.
+        tile_width, tile_height: largest tile in frame pixels (search ``tiles``).
+        tile_overlap: least overlap of neighbouring tiles in frame pixels.
+        tile_scale: network pixels per frame pixel in a tile, 0.25 to 4; 0 takes
+            :func:`refdet_core.search.tiles.automatic_scale`.
+        max_tiles_per_frame: most tiles a frame, the others follow in the next frames; 0: all.
+        score_threshold: least probability of a detection reported by a search of the whole frame;
+            negative takes the one the bundle publishes.
+        max_detections: most detections per template and frame.
+        nms_iou: boxes of one template overlapping more than this are one object.
+        reference_pooling: ``prototype`` (mean of the references) or ``best_view``.
+    """
+
+    search: str = "tiles"
+    tile_width: int = 1280
+    tile_height: int = 736
+    tile_overlap: int = 128
+    tile_scale: float = AUTOMATIC_SCALE
+    max_tiles_per_frame: int = 0
+    score_threshold: float = -1.0
+    max_detections: int = 1
+    nms_iou: float = 0.3
+    reference_pooling: str = "prototype"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_tiles_per_frame < 0:
+            raise ConfigError(
+                f"max_tiles_per_frame must be 0 (all) or more, got {self.max_tiles_per_frame}."
+            )
+        if self.score_threshold > 1:
+            raise ConfigError(f"score_threshold must be at most 1, got {self.score_threshold}.")
+        if self.max_detections < 1:
+            raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}.")
+        if not 0 <= self.nms_iou <= 1:
+            raise ConfigError(f"nms_iou must be within 0 and 1, got {self.nms_iou}.")
+        if min(self.tile_width, self.tile_height) < 64:
+            raise ConfigError(
+                f"A tile must be at least 64x64 px, got {self.tile_width}x{self.tile_height}."
+            )
+        if not 0 <= self.tile_overlap < min(self.tile_width, self.tile_height):
+            raise ConfigError(
+                "tile_overlap must be at least 0 and less than the tile's shorter side, got "
+                f"{self.tile_overlap}."
+            )
+        if self.tile_scale != AUTOMATIC_SCALE and not 0.25 <= self.tile_scale <= 4:
+            raise ConfigError(
+                f"tile_scale must be 0 (automatic) or within 0.25 and 4, got {self.tile_scale}."
+            )
+        if self.reference_pooling not in POOLINGS:
+            raise ConfigError(
+                "Unknown reference_pooling '{}'; valid are {}.".format(
+                    self.reference_pooling, ", ".join(POOLINGS)
+                )
+            )
+
+    def threshold(self, bundle: Bundle) -> float:
+        """The score threshold in force: the configured one, else the bundle's."""
+        return self.score_threshold if self.score_threshold >= 0 else bundle.score_threshold

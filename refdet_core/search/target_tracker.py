@@ -1,0 +1,220 @@
+"""One template's target through time: begun by the whole frame, followed in a window."""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional, Tuple
+
+import numpy as np
+
+from refdet_core.boxes import as_tuple
+from refdet_core.calibration import logit
+from refdet_core.decoding import Candidates
+from refdet_core.search.base import SearchFrame, SearchResult
+from refdet_core.search.local_tracker import LocalTracker, Observation
+from refdet_core.search.track_state import AutoConfig, TrackState
+from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
+
+_MAX_VERIFIED = 3  # candidates of the whole frame that get a window before one is chosen
+_MARGIN = 1.5  # log-odds by which another place must look more like the target, twice
+
+
+class TargetTracker:
+    """Where the search for one template is.
+
+    Args:
+        template_id: the template.
+        track_ids: where the next track takes its id from.
+        multiple: sides of a window in network pixels are multiples of this.
+        redetects: look through the whole frame when the target is lost, and now and then
+            while it is followed; otherwise the window goes on where it was lost.
+    """
+
+    def __init__(
+        self,
+        template_id: str,
+        track_ids: Iterator[int],
+        config: AutoConfig,
+        multiple: int,
+        redetects: bool,
+    ) -> None:
+        self._template_id = template_id
+        self._track_ids = track_ids
+        self._track = TrackState(config)
+        self._multiple = multiple
+        self._redetects = redetects
+        self._local_tracker: Optional[LocalTracker] = None
+        self._observation: Optional[Observation] = None
+        self._last_full_search_s = 0.0
+        self._distractor: Optional[LocalTracker] = None
+        self._presence = 0.0
+
+    @property
+    def box_xyxy(self) -> Optional[BoxXYXY]:
+        """Where the target, or what may be it, was seen last; None while there is no such thing."""
+        return self._local_tracker.box_xyxy if self._local_tracker is not None else None
+
+    def configure(self, config: AutoConfig, redetects: bool) -> None:
+        """Go on with other settings."""
+        self._track.config = config
+        self._redetects = redetects
+
+    def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
+        """The target is here: follow it without further confirmation."""
+        self._local_tracker = LocalTracker(box_xyxy, time_s)
+        self._resume(next(self._track_ids), time_s)
+
+    def track(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
+        """Look into the window, if there is one.
+
+        Args:
+            camera: see :meth:`~refdet_core.search.local_tracker.LocalTracker.track`.
+        """
+        self._observation, self._presence = None, 0.0
+        if self._local_tracker is not None:
+            self._observation = self._track_in_window(frame, self._local_tracker, camera)
+            self._presence = self._observation.score
+        self._check_distractor(frame, camera)
+
+    def needs_full_frame_search(self, time_s: float) -> bool:
+        """Whether the whole frame should be searched now, after :meth:`track`."""
+        config, state = self._track.config, self._track.state
+        if state != SEARCHING and not self._redetects:
+            return False
+        if state == TRACKING:
+            return 0 < config.auto_check_s <= time_s - self._last_full_search_s
+        return self._observation is None or self._observation.score < self._track.least_score
+
+    def update_from_full_frame(self, frame: SearchFrame, candidates: Candidates) -> None:
+        """Take in the candidates of the whole frame, best first: begin, or doubt the track."""
+        self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
+        self._last_full_search_s = frame.time_s
+        best = self._best_candidate(frame, candidates)
+        if best is None:
+            return
+        local_tracker, observation = best
+        if self._track.state != TRACKING:
+            if self._observation is None or observation.score > self._observation.score:
+                self._switch_to(local_tracker, observation)
+        elif self._is_false_lock(observation):
+            self._distractor = local_tracker
+
+    def mark_missed(self, time_s: float) -> None:
+        """The frame could not be looked at. Time goes on, and the next window is of the usual size:
+        the backend may take no larger one."""
+        self._observation, self._presence, self._distractor = None, 0.0, None
+        self.update_state(time_s)
+        if self._local_tracker is not None:
+            self._local_tracker = LocalTracker(self._local_tracker.box_xyxy, time_s)
+
+    def update_state(self, time_s: float) -> SearchResult:
+        """What this frame says of the target."""
+        track, observation, config = self._track, self._observation, self._track.config
+        least_score = track.least_score
+        if observation:
+            track.update(observation.score, time_s, observation.template_score)
+        else:
+            track.update(None, time_s)
+        if track.state != TRACKING and track.confirmed:
+            back = track.track_id
+            self._resume(back if back is not None else next(self._track_ids), time_s)
+        if self._local_tracker and track.state != TRACKING:
+            # The template alone starts a track and brings one back.
+            self._local_tracker.recent.drop()
+        status = TargetStatus(
+            track.state,
+            track.track_id,
+            self._local_tracker.window_xyxy if self._local_tracker else None,
+        )
+        detections: Tuple[Detection, ...] = ()
+        if track.state == TRACKING:
+            if observation and observation.score >= least_score:
+                detections = (
+                    Detection(
+                        self._template_id, observation.score, observation.box_xyxy, track.track_id
+                    ),
+                )
+        elif (
+            track.state == SEARCHING and observation and observation.score < config.auto_start_score
+        ):
+            self._local_tracker = None
+        return SearchResult(detections, self._presence, status)
+
+    def _track_in_window(
+        self, frame: SearchFrame, local_tracker: LocalTracker, camera: Optional[np.ndarray]
+    ) -> Observation:
+        """Where the followed target is; what is certainly the target may help to see it later."""
+        track = self._track
+        searching = track.state == SEARCHING
+        least_score = track.config.track_keep_score if searching else track.least_score
+        observation = self._track_with(frame, local_tracker, least_score, camera)
+        if track.state == TRACKING and observation.score >= least_score:
+            local_tracker.recent.learn(
+                frame, local_tracker.box_xyxy, observation.template_score, track.config
+            )
+        return observation
+
+    def _check_distractor(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
+        """Look again at the place that the whole frame preferred; go there if it still does."""
+        distractor, self._distractor = self._distractor, None
+        if distractor is None:
+            return
+        observation = self._track_with(frame, distractor, 0.0, camera)
+        if self._is_false_lock(observation):
+            self._track.drop()
+            self._switch_to(distractor, observation)
+
+    def _is_false_lock(self, distractor: Observation) -> bool:
+        """Whether what is followed looks clearly less like the target than that.
+
+        Not while it is not seen: then it is on its way to be lost, which is no mistake. The
+        template alone decides: a recent view of the wrong thing must not defend it.
+        """
+        own = self._observation
+        if own is None or own.score < self._track.least_score:
+            return False
+        odds = logit(np.array([distractor.template_score, own.template_score]))
+        return float(odds[0] - odds[1]) > _MARGIN
+
+    def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
+        """Watch another place from now on; what was seen at the last one proves nothing."""
+        self._local_tracker, self._observation, self._distractor = local_tracker, observation, None
+        self._track.restart()
+
+    def _resume(self, track_id: int, time_s: float) -> None:
+        self._track.start(track_id, time_s)
+        self._last_full_search_s, self._distractor = time_s, None
+
+    def _best_candidate(
+        self, frame: SearchFrame, candidates: Candidates
+    ) -> Optional[Tuple[LocalTracker, Observation]]:
+        """Of the best candidates that are not followed already, the one whose window shows most."""
+        best: Optional[Tuple[LocalTracker, Observation]] = None
+        for score, row in zip(candidates.scores[:_MAX_VERIFIED], candidates.boxes_xyxy):
+            box_xyxy = as_tuple(row)
+            if score < self._track.config.auto_start_score:
+                continue
+            if self._observation is not None and _contains(self._observation.box_xyxy, box_xyxy):
+                continue
+            local_tracker = LocalTracker(box_xyxy, frame.time_s)
+            observation = self._track_with(frame, local_tracker, 0.0)
+            if best is None or observation.score > best[1].score:
+                best = (local_tracker, observation)
+        return best
+
+    def _track_with(
+        self,
+        frame: SearchFrame,
+        local_tracker: LocalTracker,
+        least_score: float,
+        camera: Optional[np.ndarray] = None,
+    ) -> Observation:
+        config = self._track.config
+        return local_tracker.track(
+            frame, self._template_id, config, self._multiple, least_score, camera
+        )
+
+
+def _contains(outer_xyxy: BoxXYXY, inner_xyxy: BoxXYXY) -> bool:
+    """Whether the inner box's centre lies in the outer box."""
+    x, y = (inner_xyxy[0] + inner_xyxy[2]) / 2, (inner_xyxy[1] + inner_xyxy[3]) / 2
+    return outer_xyxy[0] <= x <= outer_xyxy[2] and outer_xyxy[1] <= y <= outer_xyxy[3]

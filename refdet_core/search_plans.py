@@ -1,0 +1,85 @@
+"""The search plans by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Callable, Dict
+
+from refdet_core.bundle import Bundle
+from refdet_core.detector_config import DetectorConfig
+from refdet_core.errors import ConfigError
+from refdet_core.search.base import SearchPlan
+from refdet_core.search.full_frame_search import FullFrameSearch
+from refdet_core.search.single_tile import SingleTile
+from refdet_core.search.tiles import Tiles
+from refdet_core.search.tiling import Tiling
+from refdet_core.search.track_state import LONGEST_S
+from refdet_core.search.tracking_plan import TrackingPlan
+
+
+def _full_frame_search(tiling: Tiling, bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
+    return FullFrameSearch(
+        tiling,
+        config.nms_iou,
+        config.threshold(bundle),
+        config.max_detections,
+        config.max_tiles_per_frame,
+    )
+
+
+def _full_frame_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    return _full_frame_search(SingleTile(bundle.frame_size), bundle, config)
+
+
+def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
+    size = (config.tile_width, config.tile_height)
+    tiles = Tiles(size, config.tile_overlap, bundle.frame_multiple, config.tile_scale)
+    return _full_frame_search(tiles, bundle, config)
+
+
+def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    # Without a box it starts from the first detection that the search 'tiles' would report.
+    settings = replace(
+        config,
+        auto_start_score=config.threshold(bundle),
+        auto_confirm_score=config.track_keep_score,
+        auto_confirm_frames=1,
+        auto_confirm_of=1,
+        auto_forget_s=LONGEST_S,
+    )
+    return TrackingPlan(
+        _tiles_plan(bundle, config), settings, bundle.frame_multiple, redetects=False
+    )
+
+
+def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    settings = config
+    if config.auto_confirm_score < 0:
+        settings = replace(config, auto_confirm_score=config.threshold(bundle))
+    return TrackingPlan(
+        _tiles_plan(bundle, config), settings, bundle.frame_multiple, redetects=True
+    )
+
+
+_PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {
+    "full_frame": _full_frame_plan,
+    "tiles": _tiles_plan,
+    "track": _track_plan,
+    "auto": _auto_plan,
+}
+SEARCH_NAMES = tuple(_PLANS)
+TRACKING_SEARCHES = ("track", "auto")
+"""The searches that track a target and can start from a box."""
+
+
+def make_search_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
+    """Build the plan that ``config.search`` names.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if config.search not in _PLANS:
+        raise ConfigError(
+            "Unknown search plan '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES))
+        )
+    return _PLANS[config.search](bundle, config)
