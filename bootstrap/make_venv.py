@@ -97,7 +97,9 @@ def digest(*inputs: Path | str) -> str:
             files: list[Path] = []
             result.update(item.encode() + b"\0")
         else:
-            files = sorted(p for p in item.rglob("*") if p.is_file()) if item.is_dir() else [item]
+            # A changelog changes nothing that is built.
+            inside = (p for p in item.rglob("*") if p.is_file() and p.suffix != ".rst")
+            files = sorted(inside) if item.is_dir() else [item]
         for file in files:
             result.update(f"{file.relative_to(ROOT)}\0".encode())
             result.update(file.read_bytes() + b"\0")

@@ -1,6 +1,6 @@
 """A model bundle: a folder with two ONNX graphs and ``bundle.yaml``.
 
-The graphs (see the architecture page of the README)::
+The graphs (see docs/architecture.md)::
 
     template_encoder.onnx  image (N,3,Ht,Wt) float32 RGB 0-255 -> kernel* (N,C,kh,kw)
     detector.onnx          frame (B,3,H,W), kernel* (V,C,kh,kw) -> score (B,V,h,w),

@@ -21,7 +21,7 @@ The node that finds the objects in the reference photos in a camera topic. Witho
 
   detector --ros-args -r image:=/camera/image_raw -p template_path:=car.jpg -p search:=auto
 
-Its parameters and their defaults are in config/detector.yaml and in the README."""
+Its parameters and their defaults are in config/detector.yaml and in docs/ros-interface.md."""
 
 
 def main(args: Optional[List[str]] = None) -> int:
