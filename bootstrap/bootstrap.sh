@@ -12,10 +12,9 @@
 # make_venv.py. PYTHON=/path/to/python picks one.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+. "$here/find_python.sh"
 
-# What a candidate lacks, one word each: "version", "venv", "headers". A pyenv
-# shim is found on the PATH without there being a Python behind it, so only a
-# candidate that runs counts.
+# What a candidate lacks, one word each: "version", "venv", "headers".
 probe='
 import os, sys, sysconfig
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):
@@ -30,27 +29,9 @@ if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")
 print("%s-%d.%d" % (",".join(lacks) or "nothing", *sys.version_info[:2]))
 '
 
-candidates() {
-    if [ -n "${PYTHON:-}" ]; then
-        command -v -- "$PYTHON" || true
-        return
-    fi
-    for name in python3.12 python3.11 python3.10 python3.13 python3; do
-        old_ifs=$IFS
-        IFS=:
-        for folder in $PATH; do
-            if [ -x "$folder/$name" ]; then printf '%s\n' "$folder/$name"; fi
-        done
-        IFS=$old_ifs
-    done
-}
-
-# A virtual environment that is active, or a sourced ROS 2, must not leak in.
-unset PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
-
 chosen=
 almost=
-for python in $(candidates); do
+for python in $(python_candidates "${PYTHON:-}" python3.12 python3.11 python3.10 python3.13 python3); do
     answer=$("$python" -I -c "$probe" 2>/dev/null) || continue
     case $answer in
         nothing-*) chosen=$python; break ;;

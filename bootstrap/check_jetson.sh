@@ -8,27 +8,16 @@
 # PYTHON38=/path/to/python picks one.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+. "$here/find_python.sh"
 
 candidates() {
-    if [ -n "${PYTHON38:-}" ]; then
-        command -v -- "$PYTHON38" || true
-        return
-    fi
-    for name in python3.8 python3; do
-        old_ifs=$IFS
-        IFS=:
-        for folder in $PATH; do
-            if [ -x "$folder/$name" ]; then printf '%s\n' "$folder/$name"; fi
-        done
-        IFS=$old_ifs
-    done
+    python_candidates "${PYTHON38:-}" python3.8 python3
+    if [ -n "${PYTHON38:-}" ]; then return; fi
     for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8*/bin/python3.8 \
         "${XDG_DATA_HOME:-$HOME/.local/share}"/uv/python/cpython-3.8*/bin/python3.8; do
         if [ -x "$python" ]; then printf '%s\n' "$python"; fi
     done
 }
-
-unset PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 probe='import sys, venv, ensurepip; raise SystemExit(sys.version_info[:2] != (3, 8))'
 for python in $(candidates); do

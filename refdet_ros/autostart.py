@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Any, Callable, Protocol
 
 from rclpy.clock import Clock
 
 from refdet_ros.device_recovery import RETRY_S
 
-if TYPE_CHECKING:
-    from refdet_ros.node import DetectorNode
-
 _POLL_S = 0.05
+
+
+class StartableNode(Protocol):
+    """What starting a node by itself needs of it."""
+
+    create_timer: Callable[..., Any]
+    get_logger: Callable[[], Any]
+    trigger_configure: Callable[[], Any]
+    trigger_activate: Callable[[], Any]
+    trigger_cleanup: Callable[[], Any]
+
+    @property
+    def lifecycle(self) -> str:
+        """``unconfigured``, ``inactive``, ``active`` or ``finalized``."""
+
+    @property
+    def worth_another_try(self) -> bool:
+        """Whether what failed may succeed later with the same settings."""
+
+    def model_is_opened(self) -> bool:
+        """Begin to open the model if that was not begun; True once it has ended, well or not."""
+
+    def end(self, exit_code: int) -> None:
+        """End the process."""
 
 
 class Autostart:
@@ -27,13 +48,13 @@ class Autostart:
             be.
     """
 
-    def __init__(self, node: DetectorNode, clock: Clock, build_only: bool) -> None:
+    def __init__(self, node: StartableNode, clock: Clock, build_only: bool) -> None:
         self._node = node
         self._build_only = build_only
         self._next_s = 0.0
-        self._timer = node.create_timer(_POLL_S, self._go_on, clock=clock)
+        self._timer = node.create_timer(_POLL_S, self._tick, clock=clock)
 
-    def _go_on(self) -> None:
+    def _tick(self) -> None:
         if time.monotonic() < self._next_s:
             return
         # First of all, so that nothing unforeseen below is repeated with every tick.
@@ -56,6 +77,6 @@ class Autostart:
         if node.lifecycle == "inactive":
             node.trigger_activate()
         if node.lifecycle == "inactive":
-            node.start_over()
+            node.trigger_cleanup()  # the fault stays in the diagnostics
         if node.lifecycle in ("active", "finalized"):
             self._timer.cancel()

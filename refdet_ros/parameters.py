@@ -15,6 +15,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from refdet_core.attribute_docs import attribute_docs
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import PRECISIONS, BackendConfig
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
@@ -22,7 +23,6 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.templates import POOLINGS
-from refdet_ros.attribute_docs import attribute_docs
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_QOS = ("sensor_data", "reliable", "system_default")

@@ -1,4 +1,4 @@
-"""From a camera message to published detections, all of it in the worker's thread."""
+"""The detector of the node, and the one thread that may use it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Callable, Dict, Optional, Sequence, Tuple, TypeVar
 
-from builtin_interfaces.msg import Time
 from rclpy.clock import Clock
-from std_msgs.msg import Header
 
 from refdet_core.backends.base import BackendInfo
 from refdet_core.detector import Detector
 from refdet_core.errors import DeviceLostError, RefdetError
 from refdet_core.search_plans import TRACKING_SEARCHES
-from refdet_core.types import TRACKING, BoxXYXY, Reference, TargetStatus
-from refdet_ros.camera import CameraMessage, to_bgr
+from refdet_core.types import BoxXYXY, Reference, TargetStatus
+from refdet_ros.camera import CameraMessage
 from refdet_ros.conversions import ImageError
 from refdet_ros.counters import Statistics
 from refdet_ros.device_recovery import DeviceRecovery
-from refdet_ros.frame_clock import FrameClock
+from refdet_ros.frame_processor import FrameProcessor
 from refdet_ros.open_detector import open_detector, warm_up
 from refdet_ros.parameters import Settings
-from refdet_ros.publishing import ResultPublisher, to_template_array
+from refdet_ros.publishing import ResultPublisher
 from refdet_ros.references import from_files
+from refdet_ros.template_topic import TemplateTopic
 from refdet_ros.worker import Worker
 
 JOB_TIMEOUT_S = 10.0
@@ -68,17 +67,13 @@ class Pipeline:
         keep_waiting: Callable[[], bool],
     ) -> None:
         self.settings = settings
-        self._publisher = publisher
         self._statistics = statistics
-        self._clock = clock
         self._report = on_error
         self._keep_waiting = keep_waiting
         self._detector: Optional[Detector] = None
         self._backend: Optional[BackendInfo] = None
-        self._frame_clock = FrameClock()
-        self._targets: Dict[str, TargetStatus] = {}
-        self._template_created: Dict[str, Time] = {}
-        self._templates_changed = clock.now().to_msg()
+        self._frames = FrameProcessor(publisher, statistics, clock)
+        self._templates = TemplateTopic(publisher, clock)
         self._worker: Worker[Tuple[CameraMessage, float]] = Worker(
             self._process, self._failed, self._close, keep_waiting
         )
@@ -158,21 +153,15 @@ class Pipeline:
 
         def job() -> Tuple[str, ...]:
             gone = self._working.clear_template(template_id)
-            self._forget_targets(gone)
-            for name in gone:
-                self._template_created.pop(name, None)
-            self._announce()
+            self._frames.forget_targets(gone)
+            self._templates.removed(gone, self._opened.bank.templates)
             return gone
 
         return self._call(job)
 
     def publish_templates(self) -> None:
         """Publish again what is being looked for; for subscribers of a node just activated."""
-        self._publisher.publish_templates(
-            to_template_array(
-                self._opened.bank.templates, self._template_created, self._templates_changed
-            )
-        )
+        self._templates.publish(self._opened.bank.templates)
 
     @property
     def template_counts(self) -> Dict[str, int]:
@@ -185,7 +174,7 @@ class Pipeline:
     @property
     def targets(self) -> Dict[str, TargetStatus]:
         """Where the search was with each target in the newest frame; see ``FrameResult``."""
-        return self._targets
+        return self._frames.targets
 
     @property
     def backend(self) -> Optional[BackendInfo]:
@@ -264,14 +253,13 @@ class Pipeline:
         started = time.perf_counter()
         template = self._working.set_template(references, template_id, append)
         if not append:
-            self._forget_targets((template_id,))
+            self._frames.forget_targets((template_id,))
         encode_ms = (time.perf_counter() - started) * 1e3
-        self._template_created[template_id] = self._clock.now().to_msg()
-        self._announce()
+        self._templates.added(template_id, self._opened.bank.templates)
         follow = (
             here_xyxy is not None
             and self.settings.search in TRACKING_SEARCHES
-            and not (append and self._is_tracked(template_id))
+            and not (append and self._frames.is_tracked(template_id))
         )
         if here_xyxy is not None and follow:
             self._working.lock(template_id, here_xyxy)
@@ -281,46 +269,16 @@ class Pipeline:
         if self._detector is not None:
             self._detector.close()
 
-    def _announce(self) -> None:
-        self._templates_changed = self._clock.now().to_msg()
-        self.publish_templates()
-
     def _process(self, work: Tuple[CameraMessage, float]) -> None:
         message, arrived_s = work
         settings = self.settings
-        # Enabled and age are asked here, not on arrival: the frame may have waited.
+        # Checked here and not on arrival: the frame may have waited.
         if not settings.enabled:
             return
         if self._recovery.problem:
             self._statistics.dropped("device lost")
             return
-        age_s = self._age_s(message.header)
-        if 0 < settings.max_frame_age_s < age_s:
-            self._statistics.dropped("stale")
-            return
-        started = time.perf_counter()
-        frame_bgr = to_bgr(message)
-        converted = time.perf_counter()
-        result = self._opened.detect(
-            frame_bgr,
-            heatmaps=self._publisher.wants_heatmap,
-            time_s=self._frame_clock.time_s(_stamp_ns(message.header), arrived_s),
-        )
-        self._targets = result.targets
-        detected = time.perf_counter()
-        self._publisher.publish_frame(message.header, frame_bgr, result)
-        published = time.perf_counter()
-        times_ms = {
-            "wait": (started - arrived_s) * 1e3,
-            "convert": (converted - started) * 1e3,
-            **result.timings_ms,
-            "detect": (detected - converted) * 1e3,
-            "publish": (published - detected) * 1e3,
-        }
-        if _stamp_ns(message.header) is not None:
-            times_ms["latency"] = self._age_s(message.header) * 1e3
-            times_ms["overhead"] = times_ms["latency"] - times_ms["detect"]
-        self._statistics.published(times_ms)
+        self._frames.process(self._opened, message, arrived_s, settings.max_frame_age_s)
 
     def _failed(self, error: Exception) -> None:
         if not self._keep_waiting():
@@ -331,23 +289,3 @@ class Pipeline:
             return
         self._statistics.dropped("undecodable" if isinstance(error, ImageError) else "failed")
         self._report(error)
-
-    def _forget_targets(self, template_ids: Sequence[str]) -> None:
-        left = {name: it for name, it in self._targets.items() if name not in template_ids}
-        self._targets = left
-
-    def _is_tracked(self, template_id: str) -> bool:
-        status = self._targets.get(template_id)
-        return status is not None and status.state == TRACKING
-
-    def _age_s(self, header: Header) -> float:
-        """Seconds since the stamp on the node's clock; 0 for a frame without stamp."""
-        stamp_ns = _stamp_ns(header)
-        if stamp_ns is None:
-            return 0.0
-        return float(self._clock.now().nanoseconds - stamp_ns) * 1e-9
-
-
-def _stamp_ns(header: Header) -> Optional[int]:
-    """The stamp in nanoseconds; None where it is zero, which means "no time" to ROS."""
-    return (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec) or None

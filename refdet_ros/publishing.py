@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Mapping, Tuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
+from refdet_core.templates import Template as CoreTemplate
 from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection, FrameResult
 from refdet_ros.conversions import to_compressed, to_image
 from refdet_ros.pictures import debug_picture, heatmap_picture
@@ -145,7 +146,7 @@ def _to_region(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> RegionOfIntere
 
 
 def to_template_array(
-    templates: Dict[str, Any], created: Dict[str, Time], stamp: Time
+    templates: Mapping[str, CoreTemplate], created: Mapping[str, Time], stamp: Time
 ) -> TemplateArray:
     """The bank's templates, ordered by id.
 

@@ -6,24 +6,52 @@ Meanwhile only the newest camera frame waits, so nothing is late afterwards.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Dict, Optional, Protocol
 
+import numpy as np
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from refdet_msgs.srv import ClearTemplate, SetTemplate
 from std_srvs.srv import SetBool
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
+from refdet_ros.pipeline import Pipeline
 from refdet_ros.references import from_request
 
-if TYPE_CHECKING:
-    from refdet_ros.node import DetectorNode
+
+class DetectorAccess(Protocol):
+    """What the services need of the detector, in any lifecycle state."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The running detector; raises a RefdetError while there is none."""
+
+    @property
+    def active(self) -> bool:
+        """Whether camera frames are being searched."""
+
+    @property
+    def template_counts(self) -> Dict[str, int]:
+        """References of each template."""
+
+    def newest_frame(self) -> Optional[np.ndarray]:
+        """The newest camera frame as BGR; None while none has arrived."""
+
+    def refusal(self, what: str, error: Exception) -> str:
+        """The sentence for the client of a request that failed."""
 
 
 class DetectorServices:
-    """``set_template``, ``clear_template`` and ``enable`` of a node, in every lifecycle state."""
+    """``set_template``, ``clear_template`` and ``enable``; they answer in every lifecycle state.
 
-    def __init__(self, node: DetectorNode) -> None:
+    Args:
+        node: offers the services.
+        detector: what they change.
+    """
+
+    def __init__(self, node: Node, detector: DetectorAccess) -> None:
         self._node = node
+        self._detector = detector
         node.create_service(SetTemplate, "set_template", self._on_set_template)
         node.create_service(ClearTemplate, "clear_template", self._on_clear_template)
         node.create_service(SetBool, "enable", self._on_enable)
@@ -31,14 +59,14 @@ class DetectorServices:
     def _on_set_template(self, request: SetTemplate.Request, response: SetTemplate.Response) -> Any:
         response.template_id = request.template_id or DEFAULT_TEMPLATE_ID
         try:
-            pipeline = self._node.pipeline
-            given = from_request(request.references, self._node.newest_frame)
+            pipeline = self._detector.pipeline
+            given = from_request(request.references, self._detector.newest_frame)
             change = pipeline.set_template(
                 given.references, response.template_id, request.append, given.here_xyxy
             )
         except Exception as error:
-            response.message = self._node.refusal("set_template", error)
-            response.reference_count = self._node.template_counts.get(response.template_id, 0)
+            response.message = self._detector.refusal("set_template", error)
+            response.reference_count = self._detector.template_counts.get(response.template_id, 0)
             return response
         response.success = True
         response.reference_count = change.reference_count
@@ -47,7 +75,7 @@ class DetectorServices:
             "Following" if change.followed else "Looking for",
             response.template_id,
             change.reference_count,
-            "" if self._node.active else " as soon as the node is active",
+            "" if self._detector.active else " as soon as the node is active",
         )
         self._node.get_logger().info(response.message)
         return response
@@ -56,9 +84,9 @@ class DetectorServices:
         self, request: ClearTemplate.Request, response: ClearTemplate.Response
     ) -> Any:
         try:
-            gone = sorted(self._node.pipeline.clear_template(request.template_id or None))
+            gone = sorted(self._detector.pipeline.clear_template(request.template_id or None))
         except Exception as error:
-            response.message = self._node.refusal("clear_template", error)
+            response.message = self._detector.refusal("clear_template", error)
             return response
         response.success = True
         response.cleared_ids = gone

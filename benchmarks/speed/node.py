@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.node_probe import Camera, NodeProcess, Observer
+from benchmarks.speed.node_probe import Camera, Observer
 from benchmarks.speed.section import Chart, Section, skipped
 from benchmarks.speed.settings import Settings
 from refdet_core.errors import RefdetError
+from refdet_ros.node_process import NodeProcess, prepare_dds
 
 RATES_HZ = (10.0, 30.0, 60.0)
 FLOWS = (("tiles", "raw"), ("tiles", "compressed"), ("auto", "raw"))
@@ -48,8 +49,6 @@ def measure(settings: Settings, rates_hz: tuple[float, ...] = RATES_HZ) -> Secti
     try:
         for module in _MODULES:
             importlib.import_module(module)
-        from refdet_ros.demo.node_process import prepare_dds
-
         prepare_dds(random.randint(1, 100))
     except (ImportError, RefdetError) as error:
         return skipped(_TITLE, f"ROS 2 with refdet_ros and refdet_msgs is needed ({error}).")
@@ -65,7 +64,7 @@ def measure(settings: Settings, rates_hz: tuple[float, ...] = RATES_HZ) -> Secti
                 "backend": settings.backend,
                 "bundle": str(settings.bundle_folder.resolve()) if settings.bundle_folder else "",
             }
-            with NodeProcess(parameters) as node:
+            with NodeProcess(parameters, ros_arguments=("--log-level", "warn")) as node:
                 observer.wait_until(node, "state", "active")
                 rows += [
                     [

@@ -1,26 +1,19 @@
-"""What surrounds the node while it is measured: a camera, an observer, and the node's process."""
+"""What surrounds the node while it is measured: a camera and an observer."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.speed.scene import OBJECT_PX, object_boxes, textured_frame
 from refdet_core.errors import BackendError
+from refdet_ros.node_process import NodeProcess
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def film(size: tuple[int, int], transport: str, rate_hz: float, stop: Any, sent: Any) -> None:
@@ -76,44 +69,6 @@ class Camera:
         if self._process.is_alive():
             self._process.kill()
         return self.sent
-
-
-class NodeProcess:
-    """The detector node in a process of its own. Use it as a context manager."""
-
-    def __init__(self, parameters: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "refdet_ros", "--ros-args", "--log-level", "warn"]
-        for name, value in parameters.items():
-            command += ["-p", "{}:={}".format(name, value or '""')]
-        self._process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)
-
-    def __enter__(self) -> NodeProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-
-    def check(self) -> None:
-        """Raise a BackendError if the node has ended by itself."""
-        if self._process.poll() is not None:
-            raise BackendError(
-                f"the node ended with code {self._process.returncode}; its messages are above."
-            )
-
-    def cpu_s(self) -> float:
-        """Processor time it has used, all threads."""
-        text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 class Observer:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +24,7 @@ import numpy as np
 from refdet_core.backends import cuda_driver
 from refdet_core.closeable import Closeable
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
+from refdet_core.nvcc import find_nvcc
 
 try:
     from pycuda import compiler, driver
@@ -280,7 +279,7 @@ def _compiled(source: Path, cache: bool) -> Any:
     Args:
         cache: let pycuda keep it, or take what it kept: its folder may be damaged or not writable.
     """
-    text, nvcc, folder = source.read_text(), _find_nvcc(), None if cache else False
+    text, nvcc, folder = source.read_text(), _nvcc_path(), None if cache else False
     try:
         return compiler.SourceModule(text, nvcc=nvcc, no_extern_c=True, cache_dir=folder)
     except OSError as error:
@@ -291,11 +290,8 @@ def _compiled(source: Path, cache: bool) -> Any:
         raise _as_backend_error(error) from error
 
 
-def _find_nvcc() -> str:
-    """The CUDA compiler; JetPack does not put it on the PATH."""
-    roots = (os.environ.get("CUDA_HOME"), _DEFAULT_CUDA)
-    folders = os.pathsep.join(str(Path(root) / "bin") for root in roots if root)
-    found = shutil.which("nvcc") or shutil.which("nvcc", path=folders)
+def _nvcc_path() -> str:
+    found = find_nvcc()
     if found is None:
         raise BackendError(
             "CUDA's compiler nvcc was not found; the TensorRT backend compiles two small kernels "

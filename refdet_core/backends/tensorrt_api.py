@@ -7,10 +7,8 @@ is told in docs/jetson.md.
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from collections import deque
-from typing import Any, Deque, List, Mapping, Optional
+from typing import Any, List, Mapping, Optional
 
 from refdet_core.backends.engines.profiles import Shape, ShapeRange
 from refdet_core.backends.engines.target import import_tensorrt
@@ -18,40 +16,21 @@ from refdet_core.errors import BackendError, OutOfMemoryError
 
 trt = import_tensorrt()
 
-_LOG = logging.getLogger("refdet_core.backends.tensorrt")
 
+def failure(log: Any, what: str) -> BackendError:
+    """The exception for a call that failed, with the reason that TensorRT logged.
 
-class Log(trt.ILogger):  # type: ignore[misc, name-defined]
-    """Passes TensorRT's messages on and remembers its errors: its calls return False or None and
-    tell the reason here alone."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self._levels = {
-            trt.ILogger.INTERNAL_ERROR: logging.ERROR,
-            trt.ILogger.ERROR: logging.ERROR,
-            trt.ILogger.WARNING: logging.WARNING,
-        }
-        self._errors: Deque[str] = deque(maxlen=3)
-
-    def log(self, severity: Any, msg: str) -> None:
-        level = self._levels.get(severity, logging.DEBUG)
-        if level == logging.ERROR:
-            self._errors.append(msg)
-            level = logging.DEBUG  # it comes with the exception
-        _LOG.log(level, "TensorRT: %s", msg)
-
-    def error(self, what: str) -> BackendError:
-        """The exception for a call that failed."""
-        reason = " / ".join(self._errors) or "it gave no reason"
-        self._errors.clear()
-        text = f"TensorRT {what}: {reason}."
-        if "outofmemory" in reason.lower().replace(" ", ""):
-            return OutOfMemoryError(
-                f"{text} Close other programs, or lower engine_max_tiles, engine_max_width and "
-                "engine_max_views."
-            )
-        return BackendError(text)
+    Args:
+        log: see :func:`~refdet_core.backends.engines.tensorrt_log.make_log`.
+    """
+    reason = log.reason()
+    text = f"TensorRT {what}: {reason}."
+    if "outofmemory" in reason.lower().replace(" ", ""):
+        return OutOfMemoryError(
+            f"{text} Close other programs, or lower engine_max_tiles, engine_max_width and "
+            "engine_max_views."
+        )
+    return BackendError(text)
 
 
 class LoadedEngine(ABC):
@@ -201,7 +180,7 @@ class EngineWithNumbers(LoadedEngine):
         return profile * len(self.names) + self.names.index(name)
 
 
-def load_engine(serialized: bytes, log: Log, dla: int) -> Optional[LoadedEngine]:
+def load_engine(serialized: bytes, log: Any, dla: int) -> Optional[LoadedEngine]:
     """An engine in the words of the installed TensorRT; None if TensorRT refuses it.
 
     Args:

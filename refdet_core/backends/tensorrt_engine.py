@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Dict, List, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from refdet_core.backends.cuda import DeviceMemory, Gpu
 from refdet_core.backends.cuda_driver import Graph
 from refdet_core.backends.device_buffer import DeviceBuffer, float32_size
 from refdet_core.backends.engines.profiles import Shape, ShapeRange
-from refdet_core.backends.tensorrt_api import LoadedEngine, Log, load_engine
+from refdet_core.backends.engines.tensorrt_log import make_log
+from refdet_core.backends.tensorrt_api import LoadedEngine, failure, load_engine, trt
 from refdet_core.errors import BackendError
 
 _MOST_GRAPHS = 8  # of one shape: as many addresses of templates take turns
@@ -38,10 +39,10 @@ class Engine:
     def __init__(self, gpu: Gpu, serialized: bytes, name: str, dla: int = -1) -> None:
         self.name = name
         self._gpu = gpu
-        log = Log()
+        log = make_log(trt)
         loaded = load_engine(serialized, log, dla)
         if loaded is None:
-            raise log.error(f"cannot load the {name} engine")
+            raise failure(log, f"cannot load the {name} engine")
         self._loaded = gpu.hold(loaded)
         self.inputs = tuple(item for item in loaded.names if loaded.is_input(item))
         self.outputs = tuple(item for item in loaded.names if item not in self.inputs)
@@ -49,7 +50,7 @@ class Engine:
             if not loaded.is_float32(item):
                 raise BackendError(f"The {name} engine's '{item}' is not float32.")
         if not loaded.open_contexts(gpu.stream.handle):
-            raise log.error(f"cannot make ready the {name} engine")
+            raise failure(log, f"cannot make ready the {name} engine")
         self._profiles = [_Profile(self, gpu, loaded, log, i) for i in range(loaded.profiles)]
         self._ready = self._profiles[0]
 
@@ -145,7 +146,7 @@ class _Profile:
     """
 
     def __init__(
-        self, engine: Engine, gpu: Gpu, loaded: LoadedEngine, log: Log, number: int
+        self, engine: Engine, gpu: Gpu, loaded: LoadedEngine, log: Any, number: int
     ) -> None:
         self.ranges = {name: loaded.shape_range(name, number) for name in engine.inputs}
         self._engine = engine
@@ -204,7 +205,7 @@ class _Profile:
         return self._loaded.enqueue(self._number, addresses, self._gpu.stream.handle)
 
     def _error(self, what: str) -> BackendError:
-        return self._log.error(f"{what} the {self._engine.name} engine")
+        return failure(self._log, f"{what} the {self._engine.name} engine")
 
 
 def run_once(

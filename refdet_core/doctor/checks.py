@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
-import os
 import re
 import subprocess
 import sys
@@ -135,13 +133,14 @@ def cuda() -> Facts:
 
 def nvcc() -> Facts:
     """The CUDA compiler: pycuda is built with it, and TensorRT's backend compiles its kernels."""
-    roots = (os.environ.get("CUDA_HOME"), "/usr/local/cuda")
-    for candidate in ("nvcc", *(f"{root}/bin/nvcc" for root in roots if root)):
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            result = subprocess.run([candidate, "--version"], capture_output=True, check=True)
-            found = re.search(rb"release ([\d.]+)", result.stdout)
-            if found:
-                return {"version": found.group(1).decode(), "path": candidate}
+    from refdet_core.nvcc import find_nvcc
+
+    path = find_nvcc()
+    if path is not None:
+        output = subprocess.run([path, "--version"], capture_output=True, check=True).stdout
+        found = re.search(rb"release ([\d.]+)", output)
+        if found:
+            return {"version": found.group(1).decode(), "path": path}
     raise ModuleNotFoundError("nvcc is neither on the PATH nor in /usr/local/cuda/bin", name="nvcc")
 
 

@@ -20,7 +20,7 @@ from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.roi import join_roi_options
 from refdet_core.search_plans import SEARCH_NAMES
-from refdet_ros.demo.node_process import prepare_dds
+from refdet_ros.node_process import prepare_dds
 
 _EXAMPLES = """examples:
   make demo

@@ -13,10 +13,10 @@ from refdet_ros.bags.live import LiveDetector
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.report import as_text, score_targets
 from refdet_ros.bags.targets import Target
-from refdet_ros.demo.node_process import NodeProcess
 from refdet_ros.demo.pictures import write_contact_sheet, write_references
 from refdet_ros.demo.scene import Scene
 from refdet_ros.evaluate_bag import write_output
+from refdet_ros.node_process import NodeProcess
 from refdet_ros.video_to_bag import write_bag
 
 
@@ -68,7 +68,7 @@ def _run_node(
 ) -> None:
     transport = "compressed" if topic.name.endswith("/compressed") else "raw"
     _say(f"Starting the node (its output: {output / 'node.log'}) ...")
-    with NodeProcess(output / "node.log", {**parameters, "image_transport": transport}) as node:
+    with NodeProcess({**parameters, "image_transport": transport}, output / "node.log") as node:
         try:
             with LiveDetector("/", start_timeout_s=30.0) as detector:
                 detector.wait_until_active(topic.msgtype, while_waiting=node.check)

@@ -15,7 +15,7 @@ import pytest
 
 from refdet_core.errors import RefdetError
 from refdet_core.sources import open_source
-from refdet_ros.demo.node_process import NodeProcess
+from refdet_ros.node_process import NodeProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -127,7 +127,7 @@ def test_a_node_that_cannot_start_is_explained(flight, squares, tmp_path):
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path):
-    with NodeProcess(tmp_path / "node.log", {"no such name": "1"}) as node:
+    with NodeProcess({"no such name": "1"}, tmp_path / "node.log") as node:
         deadline = time.monotonic() + 20
         with pytest.raises(RefdetError, match="ended with code"):
             while time.monotonic() < deadline:

@@ -11,19 +11,19 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from refdet_core.backends.engines.graph import Graph
 from refdet_core.backends.engines.layers import keep_precise
 from refdet_core.backends.engines.precision import Kept
 from refdet_core.backends.engines.profiles import Profile
 from refdet_core.backends.engines.progress import Progress
+from refdet_core.backends.engines.tensorrt_log import make_log
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 _LOG = logging.getLogger(__name__)
 
 _MEGABYTE = 1 << 20
-_LAST_ERRORS = 3
 _TIMING = re.compile(r"Timing Runner: (?P<layer>.*) \(")
 
 
@@ -75,7 +75,7 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
         builder = trt.Builder(log)
     except TypeError as error:  # pybind11's for a null pointer
         raise BackendError(
-            f"TensorRT {trt.__version__} cannot start here: {log.errors()}. It needs an NVIDIA GPU "
+            f"TensorRT {trt.__version__} cannot start here: {log.reason()}. It needs an NVIDIA GPU "
             "and its driver; use the onnxruntime backend where there is none."
         ) from error
     network = builder.create_network(_network_flags(trt))
@@ -88,7 +88,7 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
     for profile in recipe.profiles:
         if config.add_optimization_profile(_trt_profile(builder, profile)) < 0:
             raise BackendError(
-                f"TensorRT refuses the {recipe.name}'s profile '{profile.name}': {log.errors()}"
+                f"TensorRT refuses the {recipe.name}'s profile '{profile.name}': {log.reason()}"
             )
     _set_precision(trt, builder, config, recipe)
     kept_layers = keep_precise(trt, config, network, graph, recipe.kept)
@@ -112,31 +112,17 @@ def needs_explicit_int8(trt: Any) -> bool:
 
 
 def _make_log(trt: Any, progress: Progress) -> Any:
-    """TensorRT's messages: errors are kept, timings become progress, the rest is for debugging."""
+    """TensorRT's log; the kernels that it times become progress."""
+    timed = 0
 
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._errors: List[str] = []
-            self._warning = "it gives no reason"  # a missing GPU is no error to it
-            self._timed = 0
+    def show(message: str) -> None:
+        nonlocal timed
+        match = _TIMING.search(message)
+        if match is not None:
+            timed += 1
+            progress.phase(f"{timed} kernels tried, now for {match.group('layer')}")
 
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self._errors.append(msg)
-            if severity == trt.ILogger.WARNING:
-                self._warning = msg
-            if severity != trt.ILogger.VERBOSE:
-                _LOG.debug("TensorRT: %s", msg)
-            timed = _TIMING.search(msg)
-            if timed is not None:
-                self._timed += 1
-                progress.phase(f"{self._timed} kernels tried, now for {timed.group('layer')}")
-
-        def errors(self) -> str:
-            return " | ".join(self._errors[-_LAST_ERRORS:]) or self._warning
-
-    return Log()
+    return make_log(trt, logging.DEBUG, show)
 
 
 def _network_flags(trt: Any) -> int:
@@ -160,7 +146,7 @@ def _parsed(trt: Any, network: Any, recipe: Recipe, graph: Graph, log: Any) -> A
     raise BackendError(
         "TensorRT {} does not take the {}: {}. 'refdet-train export --check-only' lists what else "
         "is known to be in its way.".format(
-            trt.__version__, recipe.name, "; ".join(problems) or log.errors()
+            trt.__version__, recipe.name, "; ".join(problems) or log.reason()
         )
     )
 
@@ -238,7 +224,7 @@ def _attach_timings(config: Any, stored: bytes) -> Any:
 
 
 def _refusal(what: str, log: Any) -> BackendError:
-    errors = log.errors()
+    errors = log.reason()
     if re.search(r"out of memory|OutOfMemory|could not allocate", errors, re.IGNORECASE):
         return OutOfMemoryError(
             f"{what}, there is not enough memory: {errors}. Close other programs, or lower "

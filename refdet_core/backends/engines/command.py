@@ -1,15 +1,28 @@
-"""The command ``refdet engine build``: beforehand what the TensorRT backend does when it opens."""
+"""The command ``refdet engine build``: builds what the TensorRT backend builds when it opens."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from refdet_core.attribute_docs import attribute_docs
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
 from refdet_core.stderr_log import log_to_stderr
 
 PRECISIONS = ("fp16", "fp32", "int8")
+
+
+# Option, setting of BackendConfig, metavar. Help and default are the setting's own.
+_SETTINGS = (
+    ("--calibration", "engine_calibration", "DIR"),
+    ("--workspace-mb", "engine_workspace_mb", "MB"),
+    ("--engine-folder", "engine_folder", "DIR"),
+    ("--max-views", "engine_max_views", "N"),
+    ("--max-tiles", "engine_max_tiles", "N"),
+    ("--max-width", "engine_max_width", "PX"),
+    ("--max-height", "engine_max_height", "PX"),
+)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,70 +32,41 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "build",
         help="build the TensorRT engines of a bundle for this machine",
         description="Build the TensorRT engines of a model bundle for this machine and compare "
-        "them with ONNX Runtime. Takes minutes; engines that are there are left as they are.",
+        "them with ONNX Runtime. This takes minutes. Engines that exist are kept.",
     )
     build.add_argument(
         "--bundle", type=Path, metavar="DIR", help="model bundle (default: the released one)"
     )
-    defaults = BackendConfig()
     build.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
         help="int8 needs --calibration (default: %(default)s)",
     )
-    build.add_argument(
-        "--calibration",
-        default=defaults.engine_calibration,
-        metavar="DIR",
-        help="folder of frames to calibrate int8 with; photos of objects in its folder references",
-    )
-    build.add_argument(
-        "--workspace-mb",
-        type=int,
-        default=defaults.engine_workspace_mb,
-        metavar="MB",
-        help="most memory for one layer (default: %(default)s)",
-    )
+    defaults, docs = BackendConfig(), attribute_docs(BackendConfig)
+    for option, setting, metavar in _SETTINGS:
+        default = getattr(defaults, setting)
+        build.add_argument(
+            option,
+            dest=setting,
+            type=type(default),
+            default=default,
+            metavar=metavar,
+            help=docs[setting].replace("%", "%%")
+            + ("" if default == "" else " Default: %(default)s."),
+        )
     build.add_argument(
         "--dla",
+        dest="engine_dla",
         type=int,
         nargs="?",
         const=0,
         default=defaults.engine_dla,
         metavar="CORE",
-        help="run what can be run on this deep learning accelerator (0 if no number is given); the "
-        "engine then takes one frame of --max-width x --max-height alone",
+        help="run layers on this deep learning accelerator where possible (without a number: 0); "
+        "the engine then takes one frame of exactly --max-width x --max-height",
     )
-    build.add_argument(
-        "--engine-folder",
-        default=defaults.engine_folder,
-        metavar="DIR",
-        help="where engines are kept (default: refdet/engines in the user's cache folder)",
-    )
-    build.add_argument(
-        "--max-views",
-        type=int,
-        default=defaults.engine_max_views,
-        metavar="N",
-        help="most template views at once (default: %(default)s)",
-    )
-    build.add_argument(
-        "--max-tiles",
-        type=int,
-        default=defaults.engine_max_tiles,
-        metavar="N",
-        help="most tiles at once (default: %(default)s)",
-    )
-    for side in ("width", "height"):
-        build.add_argument(
-            f"--max-{side}",
-            type=int,
-            default=getattr(defaults, f"engine_max_{side}"),
-            metavar="PX",
-            help=f"{side} of the largest tile in network pixels (default: %(default)s)",
-        )
-    build.add_argument("--force", action="store_true", help="build anew what is there")
+    build.add_argument("--force", action="store_true", help="build engines again that exist")
 
 
 def engine(options: argparse.Namespace) -> int:
@@ -93,17 +77,8 @@ def engine(options: argparse.Namespace) -> int:
     """
     from refdet_core.backends.engines.cache import engine_folder, ready_engines
 
-    config = BackendConfig(
-        precision=options.precision,
-        engine_folder=options.engine_folder,
-        engine_workspace_mb=options.workspace_mb,
-        engine_max_views=options.max_views,
-        engine_max_tiles=options.max_tiles,
-        engine_max_width=options.max_width,
-        engine_max_height=options.max_height,
-        engine_calibration=options.calibration,
-        engine_dla=options.dla,
-    )
+    settings = ("precision", "engine_dla", *(setting for _, setting, _ in _SETTINGS))
+    config = BackendConfig(**{name: getattr(options, name) for name in settings})
     bundle = load_bundle(options.bundle)
     because = "--force was given" if options.force else ""
     with log_to_stderr():

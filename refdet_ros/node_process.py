@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Mapping, Sequence
 
 from refdet_core.errors import RefdetError
 
@@ -35,32 +35,39 @@ class NodeProcess:
     """The node ``detector`` in its own process. Use it as a context manager.
 
     Args:
-        log: file for everything the node prints.
         parameters: by name, as ``-p`` arguments take them.
+        log: file for everything the node prints; None: this process's own output.
+        ros_arguments: more arguments after ``--ros-args``.
     """
 
-    def __init__(self, log: Path, parameters: dict[str, str]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, str],
+        log: Path | None = None,
+        ros_arguments: Sequence[str] = (),
+    ) -> None:
         self.log = log
         self._parameters = parameters
+        self._ros_arguments = ros_arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
 
     def __enter__(self) -> NodeProcess:
-        command = [sys.executable, "-m", "refdet_ros", "--ros-args"]
+        command = [sys.executable, "-m", "refdet_ros", "--ros-args", *self._ros_arguments]
         for name, value in self._parameters.items():
-            command += ["-p", f"{name}:={value}"]
-        self._output = self.log.open("wb")
+            command += ["-p", "{}:={}".format(name, value or '""')]
+        self._output = self.log.open("wb") if self.log is not None else None
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for the demo, which then stops the node in order.
+                stderr=subprocess.STDOUT if self._output is not None else None,
+                # Ctrl-C goes to the parent, which then stops the node in order.
                 start_new_session=True,
             )
         except OSError as error:
-            self._output.close()
+            self._close_log()
             raise RefdetError(f"The detector node cannot be started: {error}.") from error
         return self
 
@@ -75,13 +82,23 @@ class NodeProcess:
     def check(self) -> None:
         """Raise a RefdetError with the end of the log if the node has ended by itself."""
         if self._process is not None and self._process.poll() is not None:
+            where = "its messages are above." if self.log is None else f"the end of {self.log}:\n"
             raise RefdetError(
-                f"The detector node ended with code {self._process.returncode}; the end of "
-                f"{self.log}:\n{self.log_tail()}"
+                f"The detector node ended with code {self._process.returncode}; "
+                f"{where}{self.log_tail()}"
             )
 
+    def cpu_s(self) -> float:
+        """Processor time that the running node has used, all threads, in seconds."""
+        assert self._process is not None, "the node is not running"
+        text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def log_tail(self) -> str:
-        """The last lines that the node printed."""
+        """The last lines in the log; empty without a log."""
+        if self.log is None:
+            return ""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join("  " + line for line in lines[-_LOG_TAIL:])
 
@@ -101,6 +118,9 @@ class NodeProcess:
                     process.wait(patience_s)
                 except subprocess.TimeoutExpired:
                     continue
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._output is not None:
             self._output.close()
             self._output = None
@@ -108,7 +128,7 @@ class NodeProcess:
 
 def _find_profile() -> Path:
     """In the source tree, else where the package is installed."""
-    beside = Path(__file__).resolve().parents[2] / _PROFILE
+    beside = Path(__file__).resolve().parents[1] / _PROFILE
     if beside.is_file():
         return beside
     try:
@@ -119,6 +139,6 @@ def _find_profile() -> Path:
         installed = beside
     if not installed.is_file():
         raise RefdetError(
-            f"'{installed}' is missing; run the demo in a complete clone, or install refdet_ros."
+            f"'{installed}' is missing; run this in a complete clone, or install refdet_ros."
         )
     return installed

@@ -1,6 +1,6 @@
 """What a dataclass says of its fields."""
 
-from refdet_ros.attribute_docs import attribute_docs
+from refdet_core.attribute_docs import attribute_docs
 
 
 class Base:

@@ -1,0 +1,25 @@
+# Sourced by the scripts beside it. A pyenv shim is found on the PATH without a Python
+# behind it, so every candidate must still be tried.
+
+# An active virtual environment or a sourced ROS 2 must not leak in.
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+# Prints the path of every candidate, best first.
+#   python_candidates CHOSEN NAME...
+# CHOSEN is the one that the user named; then there is no other. NAMEs are searched on the PATH.
+python_candidates() {
+    chosen_by_user=$1
+    shift
+    if [ -n "$chosen_by_user" ]; then
+        command -v -- "$chosen_by_user" || true
+        return
+    fi
+    for name in "$@"; do
+        old_ifs=$IFS
+        IFS=:
+        for folder in $PATH; do
+            if [ -x "$folder/$name" ]; then printf '%s\n' "$folder/$name"; fi
+        done
+        IFS=$old_ifs
+    done
+}
