@@ -20,7 +20,7 @@ from refdet_core.types import BoxXYXY
 
 _SHARE = 0.6  # of the difference that is believed: one box in one photo is noisy ...
 _HALF_PX = 16  # ... and half of that for an object of this size, where a pixel is much
-_OBJECT_PX = (38, 48, 60)  # sizes the object is shown at; the network's boxes vary with them
+_SIZES = (0.8, 1.0, 1.25)  # of the best, that the object is shown at: the boxes vary with them
 _WINDOW_PX = 192
 _LEAST_IOU = 0.3  # below, the network's box is of something else
 
@@ -50,8 +50,8 @@ def fit_box_correction(
     x1, y1, x2, y2 = box_xyxy
     x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, mean_side(box_xyxy)
     crops = []
-    for object_px in _OBJECT_PX:
-        width = max(2, round(side * size / object_px))
+    for factor in _SIZES:
+        width = max(2, round(side * size / (factor * bundle.best_object_px)))
         crops.append(Crop(round(x - width / 2), round(y - width / 2), width, width, side, side))
     maps = backend.infer(backend.preprocess(image_bgr, crops), features)
     differences: List[np.ndarray] = []

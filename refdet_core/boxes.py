@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Optional
 
 import numpy as np
 
 from refdet_core.types import BoxXYXY
+
+_MOSTLY_INSIDE = 0.7  # share of the smaller box
 
 
 def as_boxes(boxes_xyxy: object) -> np.ndarray:
@@ -34,12 +37,23 @@ def mean_side(box_xyxy: BoxXYXY) -> float:
 
 def iou_matrix(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     """Intersection over union of every pair, ``(N, M)`` in [0, 1]."""
+    intersection = _intersections(first_xyxy, second_xyxy)
+    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - intersection
+    return np.asarray(np.where(union > 0, intersection / np.maximum(union, 1e-9), 0.0))
+
+
+def containment_matrix(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """Intersection over the smaller of every pair, ``(N, M)``: 1 where one lies in the other."""
+    smaller = np.minimum(area(first_xyxy)[:, None], area(second_xyxy)[None, :])
+    return np.asarray(_intersections(first_xyxy, second_xyxy) / np.maximum(smaller, 1e-9))
+
+
+def _intersections(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """Common area of every pair, ``(N, M)`` in square pixels."""
     top_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
     bottom_right = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
     sides = np.clip(bottom_right - top_left, 0, None)
-    intersection = sides[..., 0] * sides[..., 1]
-    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - intersection
-    return np.asarray(np.where(union > 0, intersection / np.maximum(union, 1e-9), 0.0))
+    return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -48,17 +62,30 @@ def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
     return np.asarray(np.clip(boxes_xyxy, 0, limits))
 
 
-def nms(boxes_xyxy: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
+def nms(
+    boxes_xyxy: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    levels: Optional[np.ndarray] = None,
+) -> np.ndarray:
     """Greedy non-maximum suppression.
+
+    Args:
+        levels: ``(N,)``, the scale that each box was seen at. Of two boxes from different scales
+            the worse one goes too if it mostly holds the other or lies in it: an enlarged object
+            shows its parts, a shrunk one melts into its surroundings.
 
     Returns the kept indices ``(K,)``, best score first; ties keep the earlier box.
     """
     order = np.argsort(-scores, kind="stable")
-    overlaps = iou_matrix(boxes_xyxy, boxes_xyxy)
+    same = iou_matrix(boxes_xyxy, boxes_xyxy) > iou_threshold
+    if levels is not None:
+        across = levels[:, None] != levels[None, :]
+        same |= across & (containment_matrix(boxes_xyxy, boxes_xyxy) > _MOSTLY_INSIDE)
     kept = []
     alive = np.ones(len(order), dtype=bool)
     for index in order:
         if alive[index]:
             kept.append(index)
-            alive &= overlaps[index] <= iou_threshold
+            alive &= ~same[index]
     return np.array(kept, dtype=np.int64)

@@ -52,6 +52,8 @@ class Bundle:
             say that the object is not there, and to ``track`` in a window.
         kernel_names: the template encoder's outputs, in order.
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
+        best_object_px: size at which the network finds objects best: square root of the box's
+            area, network pixels.
         model: how the torch network is built (backbone, matcher, head ...).
         calibration: raw outputs to probability.
         score_threshold: the published threshold on that probability.
@@ -72,6 +74,7 @@ class Bundle:
     score_threshold: float
     tracking: TrackingRule = field(default_factory=TrackingRule)
     purposes: Tuple[str, ...] = PURPOSES
+    best_object_px: float = 48.0
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)

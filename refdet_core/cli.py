@@ -134,7 +134,7 @@ def detect(options: argparse.Namespace) -> int:
         )
     box_xyxy = None if options.init is None else parse_roi(options.init)
     config = _config(options)
-    references = read_references(options.photos)
+    references = read_references(options.photos, options.same_camera)
     source = open_source(options.frames)
     with open_detector(options, config) as detector:
         if box_xyxy is None:

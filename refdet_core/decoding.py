@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Optional, Sequence
 
 import cv2
 import numpy as np
@@ -33,9 +33,13 @@ class Candidates:
         """Some of them: a mask ``(N,)`` or indices in the order wanted."""
         return Candidates(self.boxes_xyxy[which], self.scores[which], self.presence[which])
 
-    def suppressed(self, iou_threshold: float) -> Candidates:
-        """Without those that overlap a better one more than this, best first."""
-        return self.chosen(nms(self.boxes_xyxy, self.scores, iou_threshold))
+    def suppressed(self, iou_threshold: float, levels: Optional[np.ndarray] = None) -> Candidates:
+        """Without those that overlap a better one more than this, best first.
+
+        Args:
+            levels: ``(N,)``, the scale that each was seen at, see :func:`~refdet_core.boxes.nms`.
+        """
+        return self.chosen(nms(self.boxes_xyxy, self.scores, iou_threshold, levels))
 
     @staticmethod
     def joined(parts: Sequence[Candidates]) -> Candidates:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from refdet_core.bundle import Bundle
 from refdet_core.errors import ConfigError
-from refdet_core.search.tiles import AUTOMATIC_SCALE
+from refdet_core.search.scales import AUTOMATIC_SCALE, MAX_SCALE, MIN_SCALE
 from refdet_core.search.track_state import AutoConfig
 from refdet_core.templates import POOLINGS
 
@@ -18,11 +18,12 @@ class DetectorConfig(AutoConfig):
     Attributes:
         search: ``tiles`` and ``full_frame`` look at every frame anew; ``track`` follows a target
             in a window; ``auto`` follows it, notices when it is gone and searches again.
-        tile_width, tile_height: largest tile in frame pixels (search ``tiles``).
-        tile_overlap: least overlap of neighbouring tiles in frame pixels.
-        tile_scale: network pixels per frame pixel in a tile, 0.25 to 4; 0 takes
-            :func:`refdet_core.search.tiles.automatic_scale`.
-        max_tiles_per_frame: most tiles a frame, the others follow in the next frames; 0: all.
+        tile_width, tile_height: largest tile in network pixels.
+        tile_overlap: least overlap of neighbouring tiles in network pixels.
+        tile_scale: network pixels per frame pixel, 0.25 to 4, for every object; 0 shows each at the
+            size the network knows best, see :mod:`refdet_core.search.scales`.
+        max_tiles_per_frame: most tiles a frame, of all scales together; the others follow in the
+            next frames; 0: all.
         score_threshold: least probability of a detection reported by a search of the whole frame;
             negative takes the one the bundle publishes.
         max_detections: most detections per template and frame.
@@ -62,9 +63,10 @@ class DetectorConfig(AutoConfig):
                 "tile_overlap must be at least 0 and less than the tile's shorter side, got "
                 f"{self.tile_overlap}."
             )
-        if self.tile_scale != AUTOMATIC_SCALE and not 0.25 <= self.tile_scale <= 4:
+        if self.tile_scale != AUTOMATIC_SCALE and not MIN_SCALE <= self.tile_scale <= MAX_SCALE:
             raise ConfigError(
-                f"tile_scale must be 0 (automatic) or within 0.25 and 4, got {self.tile_scale}."
+                f"tile_scale must be 0 (automatic) or within {MIN_SCALE:g} and {MAX_SCALE:g}, got "
+                f"{self.tile_scale}."
             )
         if self.reference_pooling not in POOLINGS:
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchFrame, ViewComparison
+from refdet_core.search.scales import SizeRange
 from refdet_core.templates import TemplateBank, encode_references
 from refdet_core.types import BoxXYXY, RawMaps, Reference
 
@@ -61,6 +62,10 @@ class NetworkSearchFrame(SearchFrame):
             self._keep(crops, maps.score[:, own], template_id)
         self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
         return found
+
+    def reference_size(self, template_id: str) -> Optional[SizeRange]:
+        sizes_px = self._bank.templates[template_id].camera_sizes_px
+        return SizeRange(min(sizes_px), max(sizes_px)) if sizes_px else None
 
     def encode(self, box_xyxy: BoxXYXY) -> Any:
         reference = Reference(self.frame_bgr, box_xyxy)

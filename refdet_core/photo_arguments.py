@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
@@ -46,7 +46,8 @@ class TemplateAction(argparse.Action):
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """Add ``--template`` and ``--roi``; they fill ``photos``, a list of :class:`TemplatePhoto`."""
+    """Add ``--template`` and ``--roi``; they fill ``photos``, a list of :class:`TemplatePhoto`.
+    Add ``--same-camera`` too."""
     parser.set_defaults(photos=[])
     parser.add_argument(
         "--template",
@@ -63,16 +64,27 @@ def add_photo_arguments(parser: argparse.ArgumentParser, required: bool = False)
         metavar="X,Y,W,H",
         help="where the object is in the --template before it (default: the whole photo)",
     )
+    parser.add_argument(
+        "--same-camera",
+        action="store_true",
+        help="the photos are unscaled frames of this camera, or cut out of some: the object is "
+        "searched at the size it has there, which is faster and gives fewer false alarms",
+    )
 
 
-def read_references(photos: Sequence[TemplatePhoto]) -> Tuple[Reference, ...]:
+def read_references(
+    photos: Sequence[TemplatePhoto], same_camera: bool = False
+) -> Tuple[Reference, ...]:
     """Load the photos.
+
+    Args:
+        same_camera: see :class:`~refdet_core.types.Reference`.
 
     Raises:
         SourceError: a photo cannot be read.
         BadReferenceError: a ROI lies outside its photo.
     """
-    return tuple(_read(photo) for photo in photos)
+    return tuple(replace(_read(photo), same_camera=same_camera) for photo in photos)
 
 
 def _read(photo: TemplatePhoto) -> Reference:

@@ -11,15 +11,17 @@ from refdet_core.errors import ConfigError
 from refdet_core.search.base import SearchPlan
 from refdet_core.search.full_frame_search import FullFrameSearch
 from refdet_core.search.single_tile import SingleTile
-from refdet_core.search.tiles import Tiles
-from refdet_core.search.tiling import Tiling
+from refdet_core.search.tile_pyramid import TilePyramid
+from refdet_core.search.tiling import TilingChoice
 from refdet_core.search.track_state import LONGEST_S
 from refdet_core.search.tracking_plan import TrackingPlan
 
 
-def _full_frame_search(tiling: Tiling, bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
+def _full_frame_search(
+    choose_tilings: TilingChoice, bundle: Bundle, config: DetectorConfig
+) -> FullFrameSearch:
     return FullFrameSearch(
-        tiling,
+        choose_tilings,
         config.nms_iou,
         config.threshold(bundle),
         config.max_detections,
@@ -28,13 +30,19 @@ def _full_frame_search(tiling: Tiling, bundle: Bundle, config: DetectorConfig) -
 
 
 def _full_frame_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
-    return _full_frame_search(SingleTile(bundle.frame_size), bundle, config)
+    tiling = SingleTile(bundle.frame_size)
+    return _full_frame_search(lambda frame_size, expected: (tiling,), bundle, config)
 
 
 def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
-    size = (config.tile_width, config.tile_height)
-    tiles = Tiles(size, config.tile_overlap, bundle.frame_multiple, config.tile_scale)
-    return _full_frame_search(tiles, bundle, config)
+    pyramid = TilePyramid(
+        (config.tile_width, config.tile_height),
+        config.tile_overlap,
+        bundle.frame_multiple,
+        config.tile_scale,
+        bundle.best_object_px,
+    )
+    return _full_frame_search(pyramid, bundle, config)
 
 
 def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:

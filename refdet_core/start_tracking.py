@@ -32,7 +32,8 @@ def start_tracking(
         ConfigError: the search follows nothing.
     """
     height, width = frame_bgr.shape[:2]
-    seen = Reference(frame_bgr, clip_roi(box_xyxy, (width, height), "The box in the first frame"))
+    inside_xyxy = clip_roi(box_xyxy, (width, height), "The box in the first frame")
+    seen = Reference(frame_bgr, inside_xyxy, same_camera=True)
     try:
         box_xyxy = check_reference(seen)
     except BadReferenceError as error:

@@ -16,6 +16,7 @@ import numpy as np
 
 from refdet_core.backends.base import Backend
 from refdet_core.box_correction import NO_CORRECTION, fit_box_correction
+from refdet_core.boxes import mean_side
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
@@ -41,6 +42,8 @@ class Template:
         created_s: wall-clock seconds when its last reference was encoded.
         crops_bgr: for each reference what the encoder saw, ``(S, S, 3)`` uint8; ``features`` can
             be made of them again when the device that held these is gone.
+        camera_sizes_px: how large the object is in each reference of the camera that is searched,
+            see :class:`~refdet_core.types.Reference`; empty: of none is that known.
     """
 
     template_id: str
@@ -49,6 +52,7 @@ class Template:
     thumbnails_bgr: Tuple[np.ndarray, ...]
     created_s: float
     crops_bgr: Tuple[np.ndarray, ...] = ()
+    camera_sizes_px: Tuple[float, ...] = ()
 
     @property
     def box_correction(self) -> np.ndarray:
@@ -164,8 +168,17 @@ def make_template(
         _bias(backend, bundle, feature, reference)
         for feature, reference in zip(features, references)
     )
+    camera_sizes_px = tuple(
+        mean_side(check_reference(reference)) for reference in references if reference.same_camera
+    )
     return Template(
-        template_id, features, box_corrections, tuple(thumbnails), time.time(), crops_bgr
+        template_id,
+        features,
+        box_corrections,
+        tuple(thumbnails),
+        time.time(),
+        crops_bgr,
+        camera_sizes_px,
     )
 
 
@@ -188,6 +201,7 @@ def extend_template(template: Template, more: Template) -> Template:
         template.thumbnails_bgr + more.thumbnails_bgr,
         more.created_s,
         template.crops_bgr + more.crops_bgr,
+        template.camera_sizes_px + more.camera_sizes_px,
     )
 
 

@@ -21,10 +21,13 @@ class Reference:
     Args:
         image_bgr: ``(H, W, 3)`` uint8.
         roi_xyxy: the object's box in the photo; None means the whole photo is the object.
+        same_camera: the photo is a frame of the camera that is searched, or was cut out of one
+            unscaled: then the object has this size in the frames too, and is searched at it.
     """
 
     image_bgr: np.ndarray
     roi_xyxy: Optional[BoxXYXY] = None
+    same_camera: bool = False
 
 
 @dataclass(frozen=True)

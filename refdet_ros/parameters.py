@@ -147,6 +147,11 @@ class Settings(DetectorConfig, BackendConfig):
         "separated by ';'. "
         "Empty takes the whole photo.",
     )
+    template_same_camera: bool = option(
+        False,
+        "Whether the photos in template_path are unscaled frames of this camera, or cut out of "
+        "some: then the object is searched at the size it has there.",
+    )
     template_id: str = option(DEFAULT_TEMPLATE_ID, "Name of the template made of template_path.")
 
     def __post_init__(self) -> None:

@@ -231,7 +231,9 @@ class Pipeline:
     def _open(self) -> None:
         settings = self.settings
         # First of all, so that a wrong path is not told after minutes.
-        references = from_files(settings.template_path, settings.template_roi)
+        references = from_files(
+            settings.template_path, settings.template_roi, settings.template_same_camera
+        )
         self._detector = open_detector(settings)
         self._backend = self._detector.backend.info
         if references:

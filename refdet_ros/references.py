@@ -59,11 +59,12 @@ def from_request(
     return RequestedReferences(tuple(result), here_xyxy)
 
 
-def from_files(paths: Sequence[str], rois: str) -> List[Reference]:
+def from_files(paths: Sequence[str], rois: str, same_camera: bool = False) -> List[Reference]:
     """Read photos from files.
 
     Args:
         rois: ``X,Y,W,H`` in pixels for each photo, separated by ``;``; empty takes whole photos.
+        same_camera: see :class:`~refdet_core.types.Reference`.
 
     Raises:
         BadReferenceError: a file cannot be read, or a ROI is not four numbers inside its photo.
@@ -84,7 +85,8 @@ def from_files(paths: Sequence[str], rois: str) -> List[Reference]:
                 f"template_path '{path}' cannot be read: {error.strerror}."
             ) from error
         picture = decode(content, f"template_path '{path}'")
-        result.append(Reference(picture, _parse_roi(box, picture) if box else None))
+        roi_xyxy = _parse_roi(box, picture) if box else None
+        result.append(Reference(picture, roi_xyxy, same_camera))
     return result
 
 
@@ -114,7 +116,7 @@ def _from_frame(message: TemplateReference, frame_bgr: Optional[np.ndarray]) -> 
             "It is a ROI in the newest camera frame, but no frame has arrived yet; start the "
             "camera, or send an image."
         )
-    return Reference(*_with_roi(frame_bgr, message.roi))
+    return Reference(*_with_roi(frame_bgr, message.roi), same_camera=True)
 
 
 def _with_roi(picture: np.ndarray, roi: RegionOfInterest) -> Tuple[np.ndarray, Optional[BoxXYXY]]:

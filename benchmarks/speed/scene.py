@@ -13,7 +13,7 @@ from refdet_core.search.tiles import Tiles
 from refdet_core.types import BoxXYXY, Reference
 
 OBJECT_PX = 40
-TILES = DetectorConfig(search="tiles")
+TILES = DetectorConfig(search="tiles", tile_scale=1.0)
 TRACK = DetectorConfig(search="track")
 
 

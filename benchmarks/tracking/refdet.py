@@ -40,7 +40,7 @@ class RefdetTrack(BoxMethod):
         self._detector = Detector.open(bundle, config=replace(config, search="track"))
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        _set_references(self._detector, [Reference(frame_bgr, box_xyxy)])
+        _set_references(self._detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
         self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
         self._detector.detect(frame_bgr, time_s=0.0)
 

@@ -103,8 +103,8 @@ class BenchmarkSequence:
         return frame_bgr
 
     def photos(self) -> list[Reference]:
-        """Reference photos of the object, as the detection protocol takes them."""
-        return read_references(self.footage.instance, DetectionProtocol())
+        """Photos of the object, as the detection protocol takes them, but of unknown scale."""
+        return read_references(self.footage.instance, DetectionProtocol(same_camera=False))
 
 
 def build_sequences(

@@ -76,7 +76,7 @@ def live(options: argparse.Namespace) -> int:
     """``refdet live``: until the source ends, N frames are through, or the user has enough."""
     _check(options)
     box_xyxy = None if options.init is None else parse_roi(options.init)
-    references = read_references(options.photos)
+    references = read_references(options.photos, options.same_camera)
     with ExitStack() as opened:
         source = opened.enter_context(open_live_source(options.source))
         window = None

@@ -235,7 +235,8 @@ class Session:
         frame_bgr = self._current.bgr
         try:
             if self._adding:
-                self._detector.set_template([Reference(frame_bgr, box_xyxy)], append=True)
+                reference = Reference(frame_bgr, box_xyxy, same_camera=True)
+                self._detector.set_template([reference], append=True)
                 if not self._follows(box_xyxy):
                     self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
             else:

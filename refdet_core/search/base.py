@@ -11,6 +11,7 @@ import numpy as np
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
+from refdet_core.search.scales import SizeRange
 from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 
@@ -55,6 +56,10 @@ class SearchFrame(ABC):
             For each template its candidates in each crop: boxes in frame pixels (not cut at the
             border), scores as calibrated probabilities, best first.
         """
+
+    def reference_size(self, template_id: str) -> Optional[SizeRange]:
+        """How large the object is in its references, if they are of this camera; else None."""
+        return None
 
     def encode(self, box_xyxy: BoxXYXY) -> Any:
         """The view of what is in this box of the frame, encoded like a reference.

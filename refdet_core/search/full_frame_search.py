@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from itertools import zip_longest
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,16 +11,19 @@ from refdet_core.boxes import area, as_tuple, clip
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
+from refdet_core.search.scales import SizeRange
 from refdet_core.search.tile_schedule import TileSchedule
-from refdet_core.search.tiling import Tiling
+from refdet_core.search.tiling import Tiling, TilingChoice
 from refdet_core.types import Detection
+
+_NOTHING = Candidates(np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0))
 
 
 class FullFrameSearch(SearchPlan):
-    """Looks at every crop of a coverage and merges what they show.
+    """Looks at every crop of the tilings that suit the templates, and merges what they show.
 
     Args:
-        tiling: the crops.
+        choose_tilings: which tilings suit an object.
         nms_iou: boxes of one template that overlap more than this are one object.
         score_threshold: least probability of a reported detection.
         max_detections: most detections per template and frame.
@@ -28,13 +32,13 @@ class FullFrameSearch(SearchPlan):
 
     def __init__(
         self,
-        tiling: Tiling,
+        choose_tilings: TilingChoice,
         nms_iou: float,
         score_threshold: float,
         max_detections: int,
         budget: int,
     ) -> None:
-        self._tiling = tiling
+        self._choose_tilings = choose_tilings
         self._nms_iou = nms_iou
         self._score_threshold = score_threshold
         self._max_detections = max_detections
@@ -42,7 +46,8 @@ class FullFrameSearch(SearchPlan):
 
     def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         found: Dict[str, SearchResult] = {}
-        for template_id, seen in self.candidates(frame, template_ids).items():
+        expected = {name: frame.reference_size(name) for name in template_ids}
+        for template_id, seen in self.candidates(frame, expected).items():
             best = [
                 Detection(template_id, float(score), as_tuple(box_xyxy))
                 for score, box_xyxy in zip(seen.scores[: self._max_detections], seen.boxes_xyxy)
@@ -51,28 +56,63 @@ class FullFrameSearch(SearchPlan):
             found[template_id] = SearchResult(tuple(best), float(seen.scores.max(initial=0.0)))
         return found
 
-    def candidates(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, Candidates]:
+    def candidates(
+        self, frame: SearchFrame, expected: Mapping[str, Optional[SizeRange]]
+    ) -> Dict[str, Candidates]:
         """For each template the candidates of all crops that are due in this frame.
 
-        Boxes are cut at the frame's border; one object is there once, whatever seams cross it;
-        best first.
-        """
-        crops = self._tiling.crops(frame.frame_size)
-        due = self._schedule.next(crops)
-        best_scores = np.zeros(len(due))
-        merged: Dict[str, Candidates] = {}
-        for template_id, parts in frame.infer([crops[i] for i in due], template_ids).items():
-            kept = [self._own(frame, crops, i, part) for i, part in zip(due, parts)]
-            best_scores = np.maximum(best_scores, [part.scores.max(initial=0.0) for part in kept])
-            merged[template_id] = Candidates.joined(kept).suppressed(self._nms_iou)
-        self._schedule.record(due, best_scores)
-        return merged
+        Boxes are cut at the frame's border; one object is there once, whatever seams cross it and
+        however many scales show it; best first.
 
-    def _own(
-        self, frame: SearchFrame, crops: List[Crop], index: int, seen: Candidates
-    ) -> Candidates:
-        """What this crop may report, cut at the frame's border."""
-        boxes_xyxy = clip(seen.boxes_xyxy, *frame.frame_size)
-        centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-        owned = self._tiling.owned(crops, index, centres) & (area(boxes_xyxy) > 0)
-        return Candidates(boxes_xyxy, seen.scores, seen.presence).chosen(owned)
+        Args:
+            expected: the templates, and how large their objects may be; None: of any size.
+        """
+        parts: Dict[str, List[Candidates]] = {name: [] for name in expected}
+        for tiling, crops, due, template_ids in self._due(frame.frame_size, expected):
+            seen = frame.infer([crops[i] for i in due], template_ids)
+            best_scores = np.zeros(len(due))
+            for name in template_ids:
+                kept = [
+                    _reported(frame, tiling, crops, i, part) for i, part in zip(due, seen[name])
+                ]
+                best_scores = np.maximum(best_scores, [one.scores.max(initial=0.0) for one in kept])
+                parts[name].append(Candidates.joined(kept).suppressed(self._nms_iou))
+            self._schedule.record([crops[i] for i in due], best_scores)
+        return {name: self._merged(some) for name, some in parts.items()}
+
+    def _due(
+        self, frame_size: Tuple[int, int], expected: Mapping[str, Optional[SizeRange]]
+    ) -> List[Tuple[Tiling, List[Crop], List[int], List[str]]]:
+        """The passes of this frame: a tiling, its crops, which of them are due, and for whom."""
+        choices = [self._choose_tilings(frame_size, sizes) for sizes in expected.values()]
+        wanted: Dict[Tiling, List[str]] = {}
+        for same_rank in zip_longest(*choices):  # every template's most promising tiling first
+            for name, tiling in zip(expected, same_rank):
+                if tiling is not None:
+                    wanted.setdefault(tiling, []).append(name)
+        crops = {tiling: tiling.crops(frame_size) for tiling in wanted}
+        due = self._schedule.next(list(crops.values()))
+        return [
+            (tiling, crops[tiling], some, wanted[tiling])
+            for tiling, some in zip(wanted, due)
+            if some
+        ]
+
+    def _merged(self, scales: Sequence[Candidates]) -> Candidates:
+        """What several scales show, each object once."""
+        if not scales:
+            return _NOTHING
+        if len(scales) == 1:
+            return scales[0]
+        levels = np.repeat(np.arange(len(scales)), [len(some) for some in scales])
+        return Candidates.joined(scales).suppressed(self._nms_iou, levels)
+
+
+def _reported(
+    frame: SearchFrame, tiling: Tiling, crops: Sequence[Crop], index: int, seen: Candidates
+) -> Candidates:
+    """What this crop may report, cut at the frame's border."""
+    boxes_xyxy = clip(seen.boxes_xyxy, *frame.frame_size)
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    owned = tiling.owned(crops, index, centres) & (area(boxes_xyxy) > 0)
+    return Candidates(boxes_xyxy, seen.scores, seen.presence).chosen(owned)

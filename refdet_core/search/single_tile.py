@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import List, Tuple
 
 from refdet_core.imaging import Crop, letterbox
 from refdet_core.search.tiling import Tiling
 
 
+@dataclass(frozen=True)
 class SingleTile(Tiling):
     """The frame shrunk (never enlarged beyond its aspect) into the network's input.
 
@@ -15,8 +17,7 @@ class SingleTile(Tiling):
         size: ``(width, height)`` of the network input.
     """
 
-    def __init__(self, size: Tuple[int, int]) -> None:
-        self._size = size
+    size: Tuple[int, int]
 
     def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
-        return [letterbox(frame_size, self._size)]
+        return [letterbox(frame_size, self.size)]

@@ -6,11 +6,12 @@ from typing import Iterator, Optional, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import as_tuple
+from refdet_core.boxes import as_tuple, mean_side
 from refdet_core.calibration import logit
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import SearchFrame, SearchResult
 from refdet_core.search.local_tracker import LocalTracker, Observation
+from refdet_core.search.scales import SizeRange
 from refdet_core.search.track_state import AutoConfig, TrackState
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
@@ -47,11 +48,22 @@ class TargetTracker:
         self._last_full_search_s = 0.0
         self._distractor: Optional[LocalTracker] = None
         self._presence = 0.0
+        self._known_size: Optional[SizeRange] = None
+        self._size_time_s = 0.0
 
     @property
     def box_xyxy(self) -> Optional[BoxXYXY]:
         """Where the target, or what may be it, was seen last; None while there is no such thing."""
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
+
+    def expected_size(self, frame: SearchFrame) -> Optional[SizeRange]:
+        """How large the target may be in this frame; None: nobody knows."""
+        if self._known_size is None:
+            self._known_size = frame.reference_size(self._template_id)
+            self._size_time_s = frame.time_s
+        if self._known_size is None:
+            return None
+        return self._known_size.after(frame.time_s - self._size_time_s)
 
     def configure(self, config: AutoConfig, redetects: bool) -> None:
         """Go on with other settings."""
@@ -61,6 +73,7 @@ class TargetTracker:
     def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """The target is here: follow it without further confirmation."""
         self._local_tracker = LocalTracker(box_xyxy, time_s)
+        self._remember_size(box_xyxy, time_s)
         self._resume(next(self._track_ids), time_s)
 
     def track(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
@@ -133,6 +146,7 @@ class TargetTracker:
                         self._template_id, observation.score, observation.box_xyxy, track.track_id
                     ),
                 )
+                self._remember_size(observation.box_xyxy, time_s)
         elif (
             track.state == SEARCHING and observation and observation.score < config.auto_start_score
         ):
@@ -174,6 +188,10 @@ class TargetTracker:
             return False
         odds = logit(np.array([distractor.template_score, own.template_score]))
         return float(odds[0] - odds[1]) > _MARGIN
+
+    def _remember_size(self, box_xyxy: BoxXYXY, time_s: float) -> None:
+        size_px = mean_side(box_xyxy)
+        self._known_size, self._size_time_s = SizeRange(size_px, size_px), time_s
 
     def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
         """Watch another place from now on; what was seen at the last one proves nothing."""

@@ -1,19 +1,22 @@
-"""Spreading a full scan over several frames on a device that cannot do it in one."""
+"""Spreading a search of the whole frame over several frames where one frame is too short."""
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Dict, List, Sequence
 
 import numpy as np
 
 from refdet_core.imaging import Crop
 
+_MOST_REMEMBERED = 4096  # tiles, of frame sizes and scales that may never come again
+
 
 class TileSchedule:
     """Hands out a few tiles a frame until each was seen once, then begins the next round.
 
-    A round starts with the tiles that scored highest when they were last seen, so that an object
-    that showed itself is looked at again soon; no tile waits longer than two rounds.
+    A round starts with the scale that scored highest when it was last seen, and there with the
+    tiles that did, so that an object that showed itself is looked at again soon; no tile that is
+    always asked for waits longer than two rounds.
 
     Args:
         budget: most tiles a frame; 0 hands out all of them.
@@ -21,23 +24,42 @@ class TileSchedule:
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._tiles: List[Crop] = []
-        self._waiting: List[int] = []
-        self._best_scores = np.zeros(0)
+        self._waiting: List[Crop] = []
+        self._best_scores: Dict[Crop, float] = {}
 
-    def next(self, tiles: Sequence[Crop]) -> List[int]:
-        """Which tiles to look at in this frame, by index. Other tiles than before start anew."""
+    def next(self, scales: Sequence[Sequence[Crop]]) -> List[List[int]]:
+        """Which tiles to look at in this frame. Tiles that are new join the round under way.
+
+        Args:
+            scales: all tiles there are, scale by scale, the most promising scale first.
+
+        Returns:
+            For each scale the indices of its tiles that are due.
+        """
+        tiles = [tile for some in scales for tile in some]
         if not self._budget or self._budget >= len(tiles):
-            return list(range(len(tiles)))
-        if list(tiles) != self._tiles:
-            self._tiles, self._waiting = list(tiles), []
-            self._best_scores = np.zeros(len(tiles))
-        if not self._waiting:
-            self._waiting = [int(i) for i in np.argsort(-self._best_scores, kind="stable")]
-        due, self._waiting = self._waiting[: self._budget], self._waiting[self._budget :]
-        return due
+            return [list(range(len(some))) for some in scales]
+        if len(self._best_scores) > _MOST_REMEMBERED:
+            self._waiting, self._best_scores = [], {}
+        self._waiting += [tile for tile in tiles if tile not in self._best_scores]
+        for tile in tiles:
+            self._best_scores.setdefault(tile, 0.0)
+        asked = set(tiles)
+        due = [tile for tile in self._waiting if tile in asked]
+        if not due:
+            due = self._by_promise(scales)
+            self._waiting += due
+        chosen = set(due[: self._budget])
+        self._waiting = [tile for tile in self._waiting if tile not in chosen]
+        return [[i for i, tile in enumerate(some) if tile in chosen] for some in scales]
 
-    def record(self, tiles: Sequence[int], best_scores: np.ndarray) -> None:
+    def record(self, tiles: Sequence[Crop], best_scores: np.ndarray) -> None:
         """Remember the best score ``(N,)`` of each tile that was looked at."""
-        if len(self._best_scores):
-            self._best_scores[list(tiles)] = best_scores
+        if self._budget:
+            self._best_scores.update(zip(tiles, (float(score) for score in best_scores)))
+
+    def _by_promise(self, scales: Sequence[Sequence[Crop]]) -> List[Crop]:
+        """All tiles in the order of a round; equal ones in the order they are given."""
+        known = self._best_scores
+        ranked = sorted(scales, key=lambda some: -max((known[tile] for tile in some), default=0.0))
+        return [tile for some in ranked for tile in sorted(some, key=lambda tile: -known[tile])]

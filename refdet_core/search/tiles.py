@@ -1,8 +1,9 @@
-"""Overlapping tiles at or near native resolution: small objects reach the network unshrunk."""
+"""Overlapping tiles that show a frame at one scale, small objects enlarged or large ones shrunk."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
 import numpy as np
@@ -10,47 +11,31 @@ import numpy as np
 from refdet_core.imaging import Crop
 from refdet_core.search.tiling import Tiling
 
-AUTOMATIC_SCALE = 0.0
-_UNSHRUNK_PX = 646000
-_LEAST_SCALE = 0.8375  # 1280x720 becomes 1072x603, of which little is lost to rounding up
 
-
-def automatic_scale(frame_size: Tuple[int, int]) -> float:
-    """Network pixels per frame pixel: 1 up to 0.65 megapixels, then falling to 0.84.
-
-    There a 1280x720 frame costs 29 % less and is searched as well as at 1 (see
-    ``docs/experiments.md``); smaller frames would lose their smallest objects.
-    """
-    return max(_LEAST_SCALE, min(1.0, math.sqrt(_UNSHRUNK_PX / (frame_size[0] * frame_size[1]))))
-
-
+@dataclass(frozen=True)
 class Tiles(Tiling):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
-    multiple. Larger frames get tiles spread evenly, overlapping by at least ``overlap``.
+    multiple. Larger frames get the fewest tiles that overlap enough, no larger than they have to
+    be, spread evenly.
 
     Args:
-        tile_size: largest ``(width, height)`` of a tile in frame pixels.
-        overlap: least overlap of neighbours in frame pixels; at least the size of the largest
+        tile_size: largest ``(width, height)`` of a tile in network pixels.
+        overlap: least overlap of neighbours in network pixels; at least the size of the largest
             object that must be seen whole.
         multiple: tile sides in network pixels are multiples of this.
-        scale: network pixels per frame pixel; :data:`AUTOMATIC_SCALE` takes
-            :func:`automatic_scale`.
+        scale: network pixels per frame pixel.
     """
 
-    def __init__(
-        self, tile_size: Tuple[int, int], overlap: int, multiple: int, scale: float = 1.0
-    ) -> None:
-        self._tile_size = tile_size
-        self._overlap = overlap
-        self._multiple = multiple
-        self._scale = scale
+    tile_size: Tuple[int, int]
+    overlap: int
+    multiple: int
+    scale: float = 1.0
 
     def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
-        scale = automatic_scale(frame_size) if self._scale == AUTOMATIC_SCALE else self._scale
-        width, out_width, columns = self._axis(frame_size[0], self._tile_size[0], scale)
-        height, out_height, rows = self._axis(frame_size[1], self._tile_size[1], scale)
+        width, out_width, columns = self._axis(frame_size[0], self.tile_size[0])
+        height, out_height, rows = self._axis(frame_size[1], self.tile_size[1])
         return [Crop(x, y, width, height, out_width, out_height) for y in rows for x in columns]
 
     def owned(self, crops: Sequence[Crop], index: int, centres: np.ndarray) -> np.ndarray:
@@ -62,19 +47,27 @@ class Tiles(Tiling):
             max(crop.y + crop.height for crop in crops),
         )
         depths = np.stack([_depth(crop, outline, centres) for crop in crops])
-        return np.asarray(depths[index] >= depths.max(axis=0) - self._overlap / 8)
+        margin = self.overlap / self.scale / 8
+        return np.asarray(depths[index] >= depths.max(axis=0) - margin)
 
-    def _axis(self, length: int, largest: int, scale: float) -> Tuple[int, int, List[int]]:
+    def _axis(self, length: int, largest: int) -> Tuple[int, int, List[int]]:
         """Along one axis: a tile's side in frame and in network pixels, and where tiles start."""
-        rounded = math.ceil(length * scale / self._multiple) * self._multiple
-        fitting = max(1, int(largest * scale) // self._multiple) * self._multiple
-        out_side = rounded if length <= largest else min(rounded, fitting)
-        side = round(out_side / scale)
-        if side >= length:
+        whole = self._rounded(length * self.scale)
+        largest = max(self.multiple, largest // self.multiple * self.multiple)
+        count = 1
+        if whole > largest:
+            count = math.ceil((whole - self.overlap) / max(1, largest - self.overlap))
+        shared = (whole + (count - 1) * self.overlap) / count
+        out_side = min(max(largest, whole if count == 1 else 0), self._rounded(shared))
+        side = round(out_side / self.scale)
+        if count == 1 or side >= length:
             return side, out_side, [0]
-        step = max(1, side - self._overlap)
-        count = -(-(length - side) // step) + 1
-        return side, out_side, [round(i * (length - side) / (count - 1)) for i in range(count)]
+        starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
+        return side, out_side, list(dict.fromkeys(starts))
+
+    def _rounded(self, side: float) -> int:
+        """Up to the network's multiple."""
+        return math.ceil(side / self.multiple - 1e-6) * self.multiple
 
 
 def _depth(crop: Crop, outline: Tuple[int, int, int, int], centres: np.ndarray) -> np.ndarray:

@@ -1,13 +1,14 @@
-"""The contract of covering a frame with crops."""
+"""The contract of covering a frame with crops, and of choosing among such covers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import List, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from refdet_core.imaging import Crop
+from refdet_core.search.scales import SizeRange
 
 
 class Tiling(ABC):
@@ -27,3 +28,8 @@ class Tiling(ABC):
         Overlapping crops see the same object; the one that sees it more fully reports it.
         """
         return np.ones(len(centres), dtype=bool)
+
+
+TilingChoice = Callable[[Tuple[int, int], Optional[SizeRange]], Sequence[Tiling]]
+"""From the frame's ``(width, height)`` and the sizes an object may have in it (None: any) to the
+tilings to search it with, the most promising first. Equal tilings are one pass for all objects."""

@@ -84,11 +84,11 @@ class TrackingPlan(SearchPlan):
         camera = self._camera_motion(frame)
         for tracker in self._trackers.values():
             tracker.track(frame, camera)
-        wanted = [
-            name
+        wanted = {
+            name: tracker.expected_size(frame)
             for name, tracker in self._trackers.items()
             if tracker.needs_full_frame_search(frame.time_s)
-        ]
+        }
         if wanted:
             for name, seen in self._full_frame_search.candidates(frame, wanted).items():
                 self._trackers[name].update_from_full_frame(frame, seen)

@@ -50,6 +50,8 @@ class DetectionProtocol:
             absent frames.
         absent: frames of other families' videos per object, of the same source.
         min_present: objects seen in fewer frames are left out.
+        same_camera: tell the detector that the references are of the camera that it searches, so
+            that it knows the object's size; if not, they are photos from elsewhere to it.
     """
 
     references: int = 3
@@ -57,6 +59,7 @@ class DetectionProtocol:
     frames: int = 30
     absent: int = 20
     min_present: int = 20
+    same_camera: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.references <= MAX_REFERENCES:
@@ -177,7 +180,10 @@ def reference_frames(instance: Instance, protocol: DetectionProtocol) -> list[in
 def read_references(instance: Instance, protocol: DetectionProtocol) -> list[Reference]:
     """The reference photos with the object's boxes."""
     numbers = reference_frames(instance, protocol)
-    return [Reference(instance.read(number), instance.boxes_xyxy[number]) for number in numbers]
+    return [
+        Reference(instance.read(number), instance.boxes_xyxy[number], protocol.same_camera)
+        for number in numbers
+    ]
 
 
 def own_queries(instance: Instance, protocol: DetectionProtocol) -> list[Query]:

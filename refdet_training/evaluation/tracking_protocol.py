@@ -48,7 +48,7 @@ class TrackingByDetection(Tracker):
         self._threshold = threshold
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        self._detector.set_references([Reference(frame_bgr, box_xyxy)])
+        self._detector.set_references([Reference(frame_bgr, box_xyxy, same_camera=True)])
 
     def update(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY | None, float | None]:
         box_xyxy, score = self._detector.detect(frame_bgr)

@@ -73,7 +73,11 @@ def test_tiles_find_each_object_once_wherever_the_seams_are(
     colour_bundle, square_frame, squares, tile
 ):
     config = DetectorConfig(
-        tile_width=tile[0], tile_height=tile[1], tile_overlap=48, max_detections=5
+        tile_width=tile[0],
+        tile_height=tile[1],
+        tile_overlap=48,
+        tile_scale=1.0,
+        max_detections=5,
     )
     with Detector.open(colour_bundle, config=config) as detector:
         for colour in squares:

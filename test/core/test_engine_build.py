@@ -12,7 +12,7 @@ from refdet_core.backends.engines.profiles import detector_profiles, template_pr
 from refdet_core.bundle import load_bundle
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError, OutOfMemoryError
-from refdet_core.search.tiles import Tiles
+from refdet_core.search.tile_pyramid import TilePyramid
 
 VERSIONS = ("8.4.1.5", "8.5.3.1", "10.3.0")
 
@@ -111,19 +111,21 @@ class TestProfiles:
         assert window.inputs["frame"].least == (1, 3, 16, 16)
         assert window.inputs["frame"].usual == (1, 3, 192, 192)
         assert window.inputs["frame"].most == (5, 3, 512, 512)
-        assert frame.inputs["frame"].usual == (1, 3, 608, 1072)
+        assert frame.inputs["frame"].usual == (1, 3, 576, 976)
         assert frame.inputs["frame"].most == (4, 3, 736, 1280)
         assert frame.inputs["kernel"].most == (20, 96, 6, 3)
 
     def test_the_usual_frame_is_what_the_search_tiles_asks_for(self):
         bundle, search = load_bundle(), DetectorConfig()
-        tiles = Tiles(
+        pyramid = TilePyramid(
             (search.tile_width, search.tile_height),
             search.tile_overlap,
             bundle.frame_multiple,
             search.tile_scale,
+            bundle.best_object_px,
         )
-        (tile,) = tiles.crops((1280, 720))
+        finest = max(pyramid((1280, 720), None), key=lambda tiles: tiles.scale)
+        tile, *_ = finest.crops((1280, 720))
         _, frame = detector_profiles(bundle, BackendConfig())
         assert frame.inputs["frame"].usual == (1, 3, tile.out_height, tile.out_width)
 
@@ -131,7 +133,7 @@ class TestProfiles:
         config = BackendConfig(engine_max_width=1281, engine_max_height=100, engine_max_tiles=1)
         window, frame = detector_profiles(load_bundle(), config)
         assert frame.inputs["frame"].most == (1, 3, 112, 1296)
-        assert frame.inputs["frame"].usual == (1, 3, 112, 1072)
+        assert frame.inputs["frame"].usual == (1, 3, 112, 976)
         assert window.inputs["frame"].most == (5, 3, 512, 512)
 
     def test_nothing_is_larger_than_asked_for(self):

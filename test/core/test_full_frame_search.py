@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refdet_core.search.full_frame_search import FullFrameSearch
+from refdet_core.search.scales import SizeRange
 from refdet_core.search.single_tile import SingleTile
+from refdet_core.search.tile_pyramid import TilePyramid
 from refdet_core.search.tiles import Tiles
 
 LARGE = (3840, 2160)
@@ -22,7 +24,7 @@ ROW_SEAMS = sorted(
 
 
 def full_frame_search(tiling=TILES, threshold=0.5, most=5, budget=0) -> FullFrameSearch:
-    return FullFrameSearch(tiling, 0.3, threshold, most, budget)
+    return FullFrameSearch(lambda *_: (tiling,), 0.3, threshold, most, budget)
 
 
 def boxes(found) -> list[tuple[float, ...]]:
@@ -230,3 +232,72 @@ def test_scores_and_boxes_are_plain_numbers() -> None:
     assert type(detection.score) is float
     assert {type(value) for value in detection.bbox_xyxy} == {float}
     assert np.isfinite(detection.bbox_xyxy).all()
+
+
+class SeenAtScales(FakeSearchFrame):
+    """A frame whose templates are of known sizes; None: of any size."""
+
+    def __init__(self, things, sizes) -> None:
+        super().__init__(things)
+        self._sizes = sizes
+
+    def reference_size(self, template_id: str):
+        size_px = self._sizes.get(template_id)
+        return None if size_px is None else SizeRange(size_px, size_px)
+
+    @property
+    def scales(self) -> list[tuple[float, tuple[str, ...]]]:
+        return [
+            (round(crops[0].out_width / crops[0].width, 2), names)
+            for crops, names in self.inferences
+        ]
+
+
+def pyramid_search(most=5, budget=0) -> FullFrameSearch:
+    return FullFrameSearch(TilePyramid((1280, 736), 128, 16, 0.0, 48.0), 0.3, 0.5, most, budget)
+
+
+def test_templates_of_one_size_share_a_pass_and_others_have_their_own() -> None:
+    names = ["car", "van", "ship"]
+    frame = SeenAtScales([Thing.at(100, 100)], {"car": 47, "van": 51, "ship": 190})
+    found = pyramid_search().search(frame, names)
+    assert frame.scales == [(1.0, ("car", "van")), (0.25, ("ship",))]
+    assert list(found) == names
+    assert boxes(found["car"]) == [pytest.approx((80, 80, 120, 120), abs=0.01)]
+
+
+def test_an_object_that_several_scales_show_is_one() -> None:
+    frame = SeenAtScales([Thing.at(400, 300, 60)], {})
+    found = find_one(pyramid_search(), frame)
+    assert len(frame.scales) == 2
+    assert boxes(found) == [pytest.approx((370, 270, 430, 330), abs=0.01)]
+
+
+def test_a_part_that_one_scale_shows_is_no_object_beside_the_whole_of_another() -> None:
+    whole, part = (370.0, 270.0, 430.0, 330.0), (372.0, 272.0, 396.0, 296.0)
+
+    class PartsWhenEnlarged(SeenAtScales):
+        def _seen(self, crop, name):
+            enlarged = crop.out_width > crop.width
+            self.things = (Thing(part, 0.8),) if enlarged else (Thing(whole, 0.9),)
+            return super()._seen(crop, name)
+
+    assert boxes(find_one(pyramid_search(), PartsWhenEnlarged([], {}))) == [whole]
+
+
+def test_a_budget_spreads_the_scales_over_frames_and_returns_to_the_one_that_showed_it() -> None:
+    plan, seen = pyramid_search(budget=1), []
+    for _ in range(10):
+        frame = SeenAtScales([Thing.at(100, 100, 30)], {})
+        find_one(plan, frame)
+        ((scale, _),) = frame.scales
+        seen.append(scale)
+    assert seen[:5] == [1.41] * 4 + [0.35]
+    assert sorted(seen[5:]) == sorted(seen[:5])
+
+
+def test_templates_that_were_not_looked_for_in_this_frame_are_there_with_nothing() -> None:
+    frame = SeenAtScales([], {"car": 47, "ship": 190})
+    found = pyramid_search(budget=1).search(frame, ["car", "ship"])
+    assert list(found) == ["car", "ship"]
+    assert (found["ship"].detections, found["ship"].presence) == ((), 0.0)

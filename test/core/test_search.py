@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from refdet_core.bundle import load_bundle
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.search.single_tile import SingleTile
-from refdet_core.search.tiles import Tiles, automatic_scale
+from refdet_core.search.tiles import Tiles
 
 FRAMES = [(1, 1), (64, 48), (640, 480), (1280, 720), (1281, 737), (3840, 2160), (7680, 4320)]
 
@@ -26,31 +26,17 @@ def test_tiles_cover_every_pixel_at_scale_one(frame: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-@pytest.mark.parametrize("scale", [0.25, 0.85, 1.37, 4.0, 0.0])
+@pytest.mark.parametrize("scale", [0.25, 0.85, 1.37, 4.0])
 def test_scaled_tiles_cover_every_pixel_at_their_scale(frame, scale: float) -> None:
-    expected = automatic_scale(frame) if scale == 0 else scale
     covered = np.zeros((frame[1], frame[0]), bool)
     for crop in Tiles((640, 384), 128, 32, scale).crops(frame):
         assert crop.out_width % 32 == 0 and crop.out_height % 32 == 0
         # whole frame pixels, so the scale is met to half a pixel
-        assert crop.width == pytest.approx(crop.out_width / expected, abs=0.5)
-        assert crop.height == pytest.approx(crop.out_height / expected, abs=0.5)
+        assert crop.width == pytest.approx(crop.out_width / scale, abs=0.5)
+        assert crop.height == pytest.approx(crop.out_height / scale, abs=0.5)
+        assert crop.out_width <= 640 and crop.out_height <= 384
         covered[max(crop.y, 0) : crop.y + crop.height, max(crop.x, 0) : crop.x + crop.width] = True
     assert covered.all()
-
-
-@pytest.mark.parametrize(
-    ("frame", "scale"),
-    [
-        ((1, 1), 1.0),
-        ((640, 512), 1.0),
-        ((1024, 576), 1.0),
-        ((1280, 720), 0.84),
-        ((3840, 2160), 0.84),
-    ],
-)
-def test_the_automatic_scale_leaves_small_frames_alone(frame, scale: float) -> None:
-    assert automatic_scale(frame) == pytest.approx(scale, abs=0.005)
 
 
 @given(width=st.integers(1, 5000), tile=st.integers(64, 1300), overlap=st.integers(0, 63))
@@ -88,12 +74,17 @@ def test_full_frame_is_one_letterboxed_pass() -> None:
     assert crop.width == 1280 and crop.y == -280
 
 
-def test_the_released_model_sees_a_hd_frame_in_one_tile() -> None:
+def test_the_released_model_sees_a_hd_frame_in_one_tile_at_scale_one() -> None:
     defaults, multiple = DetectorConfig(), load_bundle().frame_multiple
     size = (defaults.tile_width, defaults.tile_height)
-    tiles = Tiles(size, defaults.tile_overlap, multiple, defaults.tile_scale)
-    (crop,) = tiles.crops((1280, 720))
+    (crop,) = Tiles(size, defaults.tile_overlap, multiple).crops((1280, 720))
     assert crop.width >= 1280 and crop.height >= 720
+
+
+def test_tiles_are_no_larger_than_they_have_to_be() -> None:
+    crops = Tiles((1280, 736), 128, 16).crops((1920, 1080))
+    assert len(crops) == 4
+    assert {(crop.out_width, crop.out_height) for crop in crops} == {(1024, 608)}
 
 
 @settings(deadline=None)
@@ -101,7 +92,7 @@ def test_the_released_model_sees_a_hd_frame_in_one_tile() -> None:
     width=st.integers(1, 1280),
     height=st.integers(1, 736),
     multiple=st.sampled_from([8, 16, 32]),
-    scale=st.sampled_from([0.0, 0.5, 0.84, 1.0, 2.0]),
+    scale=st.sampled_from([0.25, 0.5, 0.84, 1.0]),
 )
 def test_a_frame_that_fits_into_a_tile_is_one_tile(width, height, multiple, scale) -> None:
     (crop,) = Tiles((1280, 736), 128, multiple, scale).crops((width, height))

@@ -305,7 +305,7 @@ def test_boxes_lie_apart_inside_the_frame():
 
 def test_tiles_are_those_of_the_search(colour_bundle):
     (crop,) = tiles_of((1280, 720), load_bundle(colour_bundle))
-    assert (crop.out_width, crop.out_height) == (1072, 608)
+    assert (crop.out_width, crop.out_height) == (1280, 720)
 
 
 # ---- reports

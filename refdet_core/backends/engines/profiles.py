@@ -20,7 +20,7 @@ from refdet_core.bundle import Bundle
 
 Shape = Tuple[int, ...]
 
-_USUAL_TILE = (1072, 608)  # a 1280x720 frame as the search `tiles` shows it
+_USUAL_TILE = (976, 576)  # of a 1280x720 frame that is searched for something small
 _USUAL_WINDOW = 192  # of the search `track`
 _LARGEST_WINDOW = 512  # that window is twice as wide where the target may have moved far
 _MOST_WINDOWS = 5  # as many scales a target is looked at, SiamFC's

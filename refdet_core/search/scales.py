@@ -1,0 +1,76 @@
+"""At which scales a frame is searched for an object of this size.
+
+A network finds objects best at one size: smaller ones are blurred spots, of larger ones it sees a
+part. So an object whose size in the frame is known is searched at the scale that shows it at that
+size. One that may be of many sizes needs a pyramid: a few scales, each for its share of the sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+AUTOMATIC_SCALE = 0.0
+MIN_SCALE, MAX_SCALE = 0.25, 4.0
+"""What a setting may force."""
+
+_STEPS_PER_OCTAVE = 2  # scales are rounded to these, so that objects of like sizes share a pass
+_TOLERANCE = 1.0  # octaves from the best size in which the network still finds an object
+_FINEST = 2.0  # enlarging more shows no more
+_MOST_PIXELS = 4.5e6  # of a pass over the frame in the network: a finer scale takes too long
+# An object of unknown size: shares of the frame's shorter side, and how small is small enough.
+_LEAST_SHARE, _MOST_SHARE, _LEAST_PX = 1 / 42, 3 / 8, 17.0
+_GROWTH_PER_S = 0.25  # octaves: 60 m away, a drone that comes closer at 10 m/s
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """How large an object may be in the frame: square root of its box's area, pixels."""
+
+    least_px: float
+    most_px: float
+
+    def after(self, passed_s: float) -> SizeRange:
+        """How large it may be so many seconds later: it or the camera comes closer or leaves."""
+        factor = 2 ** (_GROWTH_PER_S * min(max(0.0, passed_s), 60.0))
+        return SizeRange(self.least_px / factor, self.most_px * factor)
+
+
+def any_size(frame_size: Tuple[int, int]) -> SizeRange:
+    """Sizes of an object that nothing is known of, in a frame of ``(width, height)`` pixels."""
+    side = min(frame_size)
+    return SizeRange(min(_LEAST_PX, _LEAST_SHARE * side), _MOST_SHARE * side)
+
+
+def search_scales(
+    frame_size: Tuple[int, int], expected: Optional[SizeRange], best_object_px: float
+) -> Tuple[float, ...]:
+    """Network pixels per frame pixel of each pass over the frame, the most promising first.
+
+    Args:
+        frame_size: ``(width, height)`` in pixels.
+        expected: sizes the object may have in this frame; None: any.
+        best_object_px: the size at which the network finds objects best, in network pixels.
+    """
+    possible = any_size(frame_size)
+    if expected is None:
+        expected = possible
+    # What grew beyond the possible is cut there, what was seen beyond it is not.
+    middle = math.sqrt(expected.least_px * expected.most_px)
+    least = max(expected.least_px, min(possible.least_px, middle))
+    most = min(expected.most_px, max(possible.most_px, middle))
+    octaves = math.log2(most / least)
+    count = max(1, math.ceil(octaves / (2 * _TOLERANCE) - 1e-6))
+    sizes = [least * 2 ** ((i + 0.5) * octaves / count) for i in range(count)]
+    sizes.sort(key=lambda size: abs(math.log2(size / middle)))
+    return tuple(dict.fromkeys(_allowed(best_object_px / size, frame_size) for size in sizes))
+
+
+def _allowed(scale: float, frame_size: Tuple[int, int]) -> float:
+    """The nearest step that neither enlarges nor costs too much."""
+    most = min(_FINEST, math.sqrt(_MOST_PIXELS / (frame_size[0] * frame_size[1])))
+    highest = math.floor(math.log2(most) * _STEPS_PER_OCTAVE + 1e-6)
+    lowest = round(math.log2(MIN_SCALE) * _STEPS_PER_OCTAVE)
+    step = round(math.log2(scale) * _STEPS_PER_OCTAVE)
+    return float(2 ** (max(lowest, min(step, highest)) / _STEPS_PER_OCTAVE))
