@@ -1,0 +1,1 @@
+"""Accuracy against time for the scales at which a frame can be searched."""
