@@ -21,7 +21,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-window setup-test demo live test check-jetson test-slow lint docs benchmark benchmark-trackers \
+.PHONY: help setup setup-window setup-test demo live console test check-jetson test-slow lint docs benchmark benchmark-trackers \
 	train-data train-smoke train-release lock clean
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ demo: setup  ## run the node on real footage; VIDEO= TEMPLATE= ROI=X,Y,W,H for y
 SOURCE ?= 0
 live: setup-window  ## follow what you draw a box around in SOURCE= (camera 0, video, rtsp://...)
 	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(VENV)/bin/refdet live "$(SOURCE)" $(LIVE_ARGS)
+
+console: setup  ## the same in a web browser: SOURCE= played to the detector node, and the console
+	@$(PYTHON_IN_VENV) -m refdet_ros.console.standalone "$(SOURCE)" $(CONSOLE_ARGS)
 
 test: setup-test  ## run the tests, but for the slow ones; PYTEST_ARGS= is passed on
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)

@@ -39,7 +39,7 @@ setup(
     ),
     package_data={
         "refdet_core": ["py.typed", "backends/*.cu", "bundles/**/*", "bundles/*"],
-        "refdet_ros": ["py.typed", "demo/**/*", "demo/*"],
+        "refdet_ros": ["py.typed", "demo/**/*", "demo/*", "console/web/**/*", "console/web/*"],
         "refdet_training": ["py.typed", "recipes/*.yaml", "evaluation/*.j2"],
     },
     data_files=[
@@ -57,6 +57,7 @@ setup(
         "console_scripts": [
             "refdet = refdet_core.__main__:main",
             "detector = refdet_ros.__main__:main",
+            "console = refdet_ros.console.__main__:main",
             "video_to_bag = refdet_ros.video_to_bag:main",
             "play_bag = refdet_ros.play_bag:main",
             "evaluate_bag = refdet_ros.evaluate_bag:main",

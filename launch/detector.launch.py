@@ -8,6 +8,7 @@ node's parameter table. ``params_file`` overrides that, and the arguments here o
 """
 
 import os
+import shlex
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -46,6 +47,8 @@ ARGUMENTS = {
     "template_path": "photo of the object to look for; several separated by ';'",
     "template_roi": "where the object is in it: X,Y,W,H; one for each photo, separated by ';'",
     "search": "where to look: tiles, full_frame, track or auto",
+    "console": "true serves the console, a page to set targets and watch in a web browser",
+    "console_options": "its command line, for example '--address 0.0.0.0 --port 8080'",
     "rviz": "true opens RViz with the annotated picture and the heatmap",
 }
 STRING_PARAMETERS = (
@@ -96,7 +99,7 @@ def start(context):
         "output": "screen",
         "emulate_tty": True,
     }
-    return [*fast_dds_profile(), *detector(settings), *rviz(given)]
+    return [*fast_dds_profile(), *detector(settings), *console(given), *rviz(given)]
 
 
 def detector(settings):
@@ -124,6 +127,22 @@ def fast_dds_profile():
         return []
     profile = str(CONFIG / "fastdds_shm.xml")
     return [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+
+
+def console(given):
+    """The console, if asked for; it prints the address to open."""
+    if not to_bool("console", given.get("console", "false")):
+        return []
+    return [
+        Node(
+            package="refdet_ros",
+            executable="console",
+            namespace=given.get("namespace", ""),
+            arguments=shlex.split(given.get("console_options", "")),
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
 
 
 def rviz(given):

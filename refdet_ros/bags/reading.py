@@ -78,11 +78,19 @@ class Bag(Closeable):
         """Seconds from the first to the last message."""
         return float(max(0, self._reader.end_time - self._reader.start_time - 1)) / 1e9
 
-    def messages(self, topics: Sequence[str] | None = None) -> Iterator[BagMessage]:
+    @property
+    def start_ns(self) -> int:
+        """Bag time of the first message."""
+        return int(self._reader.start_time)
+
+    def messages(
+        self, topics: Sequence[str] | None = None, start_s: float = 0.0
+    ) -> Iterator[BagMessage]:
         """Messages in the order of their bag time.
 
         Args:
             topics: only these; None means all.
+            start_s: leave out what is earlier than this, in seconds from the first message.
         """
         chosen = [
             connection
@@ -92,7 +100,8 @@ class Bag(Closeable):
         if not chosen:
             return
         try:
-            for connection, time_ns, data in self._reader.messages(connections=chosen):
+            start_ns = self.start_ns + round(start_s * 1e9) if start_s > 0 else None
+            for connection, time_ns, data in self._reader.messages(chosen, start=start_ns):
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
         except Exception as error:
             raise _damaged(self.path, error) from error

@@ -35,6 +35,8 @@ DETECTOR_ARGUMENTS = [
     "template_path",
     "template_roi",
     "search",
+    "console",
+    "console_options",
     "rviz",
 ]
 

@@ -1,0 +1,1 @@
+"""What the console costs, and how old its pictures are when they are drawn."""

@@ -1,0 +1,465 @@
+"""The console over a real node: pictures and their boxes, targets, events, settings."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("websockets")
+
+from console_process import Browser, ConsoleProcess
+
+
+class Film:
+    """A camera in a thread: squares of these colours at 10 Hz."""
+
+    def __init__(self, tools, client, topic="image"):
+        from rclpy.qos import qos_profile_sensor_data
+        from sensor_msgs.msg import Image
+
+        self.colours = ("red", "green")
+        self._tools = tools
+        self._camera = client.node.create_publisher(Image, topic, qos_profile_sensor_data)
+        tools.wait_for(self._camera.get_subscription_count, 60, "the node")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._thread.start()
+
+    def _play(self):
+        while not self._stop.wait(0.1):
+            frame = self._tools.square_frame(*self.colours)
+            self._camera.publish(self._tools.image(frame))
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory):
+    process = ConsoleProcess(tmp_path_factory.mktemp("console"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def film(start_node, connect, tools):
+    start_node(search="auto", auto_lost_s=0.3)
+    film = Film(tools, connect())
+    yield film
+    film.stop()
+
+
+@pytest.fixture
+def browser(console, film):
+    film.colours = ("red", "green")
+    browser = Browser(console)
+    browser.wait_for(lambda: browser.newest.get("status", {}).get("state") == "active", 60)
+    browser.wait_for(lambda: browser.templates() is not None)
+    browser.ask("clear_template", template_id="")
+    browser.wait_for(lambda: browser.templates() == [])
+    yield browser
+    browser.close()
+
+
+def box_of(tools, colour):
+    return [*tools.SQUARES_XY[colour], tools.SQUARE, tools.SQUARE]
+
+
+def hold(browser):
+    """Hold the newest picture; returns its header and what comes as a sharper one."""
+    browser.wait_for(lambda: browser.pictures, what="a picture")
+    before = len(browser.pictures)
+    browser.wait_for(lambda: len(browser.pictures) > before)
+    header = browser.pictures[-1][0]
+    browser.send("hold", number=header["number"])
+    still = browser.wait_for(
+        lambda: next((p for p in browser.pictures[before:] if p[0]["still"]), None),
+        what="the still",
+    )
+    assert still[0]["stamp"] == header["stamp"]
+    return header
+
+
+def draw(browser, tools, colour, **content):
+    hold(browser)
+    references = [{"held": True, "box": box_of(tools, colour)}]
+    answer = browser.ask("set_template", references=references, **content)
+    assert answer["success"], answer
+    return answer
+
+
+def seen(browser, template_id):
+    """The newest picture's box of a template."""
+    result = browser.pictures[-1][0]["result"] or {"boxes": []}
+    return next((box for box in result["boxes"] if box["template_id"] == template_id), None)
+
+
+def upload(console, content, **headers):
+    request = urllib.request.Request(
+        console.url + "api/pictures", data=content, headers=headers, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)
+
+
+def photo(colour_bgr, size=(64, 48)):
+    picture = np.full((size[1], size[0], 3), colour_bgr, np.uint8)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def test_pictures_come_with_the_boxes_of_their_own_stamp(browser, tools):
+    draw(browser, tools, "red", template_id="red one")
+    box = browser.wait_for(lambda: seen(browser, "red one"), what="the box")
+    header, jpeg, _ = browser.pictures[-1]
+    assert header["size"] == [320, 240]
+    np.testing.assert_allclose(box["xywh"], box_of(tools, "red"), atol=3)
+    # The box lies on the square in the very picture it came with.
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    x, y, width, height = (int(value) for value in box["xywh"])
+    assert picture[y + height // 2, x + width // 2, 2] > 200
+    target = header["result"]["targets"][0]
+    assert target["template_id"] == "red one"
+
+
+def test_the_box_applies_to_the_frame_that_was_held(browser, film, tools):
+    hold(browser)
+    # While the operator draws, the object leaves the picture.
+    film.colours = ("green",)
+    time.sleep(0.5)
+    references = [{"held": True, "box": box_of(tools, "red")}]
+    assert browser.ask("set_template", references=references, template_id="gone")["success"]
+    content = browser.wait_for(
+        lambda: browser.newest["templates"]["templates"], what="the template"
+    )
+    import base64
+
+    thumbnail = base64.b64decode(content[0]["thumbnails"][0])
+    picture = cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR)
+    blue, green, red = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+    assert red > 180 and green < 80 and blue < 80
+
+
+def test_found_lost_and_back_are_noted_with_pictures_and_saved(browser, film, console, tools):
+    draw(browser, tools, "red", template_id="=cmd|'/c calc'!A1")
+    name = "=cmd|'/c calc'!A1"
+
+    def pictured(kind):
+        return any(
+            m["type"] == "event" and m["kind"] == kind and m["picture"] for m in browser.seen
+        )
+
+    browser.wait_for(lambda: ("found", name) in browser.events() and pictured("found"))
+    film.colours = ("green",)
+    browser.wait_for(lambda: ("lost", name) in browser.events() and pictured("lost"))
+    film.colours = ("red", "green")
+    browser.wait_for(lambda: ("back", name) in browser.events())
+    number = next(m["number"] for m in browser.seen if m["type"] == "event" and m["picture"])
+    with urllib.request.urlopen(f"{console.url}api/events/{number}.jpg", timeout=10) as response:
+        assert cv2.imdecode(np.frombuffer(response.read(), np.uint8), 1).shape == (240, 320, 3)
+    with urllib.request.urlopen(f"{console.url}api/events.zip", timeout=10) as response:
+        archive = zipfile.ZipFile(io.BytesIO(response.read()))
+    lines = archive.read("events.csv").decode().splitlines()
+    assert any("found" in line and "'=cmd" in line for line in lines)
+    assert not any("cmd" in entry for entry in archive.namelist())
+    assert any(entry.startswith("pictures/") for entry in archive.namelist())
+
+
+def test_presence_and_last_seen_are_told(browser, film, tools):
+    draw(browser, tools, "red", template_id="car")
+    browser.wait_for(lambda: seen(browser, "car"))
+    film.colours = ("green",)
+
+    def points():
+        return [v["car"] for m in browser.seen if m["type"] == "presence" for _, v in m["points"]
+                if "car" in v]  # fmt: skip
+
+    browser.wait_for(lambda: len(points()) > 4 and points()[-1] < 0.3, what="the curve")
+    last = browser.newest["presence"]["seen"]["car"]
+    np.testing.assert_allclose(last["box"], box_of(tools, "red"), atol=4)
+    assert abs(last["time"] - time.time()) < 30
+
+
+def test_photos_are_marked_and_used(browser, console, tools):
+    ids = [upload(console, photo(tools.COLOURS_BGR["green"]))["picture"] for _ in range(2)]
+    references = [{"picture": ids[0], "box": [8, 4, 40, 40]}, {"picture": ids[1], "box": None}]
+    answer = browser.ask("set_template", template_id="green", references=references)
+    assert answer["success"], answer
+    browser.wait_for(lambda: seen(browser, "green"), what="the green square")
+    assert browser.newest["templates"]["templates"][0]["references"] == 2
+    answer = browser.ask("set_template", template_id="green", references=references)
+    assert not answer["success"] and "again" in answer["message"]
+
+
+def test_clearing_and_undo(browser, tools):
+    draw(browser, tools, "red", template_id="one")
+    draw(browser, tools, "green", template_id="one", append=True)
+    draw(browser, tools, "green", template_id="two")
+
+    def counts():
+        return {t["template_id"]: t["references"] for t in browser.newest["templates"]["templates"]}
+
+    browser.wait_for(lambda: counts() == {"one": 2, "two": 1})
+    browser.ask("clear_template", template_id="")
+    browser.wait_for(lambda: counts() == {})
+    assert browser.ask("undo")["success"]
+    browser.wait_for(lambda: counts() == {"one": 2, "two": 1})
+    browser.ask("undo")
+    browser.wait_for(lambda: counts() == {"one": 2})
+    browser.ask("undo")
+    browser.wait_for(lambda: counts() == {"one": 1})
+
+
+def test_what_somebody_else_set_cannot_be_brought_back(browser, connect, tools):
+    from refdet_msgs.srv import SetTemplate
+
+    request = tools.set_template_request(tools.colour_reference("red"), template_id="theirs")
+    assert connect().call(SetTemplate, "set_template", request).success
+    browser.wait_for(lambda: browser.templates() == ["theirs"])
+    assert browser.ask("clear_template", template_id="theirs")["success"]
+    answer = browser.ask("undo")
+    assert not answer["success"] and "theirs" in answer["message"]
+
+
+def test_settings_come_with_ranges_and_are_changed_by_the_node(browser):
+    settings = {s["name"]: s for s in browser.ask("settings")["settings"]}
+    assert settings["search"]["value"] == "auto" and "tiles" in settings["search"]["choices"]
+    threshold = settings["score_threshold"]
+    assert (threshold["low"], threshold["high"]) == (-1, 1) and threshold["description"]
+    assert browser.ask("set_setting", name="score_threshold", value=1)["success"]
+    answer = browser.ask("set_setting", name="score_threshold", value=7)
+    assert not answer["success"] and answer["message"]
+    assert not browser.ask("set_setting", name="search", value="magic")["success"]
+    assert not browser.ask("set_setting", name="bundle", value="/etc/passwd")["success"]
+    assert browser.ask("set_setting", name="score_threshold", value=0.5)["success"]
+    assert browser.ask("set_setting", name="enabled", value=False)["success"]
+    browser.wait_for(lambda: browser.newest["status"]["enabled"] is False)
+    before = len(browser.pictures)
+    # A paused detector answers nothing, the picture goes on.
+    browser.wait_for(lambda: len(browser.pictures) > before + 10)
+    assert browser.pictures[-1][0]["result"] is None
+    assert browser.ask("set_setting", name="enabled", value=True)["success"]
+
+
+def test_the_heatmap_is_computed_only_while_somebody_wants_it(browser, connect, tools):
+    client = connect()
+    topic = "/heatmap/compressed"
+    draw(browser, tools, "red", template_id="hot")
+    assert client.node.count_subscribers(topic) == 0
+    browser.send("heatmap", on=True)
+    heat = browser.wait_for(lambda: browser.pictures[-1][2], what="a heatmap")
+    grey = cv2.imdecode(np.frombuffer(heat, np.uint8), cv2.IMREAD_GRAYSCALE)
+    y, x = np.unravel_index(grey.argmax(), grey.shape)
+    left, top, side, _ = box_of(tools, "red")
+    assert (
+        left < x * 320 / grey.shape[1] < left + side and top < y * 240 / grey.shape[0] < top + side
+    )
+    browser.send("heatmap", on=False)
+    browser.wait_for(lambda: client.node.count_subscribers(topic) == 0)
+
+
+def test_two_browsers_see_the_same_and_one_may_leave(browser, console, tools):
+    other = Browser(console)
+    other.wait_for(lambda: other.pictures)
+    draw(browser, tools, "red", template_id="shared")
+    other.wait_for(lambda: other.templates() == ["shared"])
+    other.wait_for(lambda: seen(other, "shared"))
+    other.close()
+    before = len(browser.pictures)
+    browser.wait_for(lambda: len(browser.pictures) > before + 3)
+
+
+def test_a_browser_that_draws_nothing_gets_no_pile_of_pictures(browser, console):
+    slow = Browser(console, acknowledge=False)
+    slow.wait_for(lambda: slow.pictures)
+    time.sleep(2)
+    assert len(slow.pictures) <= 2
+    slow.close()
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        None,
+        [],
+        [{}] * 6,
+        ["x"],
+        [{"picture": "../../etc/passwd", "box": None}],
+        [{"held": True, "box": [0, 0, 5, 5]}],  # nothing is held
+    ],
+)
+def test_references_that_are_none_are_refused_with_a_sentence(browser, references):
+    answer = browser.ask("set_template", template_id="x", references=references)
+    assert not answer["success"] and answer["message"].endswith(".")
+
+
+@pytest.mark.parametrize("box", [None, [], [1, 2, 3], ["a"] * 4, [5, 5, 0, 0], [900, 900, 9, 9],
+                                 [True] * 4, [1e9, 0, 1, 1], {"x": 1}])  # fmt: skip
+def test_boxes_that_are_none_are_refused_and_the_frame_stays_held(browser, tools, box):
+    hold(browser)
+    answer = browser.ask("set_template", references=[{"held": True, "box": box}])
+    assert not answer["success"] and answer["message"].endswith(".")
+    references = [{"held": True, "box": box_of(tools, "red")}]
+    assert browser.ask("set_template", references=references)["success"]
+
+
+def test_names_are_passed_on_as_they_are_and_have_a_limit(browser, tools):
+    hostile = "<img src=x onerror=alert(1)>"
+    draw(browser, tools, "red", template_id=hostile)
+    browser.wait_for(lambda: browser.templates() == [hostile])
+    hold(browser)
+    references = [{"held": True, "box": box_of(tools, "red")}]
+    answer = browser.ask("set_template", references=references, template_id="x" * 65)
+    assert not answer["success"] and "64" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 400),
+        (b"GIF89a", 400),
+        (b"\xff\xd8\xff", 400),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 4, 400),
+        # Promises 60000x60000 pixels in a few bytes.
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\xea\x60" * 2 + b"\x08\2\0\0\0", 400),
+        (b"\xff\xd8" + b"\0" * (17 * 2**20), 413),
+    ],
+    ids=["empty", "gif", "cut jpeg", "cut png", "bomb", "large"],
+)
+def test_uploads_that_are_no_photos_are_refused(console, content, status):
+    with pytest.raises((urllib.error.HTTPError, OSError)) as refusal:
+        upload(console, content)
+    if isinstance(refusal.value, urllib.error.HTTPError):
+        assert refusal.value.code == status
+        assert json.load(refusal.value)["message"].endswith(".")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"type": 3}', "[" * 9000])
+def test_what_is_no_command_ends_the_connection(console, text):
+    browser = Browser(console)
+    browser._socket.send(text)
+    assert browser.closed.wait(10)
+
+
+def test_strange_commands_are_survived(browser):
+    for content in ({"type": "nonsense"}, {"type": "ack", "number": "x"}, {"type": "ping"},
+                    {"type": "hold", "number": None}, {"type": "choose", "node": "/nobody"},
+                    {"type": "choose", "node": 1}, {"type": "heatmap", "on": "yes"}):  # fmt: skip
+        browser.send(content.pop("type"), **content)
+    before = len(browser.pictures)
+    browser.wait_for(lambda: len(browser.pictures) > before + 3)
+
+
+def test_a_flood_of_commands_ends_the_connection(console, film):
+    browser = Browser(console)
+    with contextlib.suppress(Exception):  # whatever websockets raises on a closed one
+        for _ in range(3000):
+            browser.send("undo")
+    assert browser.closed.wait(30)
+
+
+def test_another_detector_is_found_and_chosen(browser, console, start_node, connect, tools):
+    start_node("drone2", search="tiles")
+    film = Film(tools, connect("drone2"))
+    try:
+        other = Browser(console)
+        names = lambda: [d["node"] for d in other.newest.get("detectors", {}).get("detectors", [])]  # noqa: E731
+        other.wait_for(lambda: names() == ["/detector", "/drone2/detector"], 40)
+        other.send("choose", node="/drone2/detector")
+        other.wait_for(lambda: other.newest.get("chosen", {}).get("node") == "/drone2/detector")
+        other.wait_for(lambda: other.newest["status"].get("state") == "active", 60)
+        draw(other, tools, "green", template_id="second")
+        other.wait_for(lambda: seen(other, "second"))
+        assert browser.templates() == []
+        # A search that tells no states: found by what is seen.
+        other.wait_for(lambda: ("found", "second") in other.events())
+        other.close()
+    finally:
+        film.stop()
+
+
+def test_a_recording_is_made_played_and_deleted(browser, film, console, tools):
+    draw(browser, tools, "red", template_id="filmed")
+    browser.wait_for(lambda: seen(browser, "filmed"))
+    assert browser.ask("record", on=True)["success"]
+    assert not browser.ask("record", on=True)["success"]
+    browser.wait_for(
+        lambda: (
+            ((browser.newest.get("recording") or {}).get("recording") or {}).get("frames", 0) > 15
+        )
+    )
+    assert browser.ask("record", on=False)["success"]
+    browser.send("recordings")
+    listed = browser.wait_for(lambda: browser.newest.get("recordings", {}).get("recordings"))
+    name = listed[0]["name"]
+    film.colours = ("green",)  # live, the red square is gone
+    browser.wait_for(lambda: not seen(browser, "filmed"))
+    assert browser.ask("play", name=name)["success"]
+    browser.pictures.clear()
+    box = browser.wait_for(lambda: browser.pictures and seen(browser, "filmed"), what="the bag")
+    np.testing.assert_allclose(box["xywh"], box_of(tools, "red"), atol=3)
+    state = browser.wait_for(lambda: browser.newest.get("playback"))
+    assert state["name"] == name and state["duration"] > 1
+    first_stamp = browser.pictures[0][0]["stamp"]
+    browser.wait_for(lambda: browser.newest["playback"]["paused"], what="the end")
+    # Seek: the very frame that is sought is shown, and it stands still.
+    browser.pictures.clear()
+    browser.send("seek", seconds=0)
+    browser.wait_for(lambda: browser.pictures)
+    assert browser.pictures[0][0]["stamp"] == first_stamp
+    time.sleep(0.5)
+    assert {picture[0]["stamp"] for picture in browser.pictures} == {first_stamp}
+    # A target may be set from the recording, too.
+    browser.send("hold", number=browser.pictures[-1][0]["number"])
+    references = [{"held": True, "box": box_of(tools, "red")}]
+    assert browser.ask("set_template", references=references, template_id="old")["success"]
+    browser.send("stop")
+    browser.wait_for(lambda: browser.pictures[-1][0]["stamp"] > state_stamp(browser, first_stamp))
+    assert browser.ask("delete_recording", name=name)["success"]
+    browser.wait_for(lambda: browser.newest["recordings"]["recordings"] == [])
+
+
+def state_stamp(browser, first):
+    """A stamp after everything that was recorded."""
+    return str(int(first) + 10_000_000_000)
+
+
+def test_a_recording_is_an_ordinary_bag(browser, console, tools, tmp_path):
+    from pathlib import Path
+
+    from refdet_ros.bags.reading import Bag
+
+    draw(browser, tools, "red", template_id="kept")
+    browser.wait_for(lambda: seen(browser, "kept"))
+    browser.ask("record", on=True)
+    time.sleep(1.5)
+    name = browser.ask("record", on=False)["message"].split()[-1].rstrip(".")
+    browser.send("recordings")
+    folder = browser.wait_for(lambda: browser.newest.get("recordings"))["folder"]
+    with Bag(Path(folder) / name) as bag:
+        counts = {topic.name: topic.count for topic in bag.topics}
+        types = {topic.name: topic.msgtype for topic in bag.topics}
+    assert counts["/image/compressed"] > 3 and counts["/detections"] > 3 and counts["/targets"] > 3
+    assert counts["/templates"] >= 1  # latched: what was looked for when it began
+    assert types["/targets"] == "refdet_msgs/msg/TargetArray"
+    assert browser.ask("delete_recording", name=name)["success"]
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "/etc", "", None, 3, ["x"], "a\0b"])
+def test_recordings_are_found_by_what_is_listed_only(browser, name):
+    for command in ("play", "delete_recording"):
+        answer = browser.ask(command, name=name)
+        assert not answer["success"] and "no such" in answer["message"]
