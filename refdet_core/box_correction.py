@@ -1,8 +1,8 @@
-"""How an operator's boxes sit on objects, beside the network's.
+"""Corrects the network's boxes towards the way this operator draws boxes.
 
-One draws tight, another leaves room, a third boxes the rotor too; the network learned an average
-of them all. Run on the reference itself it shows how far that is from what this operator drew, and
-its later boxes are corrected by most of the difference.
+One operator draws tight, another leaves room, a third includes the rotors; the network learned an
+average. Run on the reference itself, the network shows how far this operator differs from that
+average, and later boxes are corrected by most of the difference.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from refdet_core.decoding import best_view
 from refdet_core.imaging import Crop
 from refdet_core.types import BoxXYXY
 
-_SHARE = 0.6  # of the difference that is believed: one box in one photo is noisy ...
-_HALF_PX = 16  # ... and half of that for an object of this size, where a pixel is much
+_SHARE = 0.6  # of the difference: one box in one photo is noisy ...
+_HALF_PX = 16  # ... half of that for an object this small, where a pixel is much
 _SIZES = (0.8, 1.0, 1.25)  # of the best, that the object is shown at: the boxes vary with them
 _WINDOW_PX = 192
-_LEAST_IOU = 0.3  # below, the network's box is of something else
+_LEAST_IOU = 0.3  # below, the network has boxed something else
 
 NO_CORRECTION = np.zeros(4)
 
@@ -34,7 +34,7 @@ def fit_box_correction(
     image_bgr: np.ndarray,
     box_xyxy: BoxXYXY,
 ) -> np.ndarray:
-    """By what to correct the network's boxes of the object in this photo.
+    """The correction of the network's boxes that this photo's box suggests.
 
     Args:
         features: the encoded reference, one view.
@@ -43,7 +43,7 @@ def fit_box_correction(
 
     Returns:
         ``(4,)`` float64: shift of the centre in shares of the network's width and height, and the
-        logarithms of the factors for width and height. Zeros where the network does not find the
+        logarithms of the factors for width and height. Zeros if the network does not find the
         object in its own photo.
     """
     side = -(-_WINDOW_PX // bundle.frame_multiple) * bundle.frame_multiple
@@ -65,7 +65,7 @@ def fit_box_correction(
 
 
 def correct_boxes(boxes_xyxy: np.ndarray, box_correction: np.ndarray) -> np.ndarray:
-    """The network's boxes ``(N, 4)`` as this operator would draw them."""
+    """The network's boxes ``(N, 4)``, corrected."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2 + box_correction[:2] * sides
     half = sides * np.exp(box_correction[2:]) / 2
@@ -73,7 +73,7 @@ def correct_boxes(boxes_xyxy: np.ndarray, box_correction: np.ndarray) -> np.ndar
 
 
 def _difference(network_xyxy: np.ndarray, drawn_xyxy: np.ndarray) -> np.ndarray:
-    """What :func:`correct_boxes` would need to turn one box into the other."""
+    """The correction that turns one box into the other."""
     sides = network_xyxy[2:] - network_xyxy[:2]
     shift = (drawn_xyxy[:2] + drawn_xyxy[2:] - network_xyxy[:2] - network_xyxy[2:]) / 2 / sides
     return np.concatenate([shift, np.log((drawn_xyxy[2:] - drawn_xyxy[:2]) / sides)])

@@ -1,4 +1,4 @@
-"""Context management for whatever has a ``close``."""
+"""Context management for objects with a ``close``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Self = TypeVar("Self", bound="Closeable")
 
 
 class Closeable(ABC):
-    """Something that is closed at the end of its ``with`` block."""
+    """An object that is closed at the end of its ``with`` block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held. Closing twice is harmless."""
+        """Release all resources. Closing twice is harmless."""
 
     def __enter__(self: Self) -> Self:
         return self

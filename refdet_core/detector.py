@@ -35,7 +35,7 @@ from refdet_core.types import BoxXYXY, FrameResult, Reference
 
 DEFAULT_TEMPLATE_ID = "target"
 FRAME_PERIOD_S = 1 / 30
-"""Between frames whose times are not told."""
+"""The assumed time between frames without time stamps."""
 
 
 class Detector(Closeable):
@@ -45,7 +45,7 @@ class Detector(Closeable):
     allows it (ONNX Runtime does); otherwise let one thread make all calls.
 
     Args:
-        open_again: gives a new backend to :meth:`reopen`; None if that is never called.
+        open_again: returns a new backend for :meth:`reopen`; None: reopening is not possible.
     """
 
     def __init__(
@@ -74,27 +74,27 @@ class Detector(Closeable):
         """Load a bundle and open a backend.
 
         Raises:
-            RefdetError: with one sentence that says what is wrong and what to do.
+            RefdetError: the bundle or the backend cannot be used.
         """
         loaded = load_bundle(bundle)
         opened = open_backend(backend, loaded, backend_config)
-        # By its own name: `auto` would quietly go on without a GPU that was lost.
+        # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name
         return cls(loaded, opened, config, lambda: open_backend(name, loaded, backend_config))
 
     @property
     def config(self) -> DetectorConfig:
-        """The settings in force."""
+        """The current settings."""
         return self._config
 
     @property
     def bank(self) -> TemplateBank:
-        """What is being looked for right now."""
+        """The current templates."""
         return self._bank
 
     @property
     def score_threshold(self) -> float:
-        """The threshold in force: the configured one, else the bundle's."""
+        """The current threshold: the configured one, else the bundle's."""
         return self._config.threshold(self.bundle)
 
     def configure(self, config: DetectorConfig) -> None:
@@ -113,7 +113,7 @@ class Detector(Closeable):
         template_id: str = DEFAULT_TEMPLATE_ID,
         append: bool = False,
     ) -> Template:
-        """Look for the object in these references from now on.
+        """Search for the object in these references from now on.
 
         Args:
             references: 1-5 photos of one object.
@@ -122,7 +122,8 @@ class Detector(Closeable):
 
         Raises:
             BadReferenceError: a reference cannot be used.
-            OutOfMemoryError: the device has no room for it. After either the old templates stay.
+            OutOfMemoryError: the device has too little memory. After either error the old templates
+                stay.
         """
         template = make_template(self.backend, self.bundle, template_id, references)
         with self._bank_change:
@@ -137,7 +138,7 @@ class Detector(Closeable):
         return template
 
     def clear_template(self, template_id: Optional[str] = None) -> Tuple[str, ...]:
-        """Stop looking for one template, or for all (None). Returns the ids that are gone.
+        """Remove one template, or all (None). Returns the removed ids.
 
         Raises:
             ConfigError: there is no template of that id.
@@ -159,15 +160,15 @@ class Detector(Closeable):
         return gone
 
     def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
-        """Follow a template's object from this box on (searches ``track`` and ``auto``).
+        """Track a template's object from this box on (searches ``track`` and ``auto``).
 
         Args:
-            template_id: one that has been set.
+            template_id: a template that has been set.
             box_xyxy: where the object is in the frame that :meth:`detect` gets next, or was a
                 moment ago, in frame pixels.
 
         Raises:
-            ConfigError: no such template, an empty box, or a search that follows nothing.
+            ConfigError: no such template, an empty box, or a search that does not track.
         """
         if template_id not in self._bank.templates:
             known = ", ".join(self._bank.templates) or "none"
@@ -187,8 +188,8 @@ class Detector(Closeable):
         Args:
             frame_bgr: ``(H, W, 3)`` uint8.
             heatmaps: also return the score map of each template.
-            time_s: when the frame was taken, in seconds since any start; the searches that follow
-                targets reckon with it. None: 1/30 s after the frame before.
+            time_s: when the frame was taken, in seconds since a fixed but arbitrary start; the
+                searches that track use it. None: 1/30 s after the previous frame.
 
         Returns:
             Detections in frame pixels, best first; none while there is no template.
@@ -226,8 +227,8 @@ class Detector(Closeable):
     def reopen(self) -> None:
         """Close the backend and open it again, after a :class:`DeviceLostError`.
 
-        Settings, templates and tracks stay; the templates are encoded anew from what they keep of
-        their photos. If it fails, call it again later: until then there is no open backend.
+        Settings, templates and tracks stay; the templates are encoded again from their stored
+        crops. If it fails, call it again later; until then there is no open backend.
 
         Raises:
             RefdetError: the backend cannot be opened yet.
@@ -242,7 +243,7 @@ class Detector(Closeable):
                     name: encode_again(backend, template)
                     for name, template in self._bank.templates.items()
                 }
-                # With another version, so that no view made on the old device is used any more.
+                # A new version, so that no view encoded on the old device is used.
                 bank = make_bank(
                     backend, templates, self._bank.version + 1, self._config.reference_pooling
                 )

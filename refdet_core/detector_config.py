@@ -13,21 +13,21 @@ from refdet_core.templates import POOLINGS
 
 @dataclass(frozen=True)
 class DetectorConfig(AutoConfig):
-    """How to search and what to report: these settings, and those of following targets.
+    """How to search and what to report, including the settings for tracking.
 
     Attributes:
-        search: ``tiles`` and ``full_frame`` look at every frame anew; ``track`` follows a target
-            in a window; ``auto`` follows it, notices when it is gone and searches again.
+        search: ``tiles`` and ``full_frame`` search each frame independently; ``track`` tracks a
+            target in a window; ``auto`` tracks it, notices when it is gone and searches again.
         tile_width, tile_height: largest tile in network pixels.
         tile_overlap: least overlap of neighbouring tiles in network pixels.
         tile_scale: network pixels per frame pixel, 0.25 to 4, for every object; 0 shows each at the
             size the network knows best, see :mod:`refdet_core.search.scales`.
         max_tiles_per_frame: most tiles a frame, of all scales together; the others follow in the
             next frames; 0: all.
-        score_threshold: least probability of a detection reported by a search of the whole frame;
-            negative takes the one the bundle publishes.
-        max_detections: most detections per template and frame.
-        nms_iou: boxes of one template overlapping more than this are one object.
+        score_threshold: minimum probability of a detection found by a search of the whole frame;
+            negative: the bundle's own threshold.
+        max_detections: maximum number of detections per template and frame.
+        nms_iou: boxes of one template that overlap more than this count as one object.
         reference_pooling: ``prototype`` (mean of the references) or ``best_view``.
     """
 
@@ -76,5 +76,5 @@ class DetectorConfig(AutoConfig):
             )
 
     def threshold(self, bundle: Bundle) -> float:
-        """The score threshold in force: the configured one, else the bundle's."""
+        """The score threshold: the configured one, else the bundle's."""
         return self.score_threshold if self.score_threshold >= 0 else bundle.score_threshold

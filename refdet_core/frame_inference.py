@@ -1,4 +1,4 @@
-"""A frame seen through the network: crops in, calibrated candidates out."""
+"""Runs the network on crops of a frame: crops in, calibrated candidates out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from refdet_core.types import BoxXYXY, RawMaps, Reference
 
 
 class NetworkSearchFrame(SearchFrame):
-    """One frame and one bank of templates. What was looked at is kept for timings and heatmaps.
+    """One frame and one bank of templates. It keeps timings and score maps of all searched crops.
 
     Args:
         frame_bgr: ``(H, W, 3)`` uint8.
@@ -80,7 +80,8 @@ class NetworkSearchFrame(SearchFrame):
         raw: List[Candidates] = []
         view_scores: List[np.ndarray] = []
         for i in range(len(crops)):
-            # A value of a candidate's cell comes along as one more coordinate of its box.
+            # Appended to the box as a fifth coordinate, so that each candidate carries its cell's
+            # value.
             more = np.broadcast_to(by_view[i], (own.stop, 1, *by_view[i].shape))
             box = np.concatenate([maps.box[i, own], more], axis=1)
             part = best_view(maps.score[i, own], box, maps.presence[i, own])
@@ -92,7 +93,7 @@ class NetworkSearchFrame(SearchFrame):
         return ViewComparison(seen, np.concatenate(view_scores))
 
     def heatmaps(self) -> Dict[str, np.ndarray]:
-        """For each template the score map over all that was looked at, see ``FrameResult``."""
+        """For each template the score map over all searched crops, see ``FrameResult``."""
         pictures: Dict[str, np.ndarray] = {}
         for template_id, looks in self._seen.items():
             crops = [crop for some, _ in looks for crop in some]

@@ -46,7 +46,7 @@ def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
 
 
 def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
-    # Without a box it starts from the first detection that the search 'tiles' would report.
+    # Without a box, tracking starts from the first detection that 'tiles' would report.
     settings = replace(
         config,
         auto_start_score=config.threshold(bundle),

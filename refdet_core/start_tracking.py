@@ -1,4 +1,4 @@
-"""Starting to follow an object from its box in a frame."""
+"""Starts tracking an object from its box in a frame."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def start_tracking(
     box_xyxy: BoxXYXY,
     references: Sequence[Reference] = (),
 ) -> None:
-    """Make the object in the box the target, and follow it from there on.
+    """Make the object in the box the target, and track it from there.
 
     Args:
         detector: its search must be ``track`` or ``auto``.
         frame_bgr: the frame that :meth:`Detector.detect` gets next, ``(H, W, 3)`` uint8.
-        box_xyxy: the object in it; what hangs over the border is cut off.
-        references: photos of the object; none: the box in this frame is the photo.
+        box_xyxy: the object in it, clipped to the frame.
+        references: photos of the object; none: the box in this frame is the reference.
 
     Raises:
         BadReferenceError: too little of the box lies in the frame, or a photo cannot be used.
-        ConfigError: the search follows nothing.
+        ConfigError: the search does not track.
     """
     height, width = frame_bgr.shape[:2]
     inside_xyxy = clip_roi(box_xyxy, (width, height), "The box in the first frame")

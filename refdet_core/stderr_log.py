@@ -1,4 +1,4 @@
-"""What takes long, told on the terminal while it happens."""
+"""Reports slow steps on the terminal while they run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Iterator
 
 @contextmanager
 def log_to_stderr() -> Iterator[None]:
-    """Within it, what ``refdet_core`` logs is shown: an engine build takes minutes."""
+    """Show what ``refdet_core`` logs inside the ``with`` block: an engine build takes minutes."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("refdet: %(message)s"))
     log = logging.getLogger("refdet_core")
     before = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False  # the root may show it as well
+    log.propagate = False  # else the root logger may show it again
     try:
         yield
     finally:

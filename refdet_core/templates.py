@@ -1,4 +1,4 @@
-"""What is being looked for: encoded once, kept on the device, exchanged as a whole.
+"""The templates: encoded once, kept on the device, replaced as a whole.
 
 A :class:`TemplateBank` never changes. Adding or removing a template makes a new bank, and
 the detector replaces its one reference to it, so a frame sees either the old or the new
@@ -31,17 +31,17 @@ POOLINGS = ("prototype", "best_view")
 
 @dataclass(frozen=True)
 class Template:
-    """One target: its encoded views and what an operator may want to see of it.
+    """One object: its encoded views, and what an operator wants to see of it.
 
     Attributes:
         template_id: the operator's name for it.
         features: the views of its references, as the backend returned them.
-        box_corrections: for each reference how to correct the network's boxes, see
+        box_corrections: the correction of the network's boxes from each reference, see
             :func:`~refdet_core.box_correction.fit_box_correction`.
         thumbnails_bgr: one small uint8 picture per reference.
         created_s: wall-clock seconds when its last reference was encoded.
-        crops_bgr: for each reference what the encoder saw, ``(S, S, 3)`` uint8; ``features`` can
-            be made of them again when the device that held these is gone.
+        crops_bgr: the encoder's input for each reference, ``(S, S, 3)`` uint8. If the device is
+            lost, ``features`` are encoded again from them.
         camera_sizes_px: how large the object is in each reference of the camera that is searched,
             see :class:`~refdet_core.types.Reference`; empty: of none is that known.
     """
@@ -62,14 +62,14 @@ class Template:
 
 @dataclass(frozen=True)
 class TemplateBank:
-    """All targets, and their views packed for one run of the detector graph.
+    """All templates, and their views packed for one run of the detector graph.
 
     Attributes:
-        version: grows with every change; results name the version they were made with.
+        version: grows with every change; each result carries the version that it was made with.
         templates: by id, in the order they were first set.
         features: all views packed, None when there is no template.
         views: for each template id its slice of the packed views.
-        single: for each template id its own views packed, for looks at that target alone.
+        single: for each template id its own views packed, for crops searched for it alone.
     """
 
     version: int = 0
@@ -79,7 +79,7 @@ class TemplateBank:
     single: Dict[str, Any] = field(default_factory=dict)
 
     def packed_for(self, template_ids: Sequence[str]) -> Tuple[Any, Dict[str, slice]]:
-        """Packed features that hold these templates, maybe among others, and their slices."""
+        """Packed features that include these templates, and their slices."""
         if len(template_ids) == 1:
             (name,) = template_ids
             return self.single[name], {
@@ -89,7 +89,7 @@ class TemplateBank:
 
 
 def check_reference(reference: Reference) -> BoxXYXY:
-    """Return the object's box in the photo, cut at the photo's border.
+    """Return the object's box, clipped to the photo.
 
     Raises:
         BadReferenceError: the image is not ``(H, W, 3)`` uint8, too small or too large, or the
@@ -138,7 +138,7 @@ def check_reference(reference: Reference) -> BoxXYXY:
 def encode_references(
     backend: Backend[Any], bundle: Bundle, references: Sequence[Reference]
 ) -> Tuple[Any, ...]:
-    """One feature of a single view for each reference, so that they can be packed anew."""
+    """One single-view feature for each reference, so that they can be packed again."""
     return _encode(backend, [_encoder_crop(bundle, reference) for reference in references])
 
 
@@ -206,7 +206,7 @@ def extend_template(template: Template, more: Template) -> Template:
 
 
 def encode_again(backend: Backend[Any], template: Template) -> Template:
-    """The same template on another backend, or on one that was opened again."""
+    """The same template on another or a reopened backend."""
     return replace(template, features=_encode(backend, template.crops_bgr))
 
 
@@ -239,7 +239,7 @@ def make_bank(
 
 
 def _encoder_crop(bundle: Bundle, reference: Reference) -> np.ndarray:
-    """The object and its surroundings, ``(S, S, 3)`` uint8; never a part of the photo's memory."""
+    """The object and its surroundings, ``(S, S, 3)`` uint8; always a copy."""
     box_xyxy = check_reference(reference)
     return np.array(extract(reference.image_bgr, bundle.template_crop.around(box_xyxy)))
 
@@ -250,7 +250,7 @@ def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any
 
 def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:
     if reference.roi_xyxy is None:
-        return NO_CORRECTION  # how much a photo shows around the object says nothing of boxes
+        return NO_CORRECTION  # a photo's margin around the object says nothing about boxes
     box_xyxy = check_reference(reference)
     return fit_box_correction(backend, bundle, feature, reference.image_bgr, box_xyxy)
 

@@ -1,4 +1,4 @@
-"""Backends by name. Each is imported only when it is asked for."""
+"""Backends by name. Each is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError, ConfigError
 
 _LOG = logging.getLogger(__name__)
-_told: Set[str] = set()  # why TensorRT was passed over
+_told: Set[str] = set()  # why TensorRT was not used
 _CLASSES: Dict[str, Tuple[str, str]] = {
     "onnxruntime": ("refdet_core.backends.onnxruntime", "OnnxRuntimeBackend"),
     "tensorrt": ("refdet_core.backends.tensorrt", "TensorRTBackend"),
@@ -25,11 +25,12 @@ BACKEND_NAMES = ("auto", *_CLASSES)
 def open_backend(
     name: str, bundle: Bundle, config: BackendConfig = BackendConfig()
 ) -> Backend[Any]:
-    """Open a backend by name; ``auto`` takes TensorRT where it is and has a GPU, else ONNX Runtime.
+    """Open a backend by name; ``auto`` takes TensorRT if it is installed and has a GPU, else ONNX
+    Runtime.
 
     Raises:
         ConfigError: unknown name.
-        BackendError: not available here, with the way to get it.
+        BackendError: it is not available here; the message says how to get it.
     """
     if name == "auto":
         name = "tensorrt" if has_tensorrt() else "onnxruntime"
@@ -44,7 +45,7 @@ def open_backend(
 
 
 def has_tensorrt() -> bool:
-    """Whether TensorRT can run here; if its packages are there but cannot, that is said once."""
+    """Whether TensorRT can run here. If it is installed but fails, a warning says why, once."""
     if any(importlib.util.find_spec(package) is None for package in ("tensorrt", "pycuda")):
         return False
     try:

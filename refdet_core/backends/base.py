@@ -1,8 +1,8 @@
-"""The contract every backend keeps.
+"""The contract of a backend.
 
-A backend owns the two graphs of a bundle on one device. Template features are opaque to
-everybody else and stay on that device: they are made by :meth:`Backend.encode_templates`,
-packed by :meth:`Backend.pack`, and handed back to :meth:`Backend.detect` as they are.
+A backend owns the two graphs of a bundle on one device. Template features are opaque to all other
+code and stay on that device: :meth:`Backend.encode_templates` makes them, :meth:`Backend.pack`
+joins them, and :meth:`Backend.infer` takes them back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BackendType = TypeVar("BackendType", bound="Backend[Any]")
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What runs where, for diagnostics and ``refdet`` summaries."""
+    """What runs the network and where, for diagnostics and summaries."""
 
     name: str
     version: str
@@ -37,11 +37,11 @@ class BackendInfo:
 class Backend(Closeable, Generic[Features]):
     """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
 
-    One thread at a time may call it, the one that opened it.
+    Only the thread that opened it may call it.
 
     Attributes:
-        name: as the user writes it.
-        precisions: those it can run in; the first is what ``auto`` takes.
+        name: the backend's name in settings.
+        precisions: the supported precisions; ``auto`` takes the first.
     """
 
     name: ClassVar[str]
@@ -50,7 +50,7 @@ class Backend(Closeable, Generic[Features]):
     @classmethod
     @abstractmethod
     def open(cls: Type[BackendType], bundle: Bundle, config: BackendConfig) -> BackendType:
-        """Load the bundle's graphs. What takes long is told on the logger ``refdet_core``.
+        """Load the bundle's graphs. The logger ``refdet_core`` reports slow steps.
 
         Raises:
             BackendError: the backend is not installed, or refuses the bundle or the settings.
@@ -58,10 +58,10 @@ class Backend(Closeable, Generic[Features]):
 
     @classmethod
     def precision(cls, config: BackendConfig) -> str:
-        """The precision that the settings ask for.
+        """The configured precision.
 
         Raises:
-            BackendError: this backend does not have it.
+            BackendError: this backend does not support it.
         """
         if config.precision == "auto":
             return cls.precisions[0]
@@ -99,10 +99,10 @@ class Backend(Closeable, Generic[Features]):
         """
 
     def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> Any:
-        """Cut crops of one size out of a ``(H, W, 3)`` uint8 frame, for :meth:`infer`.
+        """Cut crops that share one size out of a ``(H, W, 3)`` uint8 frame, for :meth:`infer`.
 
         Returns:
-            An array ``(B, 3, H, W)``, or whatever stands for it on a backend's device.
+            An array ``(B, 3, H, W)``, or the backend's equivalent on its device.
         """
         return to_blob([extract(frame_bgr, crop) for crop in crops])
 

@@ -11,22 +11,22 @@ PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """How a backend runs the graphs. Each takes what concerns it.
+    """How a backend runs the graphs. Each backend reads the settings that concern it.
 
     Attributes:
-        precision: ``auto`` takes what the backend is meant for: fp16 on a GPU, fp32 on a CPU;
-            else ``fp32``, ``fp16`` or ``int8``.
-        threads: CPU threads of onnxruntime; 0 takes one for each physical core it may use.
-        engine_folder: where TensorRT engines are kept; empty takes ``refdet/engines`` in the
-            user's cache folder.
-        engine_workspace_mb: most memory TensorRT may use for one layer while it builds and runs.
-        engine_max_views: most template views an engine takes, all templates together.
-        engine_max_tiles: most tiles an engine takes at once; more are run one batch after another.
-        engine_max_width, engine_max_height: largest tile or window that an engine takes, in network
-            pixels; its memory grows with them.
-        engine_calibration: folder of frames to calibrate an int8 engine with; needed to build it
-            alone: empty takes the newest int8 engine that fits.
-        engine_dla: deep learning accelerator to run on where it can, 0 or 1; -1: GPU alone.
+        precision: ``fp32``, ``fp16``, ``int8``, or ``auto``: fp16 on a GPU, fp32 on a CPU.
+        threads: CPU threads of onnxruntime; 0: one for each available physical core.
+        engine_folder: folder for TensorRT engines; empty: ``refdet/engines`` in the user's cache
+            folder.
+        engine_workspace_mb: maximum memory TensorRT may use for one layer while it builds and runs.
+        engine_max_views: maximum number of template views, all templates together.
+        engine_max_tiles: maximum number of tiles per batch; more tiles run in several batches.
+        engine_max_width, engine_max_height: largest tile or window in network pixels; the engine's
+            memory grows with it.
+        engine_calibration: folder of frames that calibrate an int8 engine, needed only to build
+            one; empty: the newest int8 engine that fits.
+        engine_dla: deep learning accelerator that runs the layers it supports, 0 or 1; -1: GPU
+            only.
     """
 
     precision: str = "auto"

@@ -1,4 +1,4 @@
-"""One GPU: its context, one stream, memory and kernels. The only module that imports pycuda."""
+"""One GPU: its context, one stream, memory and kernels. No other module imports pycuda."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DEFAULT_CUDA = "/usr/local/cuda"
 
 
 class Freeable(Protocol):
-    """What holds something of a GPU."""
+    """Something that holds a GPU's resources."""
 
     def free(self) -> None:
         """Give it back. Doing so twice is harmless."""
@@ -58,7 +58,7 @@ class MemoryInfo(NamedTuple):
 
 
 class DeviceMemory:
-    """A piece of device memory."""
+    """A block of device memory."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -73,14 +73,14 @@ class DeviceMemory:
 
 
 class PinnedMemory:
-    """Host memory that the GPU copies from and to while the CPU goes on."""
+    """Host memory that the GPU reads and writes while the CPU continues."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._bytes: Optional[np.ndarray] = driver.pagelocked_empty(size, np.uint8)
 
     def array(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        """The memory's beginning as an array; it is valid until :meth:`free`."""
+        """The start of the memory as an array; it is valid until :meth:`free`."""
         assert self._bytes is not None
         count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         return np.asarray(self._bytes[:count].view(dtype).reshape(shape))
@@ -98,13 +98,13 @@ class Kernel:
 
     def __init__(self, gpu: Gpu, module: Any, name: str, argument_types: str) -> None:
         self._gpu = gpu
-        self._module: Optional[Any] = module  # a function is gone with its module
+        self._module: Optional[Any] = module  # a function ends with its module
         self._function: Optional[Any] = module.get_function(name).prepare(argument_types)
 
     def launch(
         self, grid: Tuple[int, int, int], block: Tuple[int, int, int], *arguments: Any
     ) -> None:
-        """Put it on the GPU's stream; device addresses are given as integers."""
+        """Queue it on the GPU's stream; device addresses are integers."""
         assert self._function is not None
         self._function.prepared_async_call(grid, block, self._gpu.stream, *arguments)
 
@@ -116,12 +116,12 @@ class Kernel:
 class Gpu(Closeable):
     """The first GPU that CUDA shows, with one stream that all work goes to.
 
-    It uses the primary context, which it shares with every other user of CUDA in this process.
-    All other methods are called within :meth:`active`; whatever goes wrong with CUDA in there
-    comes out as a :class:`~refdet_core.errors.BackendError`.
+    It uses the primary context, which all users of CUDA in this process share. Call all other
+    methods within :meth:`active`, which turns CUDA's errors into a
+    :class:`~refdet_core.errors.BackendError`.
 
     Attributes:
-        name: as NVIDIA calls it.
+        name: NVIDIA's name for it.
         compute_capability: ``(major, minor)``.
         stream: pycuda's stream.
     """
@@ -140,7 +140,7 @@ class Gpu(Closeable):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make this GPU the calling thread's current one, and afterwards what it was before.
+        """Make this GPU the calling thread's current one, then restore the previous one.
 
         Raises:
             OutOfMemoryError, DeviceLostError, BackendError: for CUDA's errors within.
@@ -156,11 +156,11 @@ class Gpu(Closeable):
 
     @property
     def memory(self) -> MemoryInfo:
-        """Of all programs together."""
+        """Free and total memory, all programs together."""
         return MemoryInfo(*driver.mem_get_info())
 
     def allocate(self, size: int) -> DeviceMemory:
-        """Device memory, aligned to 256 bytes at least."""
+        """Device memory, aligned to at least 256 bytes."""
         return self.hold(DeviceMemory(max(1, size)))
 
     def allocate_pinned(self, size: int) -> PinnedMemory:
@@ -168,7 +168,7 @@ class Gpu(Closeable):
         return self.hold(PinnedMemory(max(1, size)))
 
     def hold(self, thing: Held) -> Held:
-        """Free it when this is closed, the last one first, if it is not freed before."""
+        """Free it when this GPU is closed, in reverse order, unless it was freed before."""
         self._held.append(thing)
         return thing
 
@@ -178,19 +178,19 @@ class Gpu(Closeable):
         thing.free()
 
     def copy_to_device(self, address: int, pinned: np.ndarray) -> None:
-        """Put a copy of pinned memory on the stream."""
+        """Queue a copy of pinned memory."""
         driver.memcpy_htod_async(address, pinned, self.stream)
 
     def copy_to_host(self, pinned: np.ndarray, address: int) -> None:
-        """Put a copy into pinned memory on the stream."""
+        """Queue a copy into pinned memory."""
         driver.memcpy_dtoh_async(pinned, address, self.stream)
 
     def copy_on_device(self, target: int, source: int, size: int) -> None:
-        """Put a copy within the device on the stream."""
+        """Queue a copy within the device."""
         driver.memcpy_dtod_async(target, source, size, self.stream)
 
     def synchronize(self) -> None:
-        """Wait until all that was put on the stream is done."""
+        """Wait until everything on the stream is done."""
         self.stream.synchronize()
 
     def compile(self, source: Path, name: str, argument_types: str) -> Kernel:
@@ -212,11 +212,11 @@ class Gpu(Closeable):
         return self.hold(Kernel(self, module, name, argument_types))
 
     def record(self, work: Callable[[], None]) -> Optional[cuda_driver.Graph]:
-        """Record what ``work`` puts on the stream, to be launched as a whole.
+        """Record what ``work`` queues on the stream, to launch it as a whole.
 
         Returns:
-            None where that cannot be done; it is said once, and the work has to be put on the
-            stream as usual.
+            None if recording is not possible. A warning says so once, and the work must be queued
+            as usual.
         """
         if not self._records_graphs:
             return None
@@ -225,18 +225,18 @@ class Gpu(Closeable):
             try:
                 return self.hold(cuda_driver.Graph(self.stream.handle, work))
             except (cuda_driver.DriverError, BackendError) as error:
-                self.synchronize()  # tells a lost device from work that cannot be recorded
+                self.synchronize()  # distinguishes a lost device from work that cannot be recorded
                 reason = str(error)
         self._records_graphs = False
-        _LOG.info("Without CUDA graphs, each kernel is launched by itself: %s.", reason)
+        _LOG.info("CUDA graphs are not available, each kernel is launched separately: %s.", reason)
         return None
 
     def launch(self, graph: cuda_driver.Graph) -> None:
-        """Put recorded work on the stream."""
+        """Queue recorded work on the stream."""
         graph.launch(self.stream.handle)
 
     def close(self) -> None:
-        """Free everything. A lost device frees by itself; closing twice is harmless."""
+        """Free everything. A lost device needs no freeing. Closing twice is harmless."""
         if self._context is None:
             return
         try:
@@ -255,10 +255,10 @@ class Gpu(Closeable):
 
 
 def require_gpu() -> str:
-    """Name of the GPU that :class:`Gpu` would take.
+    """The name of the GPU that :class:`Gpu` uses.
 
     Raises:
-        BackendError: there is none, with CUDA's reason.
+        BackendError: there is none; the message gives CUDA's reason.
     """
     with _told_as_sentences():
         driver.init()
@@ -267,7 +267,7 @@ def require_gpu() -> str:
 
 @lru_cache(maxsize=None)
 def _primary_context() -> Tuple[Any, Any]:
-    """Held until the process ends, as the CUDA runtime that TensorRT uses holds it anyway."""
+    """Held until the process ends; the CUDA runtime behind TensorRT holds it anyway."""
     driver.init()
     device = driver.Device(0)
     return device.retain_primary_context(), device
@@ -277,7 +277,7 @@ def _compiled(source: Path, cache: bool) -> Any:
     """The module of a CUDA source file.
 
     Args:
-        cache: let pycuda keep it, or take what it kept: its folder may be damaged or not writable.
+        cache: use pycuda's cache; its folder may be damaged or not writable.
     """
     text, nvcc, folder = source.read_text(), _nvcc_path(), None if cache else False
     try:
@@ -303,7 +303,7 @@ def _nvcc_path() -> str:
 
 @contextmanager
 def _told_as_sentences() -> Iterator[None]:
-    """Turn CUDA's errors into ours, with their name and code."""
+    """Turn CUDA's errors into RefdetErrors with CUDA's name and code."""
     try:
         yield
     except (driver.Error, cuda_driver.DriverError) as error:

@@ -1,7 +1,7 @@
-"""What pycuda has no words for: the names of CUDA's errors, and CUDA graphs.
+"""What pycuda lacks: the names of CUDA's errors, and CUDA graphs.
 
-Calls of the CUDA driver library by ctypes; pycuda links the same library, so where pycuda can be
-imported it is there. Written for the driver of CUDA 11.4 and newer.
+Calls the CUDA driver library through ctypes. pycuda links the same library, so it exists wherever
+pycuda can be imported. Written for the driver of CUDA 11.4 and newer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOST = frozenset(
 )
 """Errors after which every later call fails too (CUDA driver API, ``CUresult``)."""
 _CODES = range(1, 1000)
-_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on using CUDA
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may still use CUDA
 
 
 class DriverError(Exception):
@@ -65,7 +65,7 @@ def error_text(code: int) -> str:
 
 
 def error_names() -> Dict[str, Tuple[str, int]]:
-    """For each of CUDA's sentences its error's name and code: pycuda tells the sentence alone."""
+    """The name and code of each of CUDA's error messages; pycuda gives only the message."""
     names: Dict[str, Tuple[str, int]] = {}
     for code in _CODES:
         name = _asked("cuGetErrorName", code)
@@ -82,14 +82,14 @@ def _asked(function: str, code: int) -> Optional[str]:
 
 
 class Graph:
-    """Work that was recorded once and is launched as a whole, which spares the CPU its kernels.
+    """Recorded work that is launched as a whole, which saves the CPU one launch per kernel.
 
     Args:
         stream: handle of the stream to record on.
-        work: puts the work on that stream; its errors end the recording.
+        work: queues the work on that stream; an error ends the recording.
 
     Raises:
-        DriverError: this work or this driver cannot be recorded. The stream goes on as before.
+        DriverError: the work cannot be recorded or the driver is too old. The stream stays usable.
     """
 
     def __init__(self, stream: int, work: Callable[[], None]) -> None:
@@ -100,7 +100,7 @@ class Graph:
             try:
                 work()
             finally:
-                # Also after an error: a stream that is being recorded takes no other work.
+                # Also after an error: a recording stream takes no other work.
                 _call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
             executable = ctypes.c_void_p()
             _call(
@@ -115,7 +115,7 @@ class Graph:
                 _result("cuGraphDestroy", graph)
 
     def launch(self, stream: int) -> None:
-        """Put the recorded work on a stream.
+        """Queue the recorded work on a stream.
 
         Raises:
             DriverError: it cannot run.
@@ -123,7 +123,7 @@ class Graph:
         _call("cuGraphLaunch", self._executable, ctypes.c_void_p(stream))
 
     def free(self) -> None:
-        """Release it. Doing so twice is harmless, and so is doing so after the device was lost."""
+        """Release it. Releasing twice or after the device was lost is harmless."""
         executable, self._executable = self._executable, None
         if executable is not None:
             _result("cuGraphExecDestroy", executable)

@@ -1,4 +1,4 @@
-"""A place on the device for one input or output, as large as was ever needed."""
+"""Device memory for one input or output; it grows to the largest size needed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from refdet_core.backends.cuda import DeviceMemory, Gpu, PinnedMemory
 
 
 def float32_size(shape: Sequence[int]) -> int:
-    """Bytes of an array of that shape."""
+    """Bytes of an array of this shape."""
     return 4 * int(np.prod(shape, dtype=np.int64))
 
 
 class DeviceBuffer:
-    """Device memory that grows, with pinned host memory beside it for what is copied.
-
-    All calls are made within :meth:`Gpu.active`.
+    """Device memory that grows, with pinned host memory for copies. Call it within
+    :meth:`Gpu.active`.
     """
 
     def __init__(self, gpu: Gpu) -> None:
@@ -26,7 +25,7 @@ class DeviceBuffer:
         self._pinned: Optional[PinnedMemory] = None
 
     def reserve(self, size: int) -> int:
-        """Make it hold so many bytes and tell its address; what it held is lost if it grows."""
+        """Make room for this many bytes; returns the address. Growing loses the content."""
         if self._device is None or self._device.size < size:
             if self._device is not None:
                 grown, self._device = self._device, None
@@ -35,18 +34,18 @@ class DeviceBuffer:
         return self._device.address
 
     def upload(self, array: np.ndarray) -> int:
-        """Put a copy of float32 values on the stream and tell the address; the array may be
-        overwritten when this returns."""
+        """Queue a copy of float32 values to the device; returns the address. The array may be
+        overwritten after the call."""
         address = self.reserve(float32_size(array.shape))
-        self._gpu.synchronize()  # an earlier copy may still read the pinned memory
+        self._gpu.synchronize()  # a previous copy may still read the pinned memory
         pinned = self._pinned_array(array.shape)
         pinned[...] = array
         self._gpu.copy_to_device(address, pinned)
         return address
 
     def download(self, shape: Sequence[int]) -> np.ndarray:
-        """Put a copy of float32 values to the host on the stream; they are there after
-        :meth:`Gpu.synchronize` and until the next call."""
+        """Queue a copy of float32 values to the host. They are valid after :meth:`Gpu.synchronize`
+        until the next call."""
         assert self._device is not None
         pinned = self._pinned_array(shape)
         self._gpu.copy_to_host(pinned, self._device.address)

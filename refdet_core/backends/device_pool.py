@@ -1,8 +1,8 @@
-"""Device memory that is used again and again.
+"""A pool of device memory.
 
-Whoever holds a :class:`Block` has its memory; when the last reference is gone, on whatever
-thread, the memory is there for the next. So nothing is allocated or freed from frame to frame, nor
-when a template is exchanged, and no CUDA call is ever made by the garbage collector.
+A :class:`Block` owns its memory until its last reference is gone, on any thread; then the pool
+reuses the memory. So neither a frame nor a template change allocates or frees memory, and the
+garbage collector never calls CUDA.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from refdet_core.backends.cuda import DeviceMemory, Gpu
 
 
 class Block:
-    """Memory from a pool, for as long as this object lives."""
+    """Memory from a pool, while this object lives."""
 
     def __init__(self, memory: DeviceMemory, returned: Deque[DeviceMemory]) -> None:
         self.address = memory.address
@@ -23,14 +23,14 @@ class Block:
         self._returned = returned
 
     def __del__(self) -> None:
-        self._returned.append(self._memory)  # the one thing a deque does safely on any thread
+        self._returned.append(self._memory)  # safe on any thread
 
 
 class DevicePool:
-    """Hands out memory in sizes of powers of two, so that what came back fits again.
+    """Hands out memory in sizes of powers of two, so that returned blocks fit again.
 
-    All work on the memory is on the GPU's one stream, so memory that came back may be handed out
-    while earlier work still reads it.
+    All work runs on the GPU's one stream, so a returned block may be handed out while earlier work
+    still reads it.
     """
 
     def __init__(self, gpu: Gpu) -> None:
@@ -39,7 +39,7 @@ class DevicePool:
         self._free: Dict[int, List[DeviceMemory]] = {}
 
     def take(self, size: int) -> Block:
-        """At least ``size`` bytes.
+        """A block of at least ``size`` bytes.
 
         Raises:
             pycuda's errors, see :meth:`Gpu.active`.

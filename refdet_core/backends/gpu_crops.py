@@ -1,8 +1,7 @@
-"""Cutting crops out of a frame on the GPU, as ``imaging.extract`` and ``to_blob`` do on the CPU.
+"""Cuts crops out of a frame on the GPU, as ``imaging.extract`` and ``to_blob`` do on the CPU.
 
-Only the piece of the frame that the crops show is uploaded, each time: a search window costs
-little, tiles cost the frame once, and a frame whose pixels the caller overwrites afterwards is no
-danger, as it would be to a cache.
+Each call uploads only the part of the frame that the crops show: a search window costs little, and
+tiles cost the frame once. Nothing is cached, so the caller may overwrite the frame afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PIXEL_TOLERANCE = 1
 
 
 def crop_table(frame_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
-    """What ``gpu_crops.cu`` needs to know of each crop.
+    """The parameters of each crop for ``gpu_crops.cu``.
 
     Args:
         frame_bgr: ``(H, W, 3)`` uint8.
@@ -61,13 +60,13 @@ def _row(frame_size: Tuple[int, int], crop: Crop) -> Tuple[int, ...]:
 
 @dataclass(frozen=True)
 class DeviceCrops:
-    """Crops of one frame whose pixels are on the device, yet to be cut.
+    """Crops of one frame whose pixels are on the device; they are not cut yet.
 
     Attributes:
-        count: how many.
+        count: number of crops.
         out_size: ``(width, height)`` of each.
         pitch: bytes of a row of pixels.
-        pixels, table: where the two begin.
+        pixels, table: device addresses of the pixels and of the table of crops.
     """
 
     count: int
@@ -93,7 +92,7 @@ class GpuCropper:
         self._kernel = gpu.compile(_SOURCE, "crop_tiles", "PiPPii")
 
     def upload(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> DeviceCrops:
-        """Bring what the crops show onto the device.
+        """Upload the part of the frame that the crops show.
 
         Args:
             frame_bgr: ``(H, W, 3)`` uint8; it may be overwritten when this returns.
@@ -135,7 +134,7 @@ class GpuCropper:
         )
 
     def _staging_of(self, size: int) -> PinnedMemory:
-        """Pinned memory that no copy reads any more."""
+        """Pinned memory that no copy reads."""
         self._gpu.synchronize()
         staging = self._staging
         if staging is None or staging.size < size:
@@ -147,8 +146,8 @@ class GpuCropper:
 
 
 def _shown(frame_bgr: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """The smallest piece of the frame that holds all visible parts; the table's x and y are made
-    relative to it. One pixel where nothing is visible."""
+    """The smallest part of the frame that holds all visible parts; the table's x and y become
+    relative to it. One pixel if nothing is visible."""
     visible = table[table[:, 2] > 0]
     if not len(visible):
         return frame_bgr[:1, :1]

@@ -25,8 +25,8 @@ Kernels = Tuple[np.ndarray, ...]
 
 _OUTPUTS = ["score", "box", "presence"]
 _PIXELS_AT_ONCE = 1 << 18
-"""Of all crops of one run. More take a tenth longer a crop, because what lies between two layers no
-longer fits into the processor's caches, and a large tile takes 150 MB."""
+"""Maximum pixels of all crops in one run. With more, each crop takes a tenth longer, because the
+activations no longer fit into the processor's caches, and a large tile takes 150 MB."""
 
 
 class OnnxRuntimeBackend(Backend[Kernels]):
@@ -49,8 +49,8 @@ class OnnxRuntimeBackend(Backend[Kernels]):
         cls.precision(config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = config.threads or usable_cores()
-        # Spinning threads would burn the cores between two camera frames, and where another
-        # process wants a core, a run takes up to twice as long.
+        # Spinning threads would load the cores between two camera frames, and if another process
+        # needs a core, a run takes up to twice as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         sessions: List[onnxruntime.InferenceSession] = []
@@ -91,11 +91,11 @@ class OnnxRuntimeBackend(Backend[Kernels]):
 
 
 def usable_cores(topology: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Physical cores that this process may run on: a container may have fewer than the machine,
-    and two threads on one core only get in each other's way.
+    """Physical cores that this process may use: a container may have fewer than the machine, and
+    two threads on one core only slow each other down.
 
     Args:
-        topology: where Linux describes its processors.
+        topology: the folder in which Linux describes its processors.
     """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1

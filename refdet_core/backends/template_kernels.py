@@ -1,4 +1,4 @@
-"""Template features on the GPU: the kernels of some views, in device memory for good."""
+"""Template features on the GPU: the kernels of some views in device memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from refdet_core.backends.device_pool import Block, DevicePool
 from refdet_core.errors import BackendError
 
 _SOURCE = Path(__file__).with_name("mean_views.cu")
-_ALIGNMENT = 256  # of whatever TensorRT reads
+_ALIGNMENT = 256  # of everything TensorRT reads
 _THREADS = 256
 
 
@@ -18,9 +18,9 @@ class TemplateKernels:
     """The kernels of ``views`` template views. They never change and never leave the device.
 
     Attributes:
-        views: how many.
-        addresses: by kernel name, where its ``(views, C, kh, kw)`` float32 begin.
-        store: what made it.
+        views: number of views.
+        addresses: by kernel name, the device address of its ``(views, C, kh, kw)`` float32.
+        store: the store that made it.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class TemplateKernels:
 
 
 class KernelStore:
-    """Makes :class:`TemplateKernels` and computes with them, all on the device.
+    """Makes :class:`TemplateKernels`, averages and joins them, all on the device.
 
     Args:
         view_sizes: by kernel name, bytes of one view.
-        max_views: most views that the detector takes at once.
+        max_views: maximum number of views that the detector takes.
     """
 
     def __init__(self, gpu: Gpu, view_sizes: Mapping[str, int], max_views: int) -> None:
@@ -46,15 +46,15 @@ class KernelStore:
         self._view_sizes = dict(view_sizes)
         self._max_views = max_views
         self._mean = gpu.compile(_SOURCE, "mean_views", "PPii")
-        # A full bank and its successor: exchanging templates will need no more memory.
+        # Room for a full bank and its successor, so that a template change allocates nothing.
         reserved = [self.empty(max_views) for _ in range(2)]
         del reserved
 
     def empty(self, views: int) -> TemplateKernels:
-        """Kernels yet to be written.
+        """Kernels without content.
 
         Raises:
-            BackendError: more than the detector takes.
+            BackendError: more views than the detector takes.
         """
         if views > self._max_views:
             raise BackendError(
@@ -71,7 +71,7 @@ class KernelStore:
         """Refuse kernels of another store, whose memory may be gone.
 
         Raises:
-            BackendError: it has made these.
+            BackendError: another store made them.
         """
         if kernels.store is not self:
             raise BackendError(
@@ -112,7 +112,7 @@ class KernelStore:
         return packed
 
     def _layout(self, views: int) -> Tuple[Dict[str, int], int]:
-        """Where each kernel name begins, and the size of all."""
+        """The offset of each kernel name, and the total size."""
         starts: Dict[str, int] = {}
         end = 0
         for name, size in self._view_sizes.items():

@@ -1,8 +1,8 @@
-"""TensorRT: the backend for NVIDIA GPUs, the Jetson's above all.
+"""TensorRT: the backend for NVIDIA GPUs, above all the Jetson's.
 
-Template features stay in device memory from the template encoder's output to the detector's
-input; of a frame the piece that is looked at is uploaded as bytes and cut there; what comes back
-are scores, boxes and presence.
+Template features stay in device memory from the template encoder's output to the detector's input.
+The searched part of a frame is uploaded as bytes and cut on the device. Scores, boxes and presence
+come back.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
                 except (OutOfMemoryError, DeviceLostError):
                     raise
                 except BackendError as error:
-                    # All that is known of them fits, and yet TensorRT does not take them.
+                    # Their identity matches, and yet TensorRT refuses them.
                     engines = ready_engines(bundle, config, precision, rebuild_because=str(error))
                     encoder, detector = _load(gpu, engines, config.engine_dla)
                 # They never run at the same time.
@@ -103,7 +103,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
             kernels = self._store.pack(
                 [self._encode(images[i : i + most]) for i in range(0, len(images), most)]
             )
-            self._gpu.synchronize()  # so that what went wrong is raised here
+            self._gpu.synchronize()  # raises a pending error here
             return kernels
 
     def average(self, features: TemplateKernels) -> TemplateKernels:
@@ -139,7 +139,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
         maps: Dict[str, np.ndarray] = {}
         with self._gpu.active():
             most = self._detector.most(self._shapes(frames.shape, features.views), "frame")
-            most = -(-count // -(-count // most))  # even batches: those of one size are replayed
+            most = -(-count // -(-count // most))  # equal batches: recordings are replayed
             for start in range(0, count, most):
                 end = min(count, start + most)
                 for name, values in self._detect(frames, start, end, features).items():
@@ -149,8 +149,8 @@ class TensorRTBackend(Backend[TemplateKernels]):
         return RawMaps(**maps)
 
     def close(self) -> None:
-        """Release engines, memory and stream. Closing twice is harmless, and so is closing after
-        the device was lost."""
+        """Release engines, memory and stream. Closing twice or after the device was lost is
+        harmless."""
         self._gpu.close()
 
     def _encode(self, images: np.ndarray) -> TemplateKernels:
@@ -172,7 +172,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
         end: int,
         features: TemplateKernels,
     ) -> Dict[str, np.ndarray]:
-        """The maps of some of the frames, in pinned memory that the next run overwrites."""
+        """The maps of some frames, in pinned memory that the next run overwrites."""
         shape = (end - start, *frames.shape[1:])
         outputs = self._detector.prepare(self._shapes(shape, features.views))
         addresses = dict(features.addresses)
@@ -182,7 +182,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
         else:
             addresses["frame"] = self._frames.upload(frames[start:end])
         for name in _MAPS:
-            # Room for as many views as there may be: a template more allocates nothing.
+            # Room for the maximum number of views, so that another template allocates nothing.
             batch, _, *rest = outputs[name]
             size = float32_size((batch, self._max_views, *rest))
             addresses[name] = self._maps[name].reserve(size)
@@ -196,7 +196,8 @@ class TensorRTBackend(Backend[TemplateKernels]):
         return {"frame": frames, **kernels}
 
     def _warm_up(self, bundle: Bundle) -> None:
-        """Run everything once in the usual shapes, so that the first frame is no slower."""
+        """Run everything once in the usual shapes, so that the first frame is as fast as the
+        others."""
         side = bundle.template_size
         kernels = self.encode_templates(np.zeros((1, 3, side, side), np.float32))
         for shapes in self._detector.usual:
@@ -213,15 +214,15 @@ def _load(gpu: Gpu, engines: Engines, dla: int) -> Tuple[Engine, Engine]:
     try:
         return encoder, Engine(gpu, engines.detector, "detector", dla)
     except BackendError:
-        encoder.free()  # building needs the memory
+        encoder.free()  # a rebuild needs the memory
         raise
 
 
 def _padded(frames: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Smaller ``(B, 3, H, W)`` frames in the top-left corner of such of ``(height, width)``."""
+    """Pad ``(B, 3, H, W)`` frames to ``(height, width)``, the frame in the top-left corner."""
     height, width = frames.shape[2:]
     if height > size[0] or width > size[1]:
-        return frames  # which the engine refuses, naming what it takes
+        return frames  # the engine refuses it and names its own shapes
     padded = np.full((*frames.shape[:2], *size), PAD_BGR[0], np.float32)
     padded[:, :, :height, :width] = frames
     return padded

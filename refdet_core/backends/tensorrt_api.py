@@ -1,8 +1,8 @@
-"""TensorRT's runtime API, whose words differ between its versions, behind one set of words.
+"""One interface to TensorRT's runtime API, which differs between versions.
 
-TensorRT 8.5 and newer call an engine's inputs and outputs by name; 8.4 numbers them, anew for each
-optimisation profile; 10 removed the numbers. Written against 8.4, 8.5 and 10; what has run where
-is told in docs/jetson.md.
+TensorRT 8.5 and newer name an engine's inputs and outputs; 8.4 numbers them, separately for each
+optimisation profile; 10 removed the numbers. Written against 8.4, 8.5 and 10; docs/jetson.md says
+which versions have run.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def failure(log: Any, what: str) -> BackendError:
 class LoadedEngine(ABC):
     """An engine, and an execution context for each of its optimisation profiles.
 
-    The one holder of these TensorRT objects, so that :meth:`free` releases them for sure.
+    Nothing else holds these TensorRT objects, so :meth:`free` is sure to release them.
 
     Attributes:
-        names: of all inputs and outputs; asked for once, as every run needs them.
+        names: names of all inputs and outputs, read once because every run needs them.
     """
 
     def __init__(self, runtime: Any, engine: Any) -> None:
@@ -50,24 +50,24 @@ class LoadedEngine(ABC):
 
     @property
     def profiles(self) -> int:
-        """How many it was built with."""
+        """Number of optimisation profiles."""
         return int(self._engine.num_optimization_profiles)
 
     @abstractmethod
     def _read_names(self) -> List[str]:
-        """Of all inputs and outputs."""
+        """Names of all inputs and outputs."""
 
     @abstractmethod
     def is_input(self, name: str) -> bool:
-        """Or else an output."""
+        """Whether it is an input; else it is an output."""
 
     @abstractmethod
     def is_float32(self, name: str) -> bool:
-        """Whether that is its data type."""
+        """Whether its data type is float32."""
 
     @abstractmethod
     def shape_range(self, name: str, profile: int) -> ShapeRange:
-        """The shapes that a profile takes of an input."""
+        """The shapes that a profile takes for an input."""
 
     @abstractmethod
     def set_shape(self, profile: int, name: str, shape: Shape) -> bool:
@@ -75,32 +75,32 @@ class LoadedEngine(ABC):
 
     @abstractmethod
     def shape(self, profile: int, name: str) -> Shape:
-        """With the shapes that were set; -1 where they do not tell."""
+        """The output's shape for the input shapes that were set; -1 where it is unknown."""
 
     @abstractmethod
     def enqueue(self, profile: int, addresses: Mapping[str, int], stream: int) -> bool:
-        """Whether the engine's work was put on the stream."""
+        """Queue the engine's work on the stream; returns whether that worked."""
 
     def open_contexts(self, stream: int) -> bool:
-        """Make the contexts, without memory yet."""
+        """Make the contexts, without memory."""
         for profile in range(self.profiles):
             self._contexts.append(self._new_context())
             if self._contexts[-1] is None:
                 return False
-            # An engine's first context has profile 0 by itself.
+            # An engine's first context already has profile 0.
             if profile and not self._contexts[-1].set_optimization_profile_async(profile, stream):
                 return False
         return True
 
     @property
     def memory_size(self) -> int:
-        """Bytes that a context needs for what is between the layers."""
+        """Bytes that a context needs for activations."""
         if hasattr(self._engine, "device_memory_size_v2"):
             return int(self._engine.device_memory_size_v2)
         return int(self._engine.device_memory_size)
 
     def set_memory(self, address: int, size: int) -> None:
-        """Let all contexts, of which one runs at a time, use memory aligned to 256 bytes."""
+        """Let all contexts share memory aligned to 256 bytes; only one runs at a time."""
         for context in self._contexts:
             if hasattr(context, "set_device_memory"):
                 context.set_device_memory(address, size)
@@ -108,8 +108,8 @@ class LoadedEngine(ABC):
                 context.device_memory = address
 
     def free(self) -> None:
-        """Release all. Doing so twice is harmless."""
-        # In this order: none may outlive what made it.
+        """Release all objects. Releasing twice is harmless."""
+        # In this order: no object may outlive the one that made it.
         self._contexts = []
         self._engine = None
         self._runtime = None
@@ -181,7 +181,7 @@ class EngineWithNumbers(LoadedEngine):
 
 
 def load_engine(serialized: bytes, log: Any, dla: int) -> Optional[LoadedEngine]:
-    """An engine in the words of the installed TensorRT; None if TensorRT refuses it.
+    """An engine for the installed TensorRT; None if TensorRT refuses it.
 
     Args:
         dla: the deep learning accelerator to run on; -1: none.

@@ -1,4 +1,4 @@
-"""An engine at work: shapes in, runs on the GPU's stream, replayed as CUDA graphs."""
+"""Runs an engine on the GPU's stream and replays runs as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from refdet_core.backends.engines.tensorrt_log import make_log
 from refdet_core.backends.tensorrt_api import LoadedEngine, failure, load_engine, trt
 from refdet_core.errors import BackendError
 
-_MOST_GRAPHS = 8  # of one shape: as many addresses of templates take turns
+_MOST_GRAPHS = 8  # per shape: as many template addresses take turns
 
 
 class Engine:
-    """An engine that runs on a GPU's stream, each of its optimisation profiles for its shapes.
+    """An engine on a GPU's stream; each optimisation profile serves its own shapes.
 
-    All calls are made within :meth:`Gpu.active`. Before the first run it is given memory by
-    :meth:`use_memory`.
+    Call it within :meth:`Gpu.active`. Before the first run, give it memory with :meth:`use_memory`.
 
     Args:
-        serialized: as TensorRT's builder made it, on this TensorRT and GPU.
-        name: for messages, "detector" or so.
-        dla: the deep learning accelerator it was built for; -1: none.
+        serialized: output of TensorRT's builder for this TensorRT and GPU.
+        name: for messages, for example "detector".
+        dla: the deep learning accelerator that it was built for; -1: none.
 
     Attributes:
-        inputs, outputs: their names.
+        inputs, outputs: names.
 
     Raises:
-        BackendError: TensorRT does not take it.
+        BackendError: TensorRT refuses it.
     """
 
     def __init__(self, gpu: Gpu, serialized: bytes, name: str, dla: int = -1) -> None:
@@ -56,16 +55,16 @@ class Engine:
 
     @property
     def memory_size(self) -> int:
-        """Bytes of device memory that it needs while it runs."""
+        """Bytes of device memory that a run needs."""
         return self._loaded.memory_size
 
     def use_memory(self, memory: DeviceMemory) -> None:
-        """Run in this memory; engines that do not run at the same time may share it."""
+        """Run in this memory; engines that never run at the same time may share it."""
         self._loaded.set_memory(memory.address, memory.size)
 
     @property
     def usual(self) -> List[Dict[str, Shape]]:
-        """For each profile the shapes of the inputs that it is tuned for."""
+        """For each profile the input shapes that it is tuned for."""
         return [
             {name: limits.usual for name, limits in profile.ranges.items()}
             for profile in self._profiles
@@ -76,11 +75,12 @@ class Engine:
         return max(profile.ranges[name].most for profile in self._profiles)
 
     def free(self) -> None:
-        """Give it back before the GPU is closed; it cannot run any more."""
+        """Release it before the GPU is closed; it can no longer run."""
         self._gpu.free(self._loaded)
 
     def fixed_size(self, name: str) -> Optional[Tuple[int, int]]:
-        """``(height, width)`` of the input if it takes no other, as a DLA does; else None."""
+        """``(height, width)`` of the input if the engine takes only that size, as for a DLA; else
+        None."""
         ranges = [profile.ranges[name] for profile in self._profiles]
         sizes = {shape[-2:] for item in ranges for shape in (item.least, item.most)}
         if len(sizes) > 1:
@@ -89,10 +89,10 @@ class Engine:
         return height, width
 
     def most(self, shapes: Mapping[str, Shape], name: str) -> int:
-        """How many items the input ``name`` may have at once, the other sides being as given.
+        """The maximum batch of the input ``name``, with the other sides as given.
 
         Raises:
-            BackendError: no profile takes even one.
+            BackendError: no profile takes this size.
         """
         one = {**shapes, name: (1, *shapes[name][1:])}
         for profile in self._profiles:
@@ -101,10 +101,10 @@ class Engine:
         return self._refuse(shapes)
 
     def prepare(self, shapes: Mapping[str, Shape]) -> Dict[str, Shape]:
-        """Get ready for inputs of these shapes, and tell the shapes of the outputs.
+        """Prepare for inputs of these shapes; returns the shapes of the outputs.
 
         Raises:
-            BackendError: they are outside what the engine was built for.
+            BackendError: the engine was not built for them.
         """
         for profile in self._profiles:
             if profile.takes(shapes):
@@ -113,10 +113,10 @@ class Engine:
         return self._refuse(shapes)
 
     def enqueue(self, addresses: Mapping[str, int]) -> None:
-        """Put a run in the prepared shapes on the stream.
+        """Queue a run with the prepared shapes.
 
         Args:
-            addresses: in device memory, aligned to 256 bytes, of each input and output.
+            addresses: device address of each input and output, aligned to 256 bytes.
 
         Raises:
             BackendError: TensorRT refuses, or the device is lost.
@@ -138,11 +138,11 @@ class Engine:
 
 
 class _Profile:
-    """The context of one profile: the shapes it is set to, and its recorded runs.
+    """The context of one profile: its current shapes and its recorded runs.
 
-    A graph holds good as long as the context is set to the same shapes; NVIDIA leaves open what
-    happens if it is launched after a change. A run is recorded the second time it is asked for:
-    the first after a change of shapes still sets TensorRT up.
+    A graph is valid only while the context keeps its shapes; NVIDIA does not define what a launch
+    does after a change. A run is recorded the second time, because the first run after a change of
+    shapes still sets TensorRT up.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class _Profile:
         elif self._put(addresses):
             self._has_run = True
         else:
-            self._gpu.synchronize()  # raises if the device is the reason
+            self._gpu.synchronize()  # raises if the device was lost
             raise self._error("cannot run")
 
     def _graph(self, addresses: Mapping[str, int]) -> Optional[Graph]:
@@ -211,10 +211,10 @@ class _Profile:
 def run_once(
     serialized: bytes, inputs: Mapping[str, np.ndarray], dla: int = -1
 ) -> Dict[str, np.ndarray]:
-    """What an engine makes of these float32 inputs, on the first GPU.
+    """Run an engine once on these float32 inputs, on the first GPU.
 
     Raises:
-        BackendError: TensorRT or the GPU cannot.
+        BackendError: TensorRT or the GPU fails.
     """
     with Gpu() as gpu, gpu.active():
         engine = Engine(gpu, serialized, "new", dla)
@@ -241,7 +241,7 @@ def _text(shape: Shape) -> str:
 
 
 def _range_text(limits: ShapeRange) -> str:
-    """Such as ``1..4 x 3 x 16..736 x 16..1280``."""
+    """For example ``1..4 x 3 x 16..736 x 16..1280``."""
     return " x ".join(
         str(low) if low == high else f"{low}..{high}"
         for low, high in zip(limits.least, limits.most)

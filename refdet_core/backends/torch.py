@@ -26,21 +26,20 @@ except ImportError as error:
     ) from error
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# What PyTorch, cuBLAS and cuDNN write into their errors.
+# Parts of the error messages of PyTorch, cuBLAS and cuDNN.
 _NO_MEMORY = ("out of memory", "ALLOC_FAILED")
 _NO_DEVICE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
 
 
 class TorchBackend(Backend["torch.Tensor"]):
-    """The network on CUDA where there is one, else on the CPU.
+    """The network on CUDA if available, else on the CPU.
 
-    Features are float32 tensors ``(V, C, S k, k)`` that stay on the device. On CUDA the weights
-    lie channels-last, and from the second look of a shape on it is replayed from a CUDA graph.
+    Features are float32 tensors ``(V, C, S k, k)`` that stay on the device. On CUDA the weights are
+    channels-last, and from the second run of a shape on a CUDA graph replays it.
 
     Args:
-        precision: ``fp32``, or ``fp16``: convolutions and matrix products in half precision, the
-            rest of the arithmetic that PyTorch knows to overflow in float32 (autocast), as are
-            probabilities and boxes.
+        precision: ``fp32``, or ``fp16``: convolutions and matrix products in half precision;
+            probabilities, boxes and the operations that autocast considers unsafe in float32.
     """
 
     name = "torch"
@@ -100,13 +99,13 @@ class TorchBackend(Backend["torch.Tensor"]):
                 torch.cuda.empty_cache()
 
     def _detect(self, frames: torch.Tensor, kernels: torch.Tensor) -> Tuple[torch.Tensor, ...]:
-        """The detector graph, ``Siamese.forward`` with care for the precision of each part."""
+        """The detector graph: ``Siamese.forward`` with the right precision for each part."""
         with self._arithmetic():
             features = self._model.encode_frame(self._laid_out(frames))
-            # The matcher squares and sums them, which float16 has no room for.
+            # The matcher squares and sums them, which overflows float16.
             output = self._model.match(features.float(), kernels)
         config = self._model.config
-        # float16 knows only whole pixels beyond 1024.
+        # float16 has steps of a pixel beyond 1024.
         boxes = decode_boxes(output.deltas.float(), config.stride, config.box_coding)
         return torch.sigmoid(output.score.float()), boxes, torch.sigmoid(output.presence.float())
 
@@ -115,7 +114,8 @@ class TorchBackend(Backend["torch.Tensor"]):
 
     def _arithmetic(self) -> ContextManager[None]:
         if self._precision == "fp16":
-            # No cache of converted weights: a graph would keep them after the cache is emptied.
+            # No cache of converted weights: a graph would keep using them after the cache is
+            # emptied.
             return torch.autocast(self._device.type, dtype=torch.float16, cache_enabled=False)
         if self._on_gpu:
             # By default cuDNN rounds the inputs of convolutions to TF32.
@@ -142,13 +142,13 @@ def load_network(bundle: Bundle) -> Siamese:
 
 @contextlib.contextmanager
 def device_errors(task: str) -> Iterator[None]:
-    """What PyTorch raises about the GPU, as sentences; other errors pass.
+    """Turn PyTorch's GPU errors into clear ones; other errors pass.
 
     Args:
-        task: what the GPU was to do, as in "cannot ...".
+        task: what the GPU should do, completes "cannot ...".
 
     Raises:
-        OutOfMemoryError: the GPU has no memory left for it.
+        OutOfMemoryError: the GPU has too little memory.
         DeviceLostError: the GPU failed.
     """
     try:

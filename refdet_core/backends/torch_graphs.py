@@ -1,6 +1,6 @@
-"""CUDA graphs: a network's hundreds of kernels recorded once, and launched as one from then on.
+"""CUDA graphs: record a network's hundreds of kernels once, then launch them as one.
 
-Written against the API as PyTorch documents it ("CUDA semantics", section on CUDA graphs).
+Written against PyTorch's documented API ("CUDA semantics", section on CUDA graphs).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 MOST_RECORDINGS = 8
-"""Each holds device memory of its own. A flight needs about three: tiles, windows, references."""
+"""Each holds its own device memory. A flight needs about three: tiles, windows, references."""
 _LOG = logging.getLogger(__name__)
 
 Outputs = Tuple[Tensor, ...]
@@ -31,14 +31,14 @@ class Recording:
 
     Args:
         network: maps (frames, kernels) on the device to tensors on the device.
-        frames, kernels: on the device; their shapes are what is recorded.
+        frames, kernels: on the device; the recording is for their shapes.
     """
 
     def __init__(self, network: Network, frames: Tensor, kernels: Tensor) -> None:
         self._pinned = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
         self._frames, self._kernels = frames.clone(), kernels.clone()
-        # What is chosen at a first run must not be chosen while recording; the API asks for
-        # another stream than the default one.
+        # The first run selects algorithms, which must not happen while recording. The API requires
+        # a stream other than the default one.
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -57,14 +57,14 @@ class Recording:
 
 
 class Replayed:
-    """A network that is recorded for each shape that comes a second time.
+    """A network that is recorded for each shape that occurs a second time.
 
-    Once is not enough: a new number of references would be recorded for a single look. If
-    recording fails, for want of memory say, the network runs as it always did.
+    Not the first time: a new number of references would be recorded for a single frame. If
+    recording fails, for example for lack of memory, the network runs without it.
 
     Args:
         network: see :class:`Recording`.
-        device: where it runs.
+        device: the device that runs it.
         record: makes a recording.
     """
 
@@ -93,7 +93,7 @@ class Replayed:
         return self._network(self._uploaded(frames), kernels)
 
     def clear(self) -> None:
-        """Give the recordings' memory back."""
+        """Release the recordings' memory."""
         self._recordings.clear()
 
     def _try_to_record(self, shapes: Shapes, frames: np.ndarray, kernels: Tensor) -> None:
@@ -104,7 +104,7 @@ class Replayed:
         except RuntimeError as error:
             self._records = False
             self._recordings.clear()
-            _LOG.warning("The torch backend goes on without CUDA graphs: %s", error)
+            _LOG.warning("The torch backend continues without CUDA graphs: %s", error)
 
     def _uploaded(self, frames: np.ndarray) -> Tensor:
         return torch.from_numpy(frames).to(self._device)

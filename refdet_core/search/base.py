@@ -1,4 +1,4 @@
-"""The contracts of searching: a plan decides where to look, a look is what the network saw."""
+"""The contracts of searching: a plan decides where to look, a frame runs the network there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 @dataclass(frozen=True)
 class ViewComparison:
-    """A template's candidates, and what another view of its object says of each.
+    """A template's candidates, and how probable another view of the object finds each of them.
 
     Attributes:
-        candidates: the candidates by the template alone, as :meth:`SearchFrame.infer` finds them.
-        view_scores: their probabilities by the other view alone, calibrated, ``(N,)``.
+        candidates: what :meth:`SearchFrame.infer` returns for the template alone.
+        view_scores: calibrated probability of each candidate by the other view alone, ``(N,)``.
     """
 
     candidates: Candidates
@@ -29,12 +29,12 @@ class ViewComparison:
 
 
 class SearchFrame(ABC):
-    """One frame, seen through the network wherever a plan asks to.
+    """One frame, and the network's answers for any part of it.
 
     Attributes:
         frame_bgr: the frame, ``(H, W, 3)`` uint8.
-        time_s: when it was taken, in seconds since any start that stays the same.
-        bank_version: another one means that the templates may be others.
+        time_s: when the frame was taken, in seconds since a fixed but arbitrary start.
+        bank_version: changes whenever the templates change.
     """
 
     frame_bgr: np.ndarray
@@ -50,11 +50,11 @@ class SearchFrame(ABC):
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]
     ) -> Dict[str, List[Candidates]]:
-        """Look at crops of one network size.
+        """Run the network on crops that share one network size.
 
         Returns:
-            For each template its candidates in each crop: boxes in frame pixels (not cut at the
-            border), scores as calibrated probabilities, best first.
+            For each template its candidates in each crop, best first: boxes in frame pixels (not
+            clipped to the frame), scores as calibrated probabilities.
         """
 
     def reference_size(self, template_id: str) -> Optional[SizeRange]:
@@ -62,9 +62,9 @@ class SearchFrame(ABC):
         return None
 
     def encode(self, box_xyxy: BoxXYXY) -> Any:
-        """The view of what is in this box of the frame, encoded like a reference.
+        """Encode what is in this box like a reference.
 
-        Only asked for with ``track_update_s``, as is :meth:`infer_with_view`.
+        Used only with ``track_update_s``, as is :meth:`infer_with_view`.
 
         Raises:
             BadReferenceError: the box is too small or outside.
@@ -72,22 +72,23 @@ class SearchFrame(ABC):
         raise NotImplementedError
 
     def infer_with_view(self, crops: Sequence[Crop], template_id: str, view: Any) -> ViewComparison:
-        """Look at crops of one network size, by a template and by a view from :meth:`encode`.
+        """Run the network on crops of one network size, with a template and a view from
+        :meth:`encode`.
 
         Returns:
-            The template's candidates of all crops, crop by crop.
+            The template's candidates in all crops, in the order of the crops.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a plan says of one template in one frame.
+    """What a plan found of one template in one frame.
 
     Attributes:
-        detections: what it reports, best first.
-        presence: probability of the best candidate wherever the plan looked; 0 if nowhere.
-        status: where the plan is with this target; None for plans without memory.
+        detections: the reported detections, best first.
+        presence: probability of the best candidate in all searched crops; 0 if none was searched.
+        status: the target's state; None for plans without memory.
     """
 
     detections: Tuple[Detection, ...]
@@ -96,17 +97,17 @@ class SearchResult:
 
 
 class SearchPlan(ABC):
-    """Where to look in each frame. A plan may remember what it saw; then one thread uses it."""
+    """Where to look in each frame. A plan that remembers earlier frames is used by one thread."""
 
     @abstractmethod
     def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         """Search one frame for each of these templates."""
 
     def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
-        """Follow this template from this box on, beginning with the next frame.
+        """Track this template's object from this box on, starting with the next frame.
 
         Raises:
-            ConfigError: this plan does not follow anything.
+            ConfigError: this plan does not track.
         """
         raise ConfigError(
             "This search looks at every frame anew and cannot start from a box; "
@@ -114,7 +115,7 @@ class SearchPlan(ABC):
         )
 
     def forget(self, template_id: str) -> None:  # noqa: B027 - nothing, without memory
-        """Begin anew with this template: it was replaced or cleared."""
+        """Forget this template's target: the template was replaced or cleared."""
 
     def adopt_state(self, other: SearchPlan) -> None:  # noqa: B027 - nothing, without memory
-        """Go on with what another plan of the same kind remembers; it is not used any more."""
+        """Continue with the memory of another plan of the same kind, which is no longer used."""

@@ -1,10 +1,10 @@
 """How the camera moved between two frames, from sparse optical flow of the background.
 
-Corners (Shi, Tomasi 1994) of the previous frame are followed by pyramidal Lucas-Kanade
-(Bouguet 2001), and RANSAC (Fischler, Bolles 1981) fits the turn, zoom and shift that most of
-them share; BoT-SORT (Aharon et al. 2022) compensates trackers in the same way. All of it runs
-on a small grey copy: following one corner costs the same at any size, but shrinking is needed
-to reach as far as a drone's camera turns in a tenth of a second.
+Pyramidal Lucas-Kanade (Bouguet 2001) tracks corners (Shi, Tomasi 1994) of the previous frame, and
+RANSAC (Fischler, Bolles 1981) fits the rotation, zoom and shift that most of them share. BoT-SORT
+(Aharon et al. 2022) compensates camera motion in the same way. Everything runs on a small grey
+copy: its size does not change the cost of a corner, but only a small copy lets the flow reach as
+far as a drone's camera turns in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from refdet_core.types import BoxXYXY
 
 # Lengths are in pixels of the small grey copy.
 _LONGER_SIDE = 320
-_CORNERS = 60  # the cost is mostly per corner
+_CORNERS = 60  # most of the cost is per corner
 _CORNER_QUALITY = 0.01  # least share of the best corner's strength
 _CORNER_DISTANCE = 16  # spreads them, so that one busy thing does not outvote the rest
 _FLOW_WINDOW = (15, 15)
-_FLOW_LEVELS = 3  # with this window reaches about a quarter of the longer side
+_FLOW_LEVELS = 3  # with this window they reach a quarter of the longer side
 _FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 _INLIER_DISTANCE = 1.0
 _RANSAC_ITERATIONS = 500
 _TARGET_MARGIN = 2  # a corner on a target's outline moves with the target
 
-_LEAST_INLIERS = 6  # of unrelated frames up to 4 of 60 corners agree by chance
+_LEAST_INLIERS = 6  # in unrelated frames up to 4 of 60 corners agree by chance
 _LEAST_SPREAD = 0.25  # of the frame's width or height
 _LARGEST_ZOOM = 1.5
 
 
 class CameraMotion:
-    """Follows the background from each frame to the next.
+    """Tracks the background from each frame to the next.
 
-    The corners are found anew in each frame: that takes a fifth of the time, and they neither
-    drift nor run out.
+    Corners are detected again in each frame. That takes a fifth of the time, and they neither drift
+    nor run out.
     """
 
     def __init__(self) -> None:
@@ -53,15 +53,15 @@ class CameraMotion:
 
         Args:
             frame_bgr: ``(H, W, 3)`` uint8.
-            ignore_xyxy: boxes of what moves by itself, in pixels of the *previous* frame: what
-                is known of the targets before this frame is searched.
+            ignore_xyxy: boxes of objects that move by themselves, in pixels of the *previous*
+                frame: the targets as known before this frame is searched.
 
         Returns:
-            ``(2, 3)`` float64 ``M``, turn, zoom and shift, in frame pixels: what was at
-            ``(x, y)`` is now at ``M @ (x, y, 1)``. None when that is not known: in the first
-            frame, after a change of the frame's size, when fewer than 6 corners agree on one
-            motion or all that do lie within a quarter of the frame's width and height, and when
-            that motion zooms by more than 1.5.
+            ``(2, 3)`` float64 ``M`` in frame pixels, made of rotation, zoom and shift: what was at
+            ``(x, y)`` is now at ``M @ (x, y, 1)``. None when the motion is unknown: in the first
+            frame, after a change of the frame's size, when fewer than 6 corners agree, when all
+            that agree lie within a quarter of the frame's width and height, or when the zoom
+            exceeds 1.5.
 
         Raises:
             RefdetError: not a colour frame, or a box that is not finite.
@@ -82,7 +82,7 @@ class CameraMotion:
 
 
 def _size_of(frame_bgr: np.ndarray) -> Tuple[int, int]:
-    """``(width, height)`` of a frame that can be used."""
+    """``(width, height)`` of a valid frame."""
     is_array = isinstance(frame_bgr, np.ndarray)
     if not is_array or frame_bgr.ndim != 3 or frame_bgr.dtype != np.uint8:
         came = f"{frame_bgr.dtype} {frame_bgr.shape}" if is_array else type(frame_bgr).__name__
@@ -109,7 +109,7 @@ def _small_grey(frame_bgr: np.ndarray) -> np.ndarray:
 def _background(
     boxes_xyxy: np.ndarray, scale: np.ndarray, grey_shape: Tuple[int, ...]
 ) -> np.ndarray:
-    """Mask of the small grey copy: 255 where corners may be, 0 in the boxes."""
+    """Mask of the small grey copy: 255 where corners are allowed, 0 in the boxes."""
     mask = np.full(grey_shape, 255, np.uint8)
     margin = np.array([-1, -1, 1, 1]) * _TARGET_MARGIN
     small = clip(boxes_xyxy / np.tile(scale, 2) + margin, grey_shape[1], grey_shape[0])
@@ -122,7 +122,7 @@ def _follow(
     previous_grey: np.ndarray, grey: np.ndarray, mask: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Corners ``(N, 2)`` of the previous picture and where they are now."""
-    corners: Any = cv2.goodFeaturesToTrack(  # None where there is none, which its stub denies
+    corners: Any = cv2.goodFeaturesToTrack(  # None without corners; the type stub omits that
         previous_grey, _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE, mask=mask
     )
     if corners is None:
@@ -143,7 +143,7 @@ def _follow(
 def _common_motion(
     before: np.ndarray, after: np.ndarray, frame_size: Tuple[int, int]
 ) -> Optional[np.ndarray]:
-    """The similarity that most points ``(N, 2)`` share, in frame pixels, or None."""
+    """The similarity transform that most points ``(N, 2)`` share, in frame pixels, or None."""
     if len(before) < _LEAST_INLIERS:
         return None
     estimate: Tuple[Any, Any] = cv2.estimateAffinePartial2D(

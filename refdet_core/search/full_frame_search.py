@@ -1,4 +1,4 @@
-"""Searching the whole frame crop by crop, each frame on its own."""
+"""Search of the whole frame, crop by crop, independent of earlier frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FullFrameSearch(SearchPlan):
         nms_iou: boxes of one template that overlap more than this are one object.
         score_threshold: least probability of a reported detection.
         max_detections: most detections per template and frame.
-        budget: most crops a frame, the others follow in the next frames; 0: all of them.
+        budget: maximum number of crops per frame, the others follow in the next frames; 0: all.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class FullFrameSearch(SearchPlan):
 def _reported(
     frame: SearchFrame, tiling: Tiling, crops: Sequence[Crop], index: int, seen: Candidates
 ) -> Candidates:
-    """What this crop may report, cut at the frame's border."""
+    """The candidates that this crop reports, clipped to the frame."""
     boxes_xyxy = clip(seen.boxes_xyxy, *frame.frame_size)
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     owned = tiling.owned(crops, index, centres) & (area(boxes_xyxy) > 0)

@@ -1,4 +1,4 @@
-"""Following one target from frame to frame in a window around where it is expected."""
+"""Tracks one target from frame to frame in a window around its expected position."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from refdet_core.types import BoxXYXY
 
 @dataclass(frozen=True)
 class Observation:
-    """What the window showed: where the target is, cut at the frame's border, and how probably.
+    """What the window showed: the target's box, clipped to the frame, and its probability.
 
     Attributes:
-        template_score: its probability without the help of a recent view.
+        template_score: the probability without the help of a recent view.
     """
 
     box_xyxy: BoxXYXY
@@ -29,12 +29,12 @@ class Observation:
 
 
 class LocalTracker:
-    """One target that was seen in ``box_xyxy`` at ``time_s``.
+    """Tracks one target that was seen in ``box_xyxy`` at ``time_s``.
 
     Attributes:
-        box_xyxy: where it was seen last, or is expected by now, in frame pixels.
-        window_xyxy: where the last step looked; None before the first.
-        recent: what it looked like lately, where that is to help its template.
+        box_xyxy: the last seen or the expected box, in frame pixels.
+        window_xyxy: the window of the last frame; None before the first.
+        recent: a recent view of the target that helps its template.
     """
 
     def __init__(self, box_xyxy: BoxXYXY, time_s: float) -> None:
@@ -53,15 +53,15 @@ class LocalTracker:
         least_score: float,
         camera: Optional[np.ndarray] = None,
     ) -> Observation:
-        """Look for the target in this frame.
+        """Search the window in this frame.
 
         Args:
             multiple: window sides in network pixels are multiples of this.
-            least_score: below this probability the target was not seen and only coasts on.
-            camera: how the scene moved in the picture since the last frame, see
+            least_score: below this probability the target counts as unseen and coasts.
+            camera: how the scene moved in the image since the last frame, see
                 :meth:`~refdet_core.search.motion.Motion.move`.
         """
-        # A box given or found in this very frame is where it is; the camera has moved before.
+        # A box given or found in this very frame already includes the camera's motion.
         if camera is not None and frame.time_s != self._time_s:
             self._motion.move(camera)
         expected = self._expected(frame)
@@ -88,7 +88,7 @@ class LocalTracker:
         return Observation(_inside(self.box_xyxy, frame.frame_size), score, float(alone[best]))
 
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
-        """The last box, moved to where the target should be by now, its centre in the frame."""
+        """The last box, moved to the expected position; its centre stays in the frame."""
         x1, y1, x2, y2 = self._motion.predict(max(0.0, frame.time_s - self._time_s))
         self._time_s = frame.time_s
         width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]

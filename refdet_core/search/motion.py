@@ -1,8 +1,7 @@
 """How one target moves: a constant-velocity Kalman filter of its centre and size.
 
-The filter is OpenCV's (``cv2.KalmanFilter``; Kalman 1960). While the target is unseen it
-coasts, and after a while its velocity decays (an Ornstein-Uhlenbeck process), so that a target
-that was lost does not fly off.
+The filter is OpenCV's (``cv2.KalmanFilter``; Kalman 1960). An unseen target coasts; after a while
+its velocity decays (an Ornstein-Uhlenbeck process), so that a lost target does not fly off.
 """
 
 from __future__ import annotations
@@ -16,32 +15,32 @@ import numpy as np
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.types import BoxXYXY
 
-_LEAST_CONFIDENCE = 0.05  # less would divide by nearly nothing; such a box hardly counts anyway
-_LOG_SIZE_RANGE = (math.log(0.1), math.log(1e6))  # pixels; beyond, squares lose their digits
-_LONGEST_STEP_S = 60.0  # after a minute unseen nothing is known, after an hour no less
+_LEAST_CONFIDENCE = 0.05  # avoids a division by almost zero; such a box hardly counts
+_LOG_SIZE_RANGE = (math.log(0.1), math.log(1e6))  # pixels; larger squares lose precision
+_LONGEST_STEP_S = 60.0  # after a minute unseen nothing is known
 
 
 class Motion:
-    """Where one target is, how fast it moves and how sure that is.
+    """The position and velocity of one target, with their uncertainty.
 
     The state is ``(centre x, centre y, velocity x, velocity y, log width, log height)`` in
-    pixels of the frame and seconds; the logarithm keeps the size positive and makes its changes
-    relative. A frame takes three calls, in this order: :meth:`move` with what the camera did
-    since the last frame, if that is known, :meth:`predict`, and :meth:`update` if the target was
-    seen. With ``move`` the velocity is the target's own, over the ground; without, the camera's
-    is part of it. All noise is in shares of the target's size (the square root of its area), so
-    that one setting fits near and far targets.
+    frame pixels and seconds. The logarithm keeps the size positive and makes its changes relative.
+    Each frame takes three calls in this order: :meth:`move` with the camera's motion since the last
+    frame, if known; :meth:`predict`; and :meth:`update` if the target was seen. With ``move`` the
+    velocity is the target's own; without it, the velocity includes the camera's. All noise is
+    relative to the target's size (the square root of its area), so that one setting fits near and
+    far targets.
 
     Args:
         box_xyxy: the target in the first frame.
-        start_speed: standard deviation of the unknown first velocity, in sizes per second.
+        start_speed: standard deviation of the unknown initial velocity, in sizes per second.
         acceleration: how much the velocity wanders within one second, in sizes per second
             (standard deviation).
         size_change: how much the size wanders within one second, as a share (standard deviation).
         position_noise: standard deviation of a measured centre at confidence 1, in sizes.
-        size_noise: the same of a measured width or height, as a share.
-        coast_s: this long after it was last seen the target keeps its velocity.
-        decay_s: then the velocity falls by a factor of e in this time.
+        size_noise: the same for a measured width or height, as a share.
+        coast_s: an unseen target keeps its velocity for this long.
+        decay_s: after that, time in which the velocity falls by a factor of e.
 
     Raises:
         ConfigError: a setting is not a positive number.
@@ -89,14 +88,14 @@ class Motion:
 
     @property
     def box_xyxy(self) -> BoxXYXY:
-        """The present estimate in frame pixels; it may lie outside the frame."""
+        """The current estimate in frame pixels; it may lie outside the frame."""
         x, y, _, _, log_width, log_height = (float(v) for v in self._filter.statePost[:, 0])
         half_width, half_height = math.exp(log_width) / 2, math.exp(log_height) / 2
         return x - half_width, y - half_height, x + half_width, y + half_height
 
     @property
     def velocity_px_s(self) -> Tuple[float, float]:
-        """The present estimate of the centre's velocity, pixels per second."""
+        """The current estimate of the centre's velocity, pixels per second."""
         return float(self._filter.statePost[2, 0]), float(self._filter.statePost[3, 0])
 
     @property
@@ -105,17 +104,17 @@ class Motion:
         return math.sqrt(np.trace(self._filter.errorCovPost[:2, :2]) / 2)
 
     def predict(self, dt_s: float) -> BoxXYXY:
-        """Advance by ``dt_s`` seconds; two short steps give the same as one of their sum.
+        """Advance by ``dt_s`` seconds; two short steps equal one long step.
 
-        Up to ``coast_s`` after the last :meth:`update` the velocity stays, then it decays, so
-        the target moves by no more than ``velocity * (coast_s + decay_s)``. The size stays.
+        The velocity stays for ``coast_s`` after the last :meth:`update`, then it decays, so the
+        target moves by no more than ``velocity * (coast_s + decay_s)``. The size stays.
 
         Raises:
             RefdetError: ``dt_s`` is negative or not finite.
         """
         if not (math.isfinite(dt_s) and dt_s >= 0):
             raise RefdetError(
-                f"Time passes forward: expected dt_s of 0 or more seconds, got {dt_s}. "
+                f"Expected dt_s of 0 or more seconds, got {dt_s}. "
                 "If the clock was set back, start a new Motion."
             )
         dt_s = min(dt_s, _LONGEST_STEP_S)
@@ -127,7 +126,7 @@ class Motion:
         return self.box_xyxy
 
     def update(self, box_xyxy: BoxXYXY, confidence: float) -> BoxXYXY:
-        """Correct with a box seen in this frame; returns the new estimate.
+        """Correct the estimate with a box seen in this frame; returns the new estimate.
 
         Args:
             box_xyxy: in frame pixels.
@@ -142,7 +141,7 @@ class Motion:
         doubt = 1 / max(confidence, _LEAST_CONFIDENCE)
         deviations = [self._position_noise * self._size_px()] * 2 + [self._size_noise] * 2
         self._filter.measurementNoiseCov = np.diag(np.square(deviations)) * doubt**2
-        # OpenCV corrects what its own predict left, which knows nothing of a move since.
+        # OpenCV corrects the state of its own predict, which does not include a later move.
         self._filter.statePre = self._filter.statePost
         self._filter.errorCovPre = self._filter.errorCovPost
         self._filter.correct(measured[:, None])
@@ -150,7 +149,7 @@ class Motion:
         return self.box_xyxy
 
     def move(self, camera: np.ndarray) -> BoxXYXY:
-        """Carry the estimate from the previous frame's pixels into this frame's.
+        """Transform the estimate from the previous frame's pixels into this frame's.
 
         Args:
             camera: ``(2, 3)`` affine matrix as
@@ -186,7 +185,7 @@ class Motion:
         return math.exp(float(self._filter.statePost[4:, 0].mean()))
 
     def _step(self, dt_s: float, transition: np.ndarray, noise: np.ndarray) -> None:
-        """One prediction; ``transition`` and ``noise`` ``(2, 2)`` are of (position, velocity)."""
+        """One prediction; ``transition`` and ``noise`` ``(2, 2)`` are for (position, velocity)."""
         acceleration_px = self._acceleration * self._size_px()
         axes = np.eye(2)
         self._filter.transitionMatrix = _block_diagonal(transition, axes)
@@ -218,10 +217,10 @@ def _constant_velocity(dt_s: float) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _decaying_velocity(dt_s: float, decay_s: float) -> Tuple[np.ndarray, np.ndarray]:
-    """The same when the velocity decays with the time constant ``decay_s``.
+    """The same for a velocity that decays with the time constant ``decay_s``.
 
-    The integrals of the Ornstein-Uhlenbeck process (Uhlenbeck, Ornstein 1930); the same book
-    uses them for Singer's model, 8.2.2.
+    Integrals of the Ornstein-Uhlenbeck process (Uhlenbeck, Ornstein 1930); the same book uses them
+    for Singer's model, 8.2.2.
     """
     kept = math.exp(-dt_s / decay_s)
     lost = 1 - kept

@@ -1,12 +1,11 @@
-"""What a followed target looks like by now, to help its template over moments it does not know.
+"""A recent view of a tracked target, which helps its template when the target's looks have changed.
 
-Trackers drift because each update is judged by the one before. Here the template, what the
-operator's references show, stays the only judge:
+Trackers drift when each template update is judged by the previous update. Here only the operator's
+references judge:
 
-- a picture is taken only of what the template alone finds likely, so no view descends from
-  another one;
-- it adds no candidate and no box: in the frame at hand it makes those of the template more
-  probable that the template alone finds possible;
+- a view is taken only of what the template alone finds likely, so no view depends on another;
+- it adds no candidate and no box; it only raises the probability of candidates that the template
+  alone finds possible;
 - it is dropped when the template alone has not found the target likely for a while.
 """
 
@@ -23,12 +22,12 @@ from refdet_core.search.window import WindowConfig
 from refdet_core.templates import MIN_SIDE_PX
 from refdet_core.types import BoxXYXY
 
-_LIKELY = 0.5  # least probability by the template alone of what a picture is taken of
-_UNCERTAIN_S = 3.0  # without anything likely for longer than this the picture is dropped
+_LIKELY = 0.5  # least probability by the template alone for taking a view
+_UNCERTAIN_S = 3.0  # the view is dropped when nothing was likely for longer than this
 
 
 class RecentView:
-    """One target's latest picture, encoded like a reference; none until :meth:`learn`."""
+    """The latest view of one target, encoded like a reference; none until :meth:`learn`."""
 
     def __init__(self) -> None:
         self._view: Any = None
@@ -43,10 +42,10 @@ class RecentView:
     def infer(
         self, frame: SearchFrame, crops: Sequence[Crop], template_id: str, config: WindowConfig
     ) -> Tuple[Candidates, np.ndarray]:
-        """The template's candidates in these crops, some of them more probable by the picture.
+        """The template's candidates in these crops; the view may have raised their probability.
 
         Returns:
-            The candidates of all crops, and their probabilities by the template alone, ``(N,)``.
+            The candidates in all crops, and their probabilities by the template alone, ``(N,)``.
         """
         uncertain = frame.time_s - self._likely_s > _UNCERTAIN_S
         if uncertain or frame.bank_version != self._bank_version or not config.track_update_s:
@@ -63,10 +62,10 @@ class RecentView:
     def learn(
         self, frame: SearchFrame, box_xyxy: BoxXYXY, template_score: float, config: WindowConfig
     ) -> None:
-        """Take a picture of the followed target if one is due and this is certainly the target.
+        """Take a view of the tracked target if one is due and the template is sure of the target.
 
         Args:
-            box_xyxy: where it is in this frame.
+            box_xyxy: the target in this frame.
             template_score: its probability by the template alone.
         """
         if not config.track_update_s or template_score < _LIKELY:

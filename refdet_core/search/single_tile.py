@@ -1,4 +1,4 @@
-"""One letterboxed pass over the whole frame: cheapest, blind to very small objects."""
+"""The whole frame as one letterboxed tile: cheapest, but very small objects are lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from refdet_core.search.tiling import Tiling
 
 @dataclass(frozen=True)
 class SingleTile(Tiling):
-    """The frame shrunk (never enlarged beyond its aspect) into the network's input.
+    """Fits the whole frame into the network's input.
 
     Args:
         size: ``(width, height)`` of the network input.

@@ -1,4 +1,4 @@
-"""One template's target through time: begun by the whole frame, followed in a window."""
+"""Tracks one template's target: full-frame search starts it, a window follows it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from refdet_core.search.scales import SizeRange
 from refdet_core.search.track_state import AutoConfig, TrackState
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
-_MAX_VERIFIED = 3  # candidates of the whole frame that get a window before one is chosen
-_MARGIN = 1.5  # log-odds by which another place must look more like the target, twice
+_MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
+_MARGIN = 1.5  # log-odds by which a distractor must look more like the target, in two frames
 
 
 class TargetTracker:
-    """Where the search for one template is.
+    """The tracker of one template's target.
 
     Args:
-        template_id: the template.
-        track_ids: where the next track takes its id from.
+        template_id: the template's id.
+        track_ids: yields the ids of new tracks.
         multiple: sides of a window in network pixels are multiples of this.
-        redetects: look through the whole frame when the target is lost, and now and then
-            while it is followed; otherwise the window goes on where it was lost.
+        redetects: search the whole frame when the target is lost, and now and then while it is
+            tracked; otherwise the window stays where the target was lost.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class TargetTracker:
 
     @property
     def box_xyxy(self) -> Optional[BoxXYXY]:
-        """Where the target, or what may be it, was seen last; None while there is no such thing."""
+        """The last box of the target or of the best candidate; None while there is neither."""
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
 
     def expected_size(self, frame: SearchFrame) -> Optional[SizeRange]:
@@ -66,18 +66,18 @@ class TargetTracker:
         return self._known_size.after(frame.time_s - self._size_time_s)
 
     def configure(self, config: AutoConfig, redetects: bool) -> None:
-        """Go on with other settings."""
+        """Change the settings; the track stays."""
         self._track.config = config
         self._redetects = redetects
 
     def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
-        """The target is here: follow it without further confirmation."""
+        """Track the target from this box on, without further confirmation."""
         self._local_tracker = LocalTracker(box_xyxy, time_s)
         self._remember_size(box_xyxy, time_s)
         self._resume(next(self._track_ids), time_s)
 
     def track(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
-        """Look into the window, if there is one.
+        """Search the window, if there is one.
 
         Args:
             camera: see :meth:`~refdet_core.search.local_tracker.LocalTracker.track`.
@@ -98,7 +98,8 @@ class TargetTracker:
         return self._observation is None or self._observation.score < self._track.least_score
 
     def update_from_full_frame(self, frame: SearchFrame, candidates: Candidates) -> None:
-        """Take in the candidates of the whole frame, best first: begin, or doubt the track."""
+        """Use the candidates of the whole frame, best first: start a track, or question the present
+        one."""
         self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
         self._last_full_search_s = frame.time_s
         best = self._best_candidate(frame, candidates)
@@ -112,15 +113,15 @@ class TargetTracker:
             self._distractor = local_tracker
 
     def mark_missed(self, time_s: float) -> None:
-        """The frame could not be looked at. Time goes on, and the next window is of the usual size:
-        the backend may take no larger one."""
+        """The frame could not be searched. Time passes, and the next window has the usual size
+        because the backend may refuse a larger one."""
         self._observation, self._presence, self._distractor = None, 0.0, None
         self.update_state(time_s)
         if self._local_tracker is not None:
             self._local_tracker = LocalTracker(self._local_tracker.box_xyxy, time_s)
 
     def update_state(self, time_s: float) -> SearchResult:
-        """What this frame says of the target."""
+        """Update the track's state with this frame; returns the result."""
         track, observation, config = self._track, self._observation, self._track.config
         least_score = track.least_score
         if observation:
@@ -156,7 +157,7 @@ class TargetTracker:
     def _track_in_window(
         self, frame: SearchFrame, local_tracker: LocalTracker, camera: Optional[np.ndarray]
     ) -> Observation:
-        """Where the followed target is; what is certainly the target may help to see it later."""
+        """Find the target in its window; learn a recent view of it where the template is sure."""
         track = self._track
         searching = track.state == SEARCHING
         least_score = track.config.track_keep_score if searching else track.least_score
@@ -168,7 +169,7 @@ class TargetTracker:
         return observation
 
     def _check_distractor(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
-        """Look again at the place that the whole frame preferred; go there if it still does."""
+        """Check the distractor again; switch to it if it still looks more like the target."""
         distractor, self._distractor = self._distractor, None
         if distractor is None:
             return
@@ -178,10 +179,10 @@ class TargetTracker:
             self._switch_to(distractor, observation)
 
     def _is_false_lock(self, distractor: Observation) -> bool:
-        """Whether what is followed looks clearly less like the target than that.
+        """Whether the tracked object looks clearly less like the target than the distractor.
 
-        Not while it is not seen: then it is on its way to be lost, which is no mistake. The
-        template alone decides: a recent view of the wrong thing must not defend it.
+        Never while the tracked object is unseen: then it is about to be lost, which is no false
+        lock. The template alone decides: a recent view of the wrong object must not defend it.
         """
         own = self._observation
         if own is None or own.score < self._track.least_score:
@@ -194,7 +195,7 @@ class TargetTracker:
         self._known_size, self._size_time_s = SizeRange(size_px, size_px), time_s
 
     def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
-        """Watch another place from now on; what was seen at the last one proves nothing."""
+        """Track another place from now on; it needs its own confirmation."""
         self._local_tracker, self._observation, self._distractor = local_tracker, observation, None
         self._track.restart()
 
@@ -205,7 +206,8 @@ class TargetTracker:
     def _best_candidate(
         self, frame: SearchFrame, candidates: Candidates
     ) -> Optional[Tuple[LocalTracker, Observation]]:
-        """Of the best candidates that are not followed already, the one whose window shows most."""
+        """Of the best candidates that are not tracked already, the one with the highest score in
+        its window."""
         best: Optional[Tuple[LocalTracker, Observation]] = None
         for score, row in zip(candidates.scores[:_MAX_VERIFIED], candidates.boxes_xyxy):
             box_xyxy = as_tuple(row)

@@ -19,7 +19,7 @@ class TileSchedule:
     always asked for waits longer than two rounds.
 
     Args:
-        budget: most tiles a frame; 0 hands out all of them.
+        budget: maximum number of tiles per frame; 0: all.
     """
 
     def __init__(self, budget: int) -> None:
@@ -54,7 +54,7 @@ class TileSchedule:
         return [[i for i, tile in enumerate(some) if tile in chosen] for some in scales]
 
     def record(self, tiles: Sequence[Crop], best_scores: np.ndarray) -> None:
-        """Remember the best score ``(N,)`` of each tile that was looked at."""
+        """Remember the best score ``(N,)`` of each searched tile."""
         if self._budget:
             self._best_scores.update(zip(tiles, (float(score) for score in best_scores)))
 

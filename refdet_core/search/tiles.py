@@ -39,7 +39,8 @@ class Tiles(Tiling):
         return [Crop(x, y, width, height, out_width, out_height) for y in rows for x in columns]
 
     def owned(self, crops: Sequence[Crop], index: int, centres: np.ndarray) -> np.ndarray:
-        """A tile reports what no other tile sees clearly more of (by an eighth of the overlap)."""
+        """A tile reports a candidate unless another tile shows clearly more of it (an eighth of the
+        overlap)."""
         outline = (
             min(crop.x for crop in crops),
             min(crop.y for crop in crops),
@@ -51,7 +52,7 @@ class Tiles(Tiling):
         return np.asarray(depths[index] >= depths.max(axis=0) - margin)
 
     def _axis(self, length: int, largest: int) -> Tuple[int, int, List[int]]:
-        """Along one axis: a tile's side in frame and in network pixels, and where tiles start."""
+        """Along one axis: a tile's side in frame and network pixels, and the start of each tile."""
         whole = self._rounded(length * self.scale)
         largest = max(self.multiple, largest // self.multiple * self.multiple)
         count = 1
@@ -71,8 +72,8 @@ class Tiles(Tiling):
 
 
 def _depth(crop: Crop, outline: Tuple[int, int, int, int], centres: np.ndarray) -> np.ndarray:
-    """How far inside the crop each point lies: distance in pixels to its nearest seam. A side on
-    the outline is no seam: nothing beyond it could be seen by another tile."""
+    """How far inside the crop each point lies: distance in pixels to the nearest seam. A side on
+    the outline is no seam, because no other tile lies beyond it."""
     x, y = centres[:, 0], centres[:, 1]
     right, bottom = crop.x + crop.width, crop.y + crop.height
     distances = [

@@ -12,20 +12,20 @@ from refdet_core.search.scales import SizeRange
 
 
 class Tiling(ABC):
-    """A pure function of the frame's size to crops, and of what they may report."""
+    """Maps the frame's size to crops, and decides which crop reports a candidate."""
 
     @abstractmethod
     def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
-        """Crops to look at, all with the same network size.
+        """The crops to search, all with the same network size.
 
         Args:
             frame_size: ``(width, height)`` of the frame in pixels.
         """
 
     def owned(self, crops: Sequence[Crop], index: int, centres: np.ndarray) -> np.ndarray:
-        """Which candidate centres ``(N, 2)`` in frame pixels crop ``index`` may report.
+        """Which candidate centres ``(N, 2)`` in frame pixels crop ``index`` reports.
 
-        Overlapping crops see the same object; the one that sees it more fully reports it.
+        Overlapping crops show the same object; the crop that shows more of it reports it.
         """
         return np.ones(len(centres), dtype=bool)
 

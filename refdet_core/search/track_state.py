@@ -1,7 +1,7 @@
-"""Whether a target is being searched, followed or lost: a state machine with hysteresis.
+"""Whether a target is being searched, tracked or lost: a state machine with hysteresis.
 
-It knows nothing of pictures: each frame tells it how probable the target is where it is
-followed, and it says what to make of it.
+It sees no images. Each frame gives it the target's probability at the tracked place, and it decides
+the state.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ from refdet_core.search.window import WindowConfig
 from refdet_core.types import LOST, SEARCHING, TRACKING
 
 LONGEST_S = 3600.0
-# The usual score rises with the present one within a second and falls within ten: a target that
-# turns away does so slowly, and what is seen in its place must not become usual.
+# The usual score follows a rise within a second and a fall within ten: a target turns away slowly,
+# and the score of whatever replaces it must not become usual.
 _RISE_S, _FALL_S = 1.0, 10.0
 
 
 @dataclass(frozen=True)
 class AutoConfig(WindowConfig):
-    """When to begin, to doubt and to give up (search ``auto``).
+    """When to start, to question and to give up a track (search ``auto``).
 
     Attributes:
-        auto_start_score: least probability, in the whole frame, of a candidate worth a closer look.
-        auto_confirm_score: least probability in the window that confirms a candidate; negative
-            takes the score threshold.
-        auto_confirm_frames: this many confirmations begin a track.
-        auto_confirm_of: the confirmations must come within this many frames.
-        auto_lost_s: a track not seen for this long in sum is lost, seconds; the time in which it
-            is seen counts against the time in which it is not.
-        auto_back_drop: log-odds that a target may score below its usual score where it was lost
-            and is back all the same; between ``auto_start_score`` and ``auto_confirm_score``.
-        auto_forget_s: a target that comes back this long after its loss is a new one, seconds.
-        auto_check_s: the whole frame is looked at this often while tracking, seconds; 0: never.
+        auto_start_score: minimum probability of a candidate in the whole frame that is checked in a
+            window.
+        auto_confirm_score: minimum probability in the window that confirms a candidate; negative:
+            the score threshold.
+        auto_confirm_frames: number of confirmations that start a track.
+        auto_confirm_of: number of frames within which the confirmations must come.
+        auto_lost_s: a track is lost once the seconds unseen exceed the seconds seen by this much.
+        auto_back_drop: log-odds that a returning target may score below its usual score at the
+            place where it was lost; the result stays between ``auto_start_score`` and
+            ``auto_confirm_score``.
+        auto_forget_s: a target that returns later than this many seconds after its loss gets a new
+            track id.
+        auto_check_s: seconds between searches of the whole frame while tracking; 0: never.
     """
 
     auto_start_score: float = 0.3
@@ -74,14 +76,14 @@ class AutoConfig(WindowConfig):
 
 
 class TrackState:
-    """One target's state. A frame is one call of :meth:`update`.
+    """One target's state. Call :meth:`update` once per frame.
 
-    What a track usually scores tells its absence best: the same low score means hidden or gone
-    where the target was seen well a moment ago, and still there where it was never seen better.
+    The usual score of a track tells its absence best: a low score means hidden or gone if the
+    target was seen well a moment ago, and still there if it never scored higher.
 
     Attributes:
         state: ``searching``, ``tracking`` or ``lost``.
-        track_id: of the track that is followed or was lost; None while searching.
+        track_id: id of the present or lost track; None while searching.
     """
 
     def __init__(self, config: AutoConfig) -> None:
@@ -96,18 +98,18 @@ class TrackState:
 
     @property
     def least_score(self) -> float:
-        """The least probability that counts as the target where it is followed."""
+        """The minimum probability that counts as the target at the tracked place."""
         config, usual = self.config, float(logit(np.array(self._usual_score)))
         if self.state == TRACKING:
             kept = float(sigmoid(np.array(usual - config.track_keep_drop)))
-            return max(config.track_keep_score, min(kept, 0.5))  # likely is seen, always
+            return max(config.track_keep_score, min(kept, 0.5))  # likely means seen
         if self.state == LOST and not self._restarted:
             back = float(sigmoid(np.array(usual - config.auto_back_drop)))
             return min(max(config.auto_start_score, back), config.auto_confirm_score)
         return config.auto_confirm_score
 
     def start(self, track_id: int, time_s: float) -> None:
-        """Begin a track, or go on with a lost one."""
+        """Start a track, or resume a lost one."""
         if self.track_id != track_id:
             self._usual_score = max(self._recent_scores, default=0.0)
         self.state, self.track_id = TRACKING, track_id
@@ -116,26 +118,26 @@ class TrackState:
         self._restarted = False
 
     def drop(self) -> None:
-        """Forget the track: it is too old, or was not the target."""
+        """Forget the track: it was lost too long ago, or was not the target."""
         self.state, self.track_id = SEARCHING, None
 
     def restart(self) -> None:
-        """Another place is watched from now on: it has to be confirmed, whatever was lost."""
+        """Another place is tracked from now on. It needs confirmation, whatever was lost before."""
         self._recent_scores.clear()
         self._restarted = True
 
     def update(
         self, score: Optional[float], time_s: float, template_score: Optional[float] = None
     ) -> None:
-        """Take in one frame.
+        """Update the state with one frame.
 
         Args:
-            score: probability of the target where it is followed; None: nothing is followed.
+            score: probability of the target at the tracked place; None: no place is tracked.
             template_score: the same without the help of a recent view; None: there was none. A
-                target that is seen with help alone says nothing of what it usually scores.
+                target seen only with that help does not change the usual score.
         """
         config = self.config
-        # A clock that was set back counts as no time.
+        # If the clock was set back, no time has passed.
         passed_s, self._time_s = max(0.0, time_s - self._time_s), time_s
         unseen_s = self._unseen_s + passed_s
         if self.state != SEARCHING and unseen_s > config.auto_lost_s + config.auto_forget_s:
@@ -157,12 +159,12 @@ class TrackState:
             self._recent_scores.popleft()
 
     def _learn(self, score: float, passed_s: float) -> None:
-        """What the track scores now changes what it usually scores."""
+        """Move the usual score towards the present one."""
         span_s = _RISE_S if score > self._usual_score else _FALL_S
         pace = min(1.0, passed_s / span_s) if self._usual_score else 1.0
         self._usual_score += pace * (score - self._usual_score)
 
     @property
     def confirmed(self) -> bool:
-        """Whether the latest looks at a candidate suffice to follow it."""
+        """Whether the latest frames confirm the candidate."""
         return sum(score > 0 for score in self._recent_scores) >= self.config.auto_confirm_frames

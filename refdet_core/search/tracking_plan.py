@@ -1,7 +1,7 @@
-"""Following targets, and searching the whole frame for those that are not followed.
+"""Tracks targets in windows and searches the whole frame for those without a track.
 
 The calibrated presence decides each step, never the motion alone: re-detection by rule of thumb
-is known to make long-term tracking worse than no re-detection at all.
+makes long-term tracking worse than no re-detection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from refdet_core.types import BoxXYXY
 
 
 class TrackingPlan(SearchPlan):
-    """A window for every target that is followed, one scan of the frame for all that are not.
+    """A window for each tracked target, and one full-frame search for all others.
 
     Args:
         full_frame_search: how the whole frame is searched.
@@ -40,7 +40,7 @@ class TrackingPlan(SearchPlan):
         self._trackers: Dict[str, TargetTracker] = {}
         self._track_ids = itertools.count(1)
         self._camera = CameraMotion()
-        # Other threads only order; the thread that searches carries it out.
+        # Other threads only queue commands; the searching thread runs them.
         self._commands: Deque[Callable[[float], None]] = deque()
 
     def lock(self, template_id: str, box_xyxy: BoxXYXY) -> None:
@@ -80,7 +80,7 @@ class TrackingPlan(SearchPlan):
         }
 
     def _track_and_search(self, frame: SearchFrame) -> None:
-        """Into the window of every target, and through the whole frame if one needs it."""
+        """Search the window of each target, and the whole frame if one needs it."""
         camera = self._camera_motion(frame)
         for tracker in self._trackers.values():
             tracker.track(frame, camera)

@@ -1,8 +1,8 @@
-"""The search window around a target, and which of the candidates in it is the target.
+"""The search window around a target, and the ranking of the candidates in it.
 
 Window geometry as in SiamFC (Bertinetto et al., ECCV-W 2016), ranking as in SiamRPN (Li et al.,
-CVPR 2018): a candidate is worth less the more its size and shape differ from the last ones and
-the farther it is from where the target is expected.
+CVPR 2018): a candidate ranks lower the more its size and shape have changed and the farther it is
+from the expected position.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from refdet_core.imaging import Crop, context_side
 from refdet_core.types import BoxXYXY
 
 SCALE_COUNTS = (1, 3, 5)
-_WIDEST = 2.0  # times the usual side: a target not seen for long is for the whole-frame search
+_WIDEST = 2.0  # times the usual side; beyond, full-frame search takes over
 
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How a target is followed in a window (searches ``track`` and ``auto``).
+    """How a target is tracked in a window (searches ``track`` and ``auto``).
 
     Attributes:
-        track_context: share of the target's mean side added around it on all sides (SiamFC: 0.5).
-        track_search_ratio: side of the window over side of the target with its context (SiamFC: 2).
+        track_context: margin around the target as a share of its mean side (SiamFC: 0.5).
+        track_search_ratio: side of the window divided by the side of target plus context (SiamFC:
+            2).
         track_window_px: side of the window in network pixels.
-        track_max_zoom: most network pixels per frame pixel; small targets get a wider window.
-        track_scales: 1 relies on the network's boxes; 3 or 5 look at as many window sizes (SiamFC).
+        track_max_zoom: maximum network pixels per frame pixel; small targets get a wider window.
+        track_scales: number of window sizes: 1 relies on the network's boxes; 3 or 5 as in SiamFC.
         track_scale_step: ratio of neighbouring window sizes (SiamFC: 1.0375).
-        track_window_influence: weight of being where expected, the cosine window (SiamRPN++: 0.44).
-        track_penalty_k: how strongly a change of size or shape counts (SiamRPN: 0.055).
+        track_window_influence: weight of the cosine window, which prefers the expected position
+            (SiamRPN++: 0.44).
+        track_penalty_k: penalty for a change of size or shape (SiamRPN: 0.055).
         track_size_lr: how fast the reported size follows the measured one (SiamRPN: 0.33).
-        track_keep_score: least probability of a candidate that counts as the followed target.
-        track_keep_drop: log-odds that it may score below what this track usually does.
-        track_camera_motion: take the camera's own motion out, by optical flow (about 3 ms).
-        track_update_s: a picture of the followed target is taken this often, seconds, to help its
-            template where that agrees, see :mod:`refdet_core.search.recent_view`; 0: never.
+        track_keep_score: minimum probability that counts as the tracked target.
+        track_keep_drop: log-odds that the target may score below the usual score of its track.
+        track_camera_motion: compensate the camera's motion by optical flow (about 3 ms).
+        track_update_s: seconds between views of the tracked target that help its template, see
+            :mod:`refdet_core.search.recent_view`; 0: never.
     """
 
     track_context: float = 0.5
@@ -85,11 +87,12 @@ class WindowConfig:
 def search_windows(
     box_xyxy: BoxXYXY, uncertainty_px: float, config: WindowConfig, multiple: int
 ) -> List[Crop]:
-    """Square crops around where the target is expected, the usual size first.
+    """Square crops around the expected position, the usual size first.
 
     Args:
         box_xyxy: the expected box in frame pixels.
-        uncertainty_px: standard deviation of its centre; the window widens by two on each side.
+        uncertainty_px: standard deviation of its centre; the window grows by twice that on each
+            side.
         multiple: sides in network pixels are multiples of this.
     """
     width, height = _sides(np.asarray([box_xyxy], dtype=np.float64))
@@ -111,7 +114,7 @@ def search_windows(
 def ranking_scores(
     candidates: Candidates, expected_xyxy: BoxXYXY, window: Crop, config: WindowConfig
 ) -> np.ndarray:
-    """How much each candidate looks like the target's next box, ``(N,)`` in [0, 1].
+    """How likely each candidate is the target's next box, ``(N,)`` in [0, 1].
 
     ``(1 - w) * score * exp(-k (r s - 1)) + w * hann``, with the changes of shape ``r`` and of
     size ``s`` (both at least 1) and a cosine window over the search window.
@@ -135,7 +138,7 @@ def ranking_scores(
 def smoothed_box(
     measured_xyxy: BoxXYXY, score: float, size: Tuple[float, float], config: WindowConfig
 ) -> BoxXYXY:
-    """The measured centre with a size between the last ``(width, height)`` and the measured one."""
+    """The measured centre, and a size between the last ``(width, height)`` and the measured one."""
     rate = config.track_size_lr * score
     x1, y1, x2, y2 = measured_xyxy
     width = (1 - rate) * size[0] + rate * max(1.0, x2 - x1)

@@ -237,7 +237,7 @@ class TestFoldersThatTakeNoFiles:
         engines = ready(engine_folder=self.below_a_file(tmp_path))
         assert engines.detector
         assert len(trt.builds) == 2
-        (warning,) = lines(caplog, "for this run alone")
+        (warning,) = lines(caplog, "for this run only")
         assert "Choose another engine_folder" in warning
 
     def test_is_an_error_before_building_if_it_has_to_be_kept(self, ready, trt, tmp_path):
@@ -258,8 +258,8 @@ class TestFoldersThatTakeNoFiles:
         self.full_disk(monkeypatch)
         assert ready().detector
         assert [path.name for path in folder.iterdir()] == ["engines.lock"]
-        assert len(lines(caplog, "It serves for this run alone")) == 2
-        assert len(lines(caplog, "TensorRT's timings cannot be kept")) == 2
+        assert len(lines(caplog, "It serves for this run only")) == 2
+        assert len(lines(caplog, "TensorRT's timings cannot be stored")) == 2
 
     def test_a_full_disk_is_an_error_if_it_has_to_be_kept(self, ready, folder, monkeypatch):
         self.full_disk(monkeypatch)

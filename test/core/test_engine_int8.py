@@ -125,9 +125,7 @@ class TestCalibrator:
         trt, _ = build()
         assert trt.builds[1].calibration == []
         assert trt.builds[1].calibration_cache == b"ranges of 3"
-        assert any(
-            "int8 ranges in" in text and "are used again" in text for text in caplog.messages
-        )
+        assert any("int8 ranges in" in text and "are reused" in text for text in caplog.messages)
 
     def test_what_it_found_serves_another_engine_of_the_same_graph_and_frames(self, build):
         build()

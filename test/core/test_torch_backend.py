@@ -253,7 +253,7 @@ def test_if_recording_fails_the_network_runs_without(recorder, replayed, caplog)
     recorder.fails = True
     assert [look(replayed, 4) for _ in range(3)] == [4, 4, 4]
     assert [record.message for record in caplog.records] == [
-        "The torch backend goes on without CUDA graphs: CUDA error: operation not permitted when "
+        "The torch backend continues without CUDA graphs: CUDA error: operation not permitted when "
         "stream is capturing"
     ]
     recorder.fails = False

@@ -1,9 +1,8 @@
 """From an ONNX graph to a TensorRT engine, with TensorRT 8.4 to 10.
 
-What those versions call by other names or have dropped is looked up by name here, nowhere else:
-the flag EXPLICIT_BATCH (until 9 a network needs it, from 10 on every network is so), Q/DQ instead
-of a calibrator (from 10 on), and the node of a parser's error (its index until 9, then its name).
-Written against those versions' Python API; not run on a Jetson yet.
+Only this module handles the differences: the flag EXPLICIT_BATCH (needed until 9, implied from 10
+on), Q/DQ nodes instead of a calibrator (from 10 on), and the node of a parser error (its index
+until 9, then its name). Written against those versions' Python API; not run on a Jetson yet.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ class Recipe:
     """How to build one engine.
 
     Attributes:
-        name: of the graph, for people.
+        name: the graph's name for messages.
         model: the ONNX file's content; with Q/DQ nodes in it where INT8 is explicit.
-        profiles: the shapes it is to take.
+        profiles: the input shapes.
         precision: ``fp32``, ``fp16`` or ``int8``.
         kept: operators that stay more precise.
-        workspace_mb: most memory for one layer.
+        workspace_mb: maximum memory for one layer.
         dla: accelerator to use; -1: none.
         calibrator: TensorRT's, where INT8 is implicit.
-        calibration_profile: the shapes that the calibrator gives.
+        calibration_profile: the shapes of the calibrator's data.
     """
 
     name: str
@@ -56,8 +55,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Built:
-    """A serialised engine, the timings that make the next build short, and the layers that were
-    kept more precise, by their TensorRT names."""
+    """A serialised engine, the timings that speed up the next build, and the layers kept at a
+    higher precision, by their TensorRT names."""
 
     engine: bytes
     timing_cache: bytes
@@ -73,14 +72,14 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
     log = _make_log(trt, progress)
     try:
         builder = trt.Builder(log)
-    except TypeError as error:  # pybind11's for a null pointer
+    except TypeError as error:  # pybind11's error for a null pointer
         raise BackendError(
             f"TensorRT {trt.__version__} cannot start here: {log.reason()}. It needs an NVIDIA GPU "
             "and its driver; use the onnxruntime backend where there is none."
         ) from error
     network = builder.create_network(_network_flags(trt))
     graph = Graph(recipe.model)
-    # The parser holds the weights until the engine is built.
+    # The parser owns the weights until the engine is built.
     parser = _parsed(trt, network, recipe, graph, log)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * _MEGABYTE)
@@ -107,7 +106,7 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
 
 
 def needs_explicit_int8(trt: Any) -> bool:
-    """Whether INT8 is told by Q/DQ nodes in the graph; older versions calibrate it themselves."""
+    """Whether INT8 needs Q/DQ nodes in the graph; older versions calibrate themselves."""
     return int(str(trt.__version__).split(".")[0]) >= 10
 
 
@@ -152,7 +151,7 @@ def _parsed(trt: Any, network: Any, recipe: Recipe, graph: Graph, log: Any) -> A
 
 
 def _fix_shapes(network: Any, profiles: Sequence[Profile]) -> None:
-    """An input that is left no choice gets a fixed shape: a DLA takes no other."""
+    """An input with a single allowed shape gets a fixed shape, as a DLA requires."""
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shapes = {
@@ -178,7 +177,7 @@ def _trt_profile(builder: Any, profile: Profile) -> Any:
 
 def _set_precision(trt: Any, builder: Any, config: Any, recipe: Recipe) -> None:
     if recipe.precision == "fp32":
-        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's digits
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's precision
         return
     if not hasattr(trt.BuilderFlag, "FP16"):
         raise BackendError(
@@ -214,12 +213,12 @@ def _use_dla(trt: Any, builder: Any, config: Any, network: Any, core: int) -> No
 
 
 def _attach_timings(config: Any, stored: bytes) -> Any:
-    """A cache of other hardware or a broken one is not taken; then an empty one is begun."""
+    """A broken cache or one from other hardware is refused; then an empty one is used."""
     for content in (stored, b""):
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
             return cache
-        _LOG.info("TensorRT does not take the stored timings; all kernels are timed anew.")
+        _LOG.info("TensorRT refuses the stored timings; all kernels are timed again.")
     raise BackendError("TensorRT takes no timing cache.")
 
 

@@ -1,8 +1,8 @@
-"""The engines of a bundle for this machine: those that are there, or new ones.
+"""The engines of a bundle for this machine: stored ones, or new ones.
 
-An engine runs only with the TensorRT and on the GPU it was built for, and is built for one graph,
-precision and set of shapes. All that is its identity: where any of it changes, another engine is
-built, and the old one stays for whoever changes back.
+An engine runs only with the TensorRT version and GPU it was built for, and serves one graph,
+precision and set of shapes. All of that is its identity. If any of it changes, another engine is
+built; the old one stays in case the change is reverted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from refdet_core.errors import BackendError
 
 _LOG = logging.getLogger(__name__)
 
-_RULES = 1  # grows when the same settings are to give another engine
+_RULES = 1  # increase it when the same settings must give another engine
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Engines:
     """Both engines of a bundle, serialised.
 
     Attributes:
-        sidecars: what there is to know about the template encoder's and the detector's, as in the
-            JSON files beside them.
+        sidecars: the facts about the template encoder's and the detector's engine, as in their JSON
+            files.
     """
 
     template_encoder: bytes
@@ -53,7 +53,7 @@ class Engines:
 
 
 def engine_folder(config: BackendConfig) -> Path:
-    """Where engines are kept."""
+    """The folder of the engines."""
     if config.engine_folder:
         return Path(config.engine_folder).expanduser()
     caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -67,22 +67,24 @@ def ready_engines(
     rebuild_because: str = "",
     must_keep: bool = False,
 ) -> Engines:
-    """Engines that fit this TensorRT and GPU; what is not there is built, which takes minutes.
+    """Engines for this TensorRT and GPU; missing ones are built, which takes minutes.
 
-    Progress is told on the logger. One process builds at a time, others wait for it.
+    The logger reports progress. One process builds at a time, others wait.
 
     Args:
         precision: ``fp32``, ``fp16`` or ``int8``. The template encoder is never int8: it runs once
             for a template, which every later frame depends on.
-        rebuild_because: a reason to build anew although the engines are there.
-        must_keep: building is for nothing if the engines cannot be kept. Otherwise that is a
-            warning, and they serve for this run.
+        rebuild_because: a reason to build existing engines again; empty: keep them.
+        must_keep: raise if the engines cannot be stored. Otherwise that is a warning, and they
+            serve for this run.
 
     Raises:
-        BackendError: something is missing here, TensorRT refuses the graph, or the engine cannot
-            be kept.
-        EngineRefusedError: it does not compute what the graph says.
-        SourceError: a picture to calibrate with cannot be read.
+        BackendError: something is not installed, TensorRT refuses the graph, or the engine cannot
+            be stored.
+
+            EngineRefusedError: the engine's results differ from ONNX Runtime's.
+
+            SourceError: a calibration image cannot be read.
     """
     store = EngineStore(engine_folder(config))
     wanted = _wanted(bundle, config, precision, store)
@@ -91,7 +93,7 @@ def ready_engines(
     if len(found) == len(wanted):
         return _engines(found)
     if precision == "int8" and there[-1] is None and not config.engine_calibration:
-        read_calibration("")  # says what is missing
+        read_calibration("")  # raises if something is missing
     keeping: Optional[EngineStore] = store
     with ExitStack() as locked:
         try:
@@ -99,17 +101,17 @@ def ready_engines(
         except BackendError as error:
             if must_keep:
                 raise
-            _LOG.warning("%s The engines are built for this run alone.", error)
+            _LOG.warning("%s The engines are built for this run only.", error)
             keeping = None
         engines = _found_or_made(wanted, bundle, config, store, keeping, rebuild_because, must_keep)
     return _engines(engines)
 
 
 def engines_there(bundle: Bundle, config: BackendConfig, precision: str) -> bool:
-    """Whether :func:`ready_engines` would find them and build nothing.
+    """Whether :func:`ready_engines` would find all engines and build nothing.
 
     Raises:
-        BackendError, SourceError: for what it raises before it builds.
+        BackendError, SourceError: as :func:`ready_engines` before it builds.
     """
     store = EngineStore(engine_folder(config))
     wanted = _wanted(bundle, config, precision, store)
@@ -133,7 +135,7 @@ def _found_or_made(
     with Gpu() as gpu:
         maker = EngineMaker(import_tensorrt(), gpu, run, bundle, config)
         for job, identity in wanted:
-            # Another process may have built it while this one waited.
+            # Another process may have built it meanwhile.
             engine, why = store.find(identity)
             if engine is None or rebuild_because:
                 _LOG.info(
@@ -157,15 +159,15 @@ def _kept(
         except BackendError as error:
             if must_keep:
                 raise
-            _LOG.warning("%s It serves for this run alone.", error)
+            _LOG.warning("%s It serves for this run only.", error)
     return StoredEngine(made.engine, describe(identity, made.engine, made.facts))
 
 
 def _wanted(
     bundle: Bundle, config: BackendConfig, precision: str, store: EngineStore
 ) -> List[Tuple[Job, Identity]]:
-    """What is to be there. An int8 engine that is there needs no frames any more: without them it
-    is the newest one that fits, whatever it was calibrated with."""
+    """The engine's identity. A stored int8 engine needs no frames: without frames it is the newest
+    one that fits, whatever it was calibrated with."""
     target = this_target()
     jobs = _jobs(bundle, config, precision)
     identities = [_identity(job, bundle, config, target) for job in jobs]
@@ -210,19 +212,19 @@ def _identity(job: Job, bundle: Bundle, config: BackendConfig, target: Target) -
         "calibration_sha256": "" if job.calibration is None else job.calibration.digest,
         "rules": _RULES,
     }
-    # As it comes back out of a JSON file.
+    # In the form that a JSON file returns.
     return dict(json.loads(json.dumps(identity)))
 
 
 def _timings(folder: Optional[Path], identity: Identity) -> CacheFile:
-    """TensorRT's timings hold for one TensorRT on one GPU, whatever is built."""
+    """TensorRT's timings hold for one TensorRT version on one GPU, whatever is built."""
     name = "timings-{}-{}".format(identity["tensorrt"], identity["gpu"])
     file_name = re.sub(r"[^A-Za-z0-9._-]", "_", name) + ".cache"
     return CacheFile("TensorRT's timings", folder and folder / file_name)
 
 
 def _ranges(folder: Optional[Path], job: Job, identity: Identity, is_stale: bool) -> CacheFile:
-    """What a calibrator found holds for one graph shown the same frames in the same size."""
+    """A calibrator's ranges hold for one graph with the same frames in the same size."""
     names = ("onnx_sha256", "tensorrt", "calibration_sha256", "rules")
     usual = [shapes.usual for shapes in job.profiles[-1].inputs.values()]
     key = json.dumps([*(identity[name] for name in names), usual])

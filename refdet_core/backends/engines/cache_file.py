@@ -1,4 +1,4 @@
-"""Files beside the engines that save time and nothing else."""
+"""Files beside the engines that only save time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class CacheFile:
-    """One that cannot be read is as good as none; one that cannot be written costs the next build
-    its time.
+    """If it cannot be read or written, the next build only takes longer.
 
     Args:
-        what: it holds, for people.
-        path: None keeps nothing.
-        is_stale: what is there is not to be used.
+        what: its content, for messages.
+        path: the file; None: nothing is kept.
+        is_stale: ignore the present content.
     """
 
     def __init__(self, what: str, path: Optional[Path], is_stale: bool = False) -> None:
@@ -27,7 +26,7 @@ class CacheFile:
         self._is_stale = is_stale
 
     def read(self) -> bytes:
-        """Its content; empty if there is none."""
+        """The content; empty if there is none."""
         if self._path is None or self._is_stale:
             return b""
         try:
@@ -37,7 +36,7 @@ class CacheFile:
         except OSError as error:
             _LOG.warning("%s in %s cannot be read: %s", self._what, self._path, error)
             return b""
-        _LOG.info("%s in %s are used again.", self._what, self._path)
+        _LOG.info("%s in %s are reused.", self._what, self._path)
         return content
 
     def write(self, content: bytes) -> None:
@@ -48,6 +47,6 @@ class CacheFile:
             write_whole(self._path, content)
         except OSError as error:
             _LOG.warning(
-                "%s cannot be kept in %s, the next build takes as long: %s",
+                "%s cannot be stored in %s, the next build takes as long: %s",
                 *(self._what, self._path, error),
             )

@@ -1,7 +1,7 @@
-"""Real frames and references for INT8: what ranges the detector's values have.
+"""Real frames and references that show INT8 the ranges of the detector's values.
 
-The folder holds frames as images. Photos of objects may be in its folder ``references``; without
-them, pieces of the frames take their place, as an object's photo is a piece of a frame, too.
+The folder holds frames as images. Its folder ``references`` may hold photos of objects; without
+them, crops of the frames are used instead.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from refdet_core.imaging import Crop, extract, letterbox, to_blob
 from refdet_core.sources import IMAGE_SUFFIXES, read_image
 
 REFERENCES_FOLDER = "references"
-_MOST_FRAMES = 200  # evenly out of more
+_MOST_FRAMES = 200  # evenly chosen if there are more
 _PIECES = ((0.3, 0.4), (0.5, 0.5), (0.7, 0.6))  # centres, in shares of the frame's sides
 _PIECE_PX = 48
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The pictures to calibrate with.
+    """The calibration images.
 
     Attributes:
         frames, references: image files.
@@ -40,7 +40,7 @@ class Calibration:
 
 
 def read_calibration(folder: str) -> Calibration:
-    """Find the pictures in a folder.
+    """Find the images in a folder.
 
     Raises:
         BackendError: no folder is given, or it holds no image.
@@ -53,7 +53,7 @@ def read_calibration(folder: str) -> Calibration:
         )
     try:
         return _found(Path(folder).expanduser())
-    except (OSError, RuntimeError) as error:  # the latter where ~ is nobody's
+    except (OSError, RuntimeError) as error:  # the latter if ~ has no owner
         raise SourceError(f"The calibration frames in '{folder}' cannot be read: {error}") from (
             error
         )
@@ -77,10 +77,7 @@ def _found(folder: Path) -> Calibration:
 
 
 class CalibrationPictures:
-    """The pictures as the networks get them.
-
-    Methods raise SourceError for an image that cannot be read.
-    """
+    """The images as network inputs. Methods raise SourceError for unreadable images."""
 
     def __init__(self, calibration: Calibration, bundle: Bundle) -> None:
         self._calibration = calibration
@@ -91,7 +88,7 @@ class CalibrationPictures:
         return len(self._calibration.frames)
 
     def frames(self, count: int, width: int, height: int, first: int = 0) -> np.ndarray:
-        """Whole frames in this size, ``(count, 3, height, width)``; the first after the last."""
+        """Whole frames in this size, ``(count, 3, height, width)``; cycles through the images."""
         shown = []
         for index in range(first, first + count):
             frame = self._frame(index)
@@ -100,13 +97,13 @@ class CalibrationPictures:
         return to_blob(shown)
 
     def kernels(self, count: int, first: int = 0) -> Feed:
-        """Of so many references, from the one that goes with frame ``first`` on, by name."""
+        """The kernels of ``count`` references by name, from the one for frame ``first`` on."""
         images = to_blob([self._reference(index) for index in range(first, first + count)])
         names = list(self._bundle.kernel_names)
         return dict(zip(names, self._encoder.run(names, {"image": images})))
 
     def feeds(self, width: int, height: int) -> Iterator[Feed]:
-        """The detector's inputs, for each frame that frame and one view."""
+        """The detector's inputs: each frame with one view."""
         for index in range(len(self)):
             yield {"frame": self.frames(1, width, height, index), **self.kernels(1, index)}
 

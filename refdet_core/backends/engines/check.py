@@ -1,8 +1,8 @@
-"""Does an engine compute what the graph says? It is run beside ONNX Runtime, and what is compared
-are probabilities, boxes in shares of their own size, and kernels in shares of their largest value.
+"""Checks an engine against ONNX Runtime: probabilities, boxes relative to their size, kernels
+relative to their largest value.
 
-The limits are several times what rounding alone makes of the released model. In FP16, simulated
-with PyTorch, scores differ by up to 0.003 and the boxes of what is found by 0.3 % of their size; in
+The limits are several times the rounding error of the released model. In FP16, simulated with
+PyTorch, scores differ by up to 0.003 and the boxes of found objects by 0.3 % of their size; in
 INT8, simulated with Q/DQ in ONNX Runtime on aerial photos, by up to 0.06 and 16 %.
 """
 
@@ -36,7 +36,7 @@ _LEAST_SIDE_PX = 8.0
 
 @dataclass(frozen=True)
 class Difference:
-    """Between engine and ONNX Runtime, in one output over all shapes it was tried at."""
+    """The difference between engine and ONNX Runtime in one output, over all tested shapes."""
 
     largest: float
     mean: float
@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def is_small(self) -> bool:
-        """Within the limits; what is no number is not."""
+        """Whether it is within the limits; NaN is not."""
         return self.largest <= self.largest_allowed and self.mean <= self.mean_allowed
 
 
@@ -55,15 +55,15 @@ def check_engine(
     """Compare an engine with ONNX Runtime.
 
     Args:
-        name: of the graph, for people.
+        name: the graph's name for messages.
         model: the ONNX file's content.
-        run: executes a serialised engine.
+        run: runs a serialised engine.
 
     Returns:
         The worst differences by output.
 
     Raises:
-        EngineRefusedError: they are too large, with the numbers.
+        EngineRefusedError: they are too large; the message has the numbers.
     """
     worst: Dict[str, Difference] = {}
     for feed, expected in zip(feeds, run_reference(model, feeds)):
@@ -111,8 +111,8 @@ def detector_feeds(profiles: Tuple[Profile, ...], kernels: Feed, frames: Frames)
     """Inputs of several shapes within each profile.
 
     Args:
-        kernels: of at least as many views as the profiles take, by name.
-        frames: makes so many frames of a width and height.
+        kernels: by name, of at least as many views as the profiles take.
+        frames: makes a number of frames of a width and height.
     """
 
     def feed(shape: Shape, views: int) -> Feed:
@@ -151,11 +151,11 @@ def _sides(box: np.ndarray) -> np.ndarray:
 
 
 def _where_found(score: np.ndarray) -> np.ndarray:
-    """Mask ``(B, V, 4, h, w)`` of the cells near each map's best."""
+    """Mask ``(B, V, 4, h, w)`` of the cells near each map's best score."""
     found = score >= _FOUND_SHARE * score.max(axis=(2, 3), keepdims=True)
     return np.repeat(found[:, :, None], 4, axis=2)
 
 
 def _worse(first: float, second: float) -> float:
-    """The larger one; what is no number is worse than any."""
+    """The larger one; NaN is worse than any number."""
     return second if not second <= first else first

@@ -73,7 +73,7 @@ def engine(options: argparse.Namespace) -> int:
     """``refdet engine build``.
 
     Raises:
-        RefdetError: with one sentence that says what is wrong and what to do.
+        RefdetError: the engines cannot be built.
     """
     from refdet_core.backends.engines.cache import engine_folder, ready_engines
 

@@ -1,4 +1,4 @@
-"""An ONNX graph as the engine building needs it: who makes and takes a tensor, and its values."""
+"""An ONNX graph for building engines: producers and consumers of tensors, and their values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from refdet_core.errors import BackendError
 Feed = Dict[str, np.ndarray]
 """The inputs of one run, by name."""
 
-_OUTPUTS_AT_ONCE = 32  # all tensors of a large frame together would be a gigabyte
+_OUTPUTS_AT_ONCE = 32  # all tensors of a large frame together take a gigabyte
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator; ``name`` is its first output's where the file gives it none."""
+    """One operator; ``name`` is its first output's name if the file gives none."""
 
     name: str
     op: str
@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Span:
-    """What a tensor was seen to hold: its largest absolute value, and its last shape."""
+    """The observed values of a tensor: the largest absolute value, and the last shape."""
 
     largest: float
     shape: Tuple[int, ...]
@@ -70,7 +70,7 @@ class Graph:
         return (other for other in self.nodes if set(other.inputs) & set(node.outputs))
 
     def observe(self, feeds: Sequence[Feed]) -> Dict[str, Span]:
-        """Run the graph in ONNX Runtime and look at every float32 tensor on the way."""
+        """Run the graph in ONNX Runtime and observe every float32 tensor."""
         onnx = import_onnx()
         told = onnx.ModelProto()
         told.CopyFrom(self._proto)
@@ -91,7 +91,7 @@ class Graph:
 
 
 def import_onnx() -> Any:
-    """The module ``onnx``; engines that are there already run without it.
+    """The module ``onnx``; existing engines run without it.
 
     Raises:
         BackendError: it is not installed.
@@ -107,7 +107,7 @@ def import_onnx() -> Any:
 
 
 def with_node_names(model: bytes) -> bytes:
-    """The same graph, in which every operator has the name that :class:`Graph` calls it by."""
+    """The same graph with the operator names of :class:`Graph`."""
     proto = import_onnx().load_model_from_string(model)
     for node in proto.graph.node:
         node.name = _node(node).name
@@ -115,7 +115,7 @@ def with_node_names(model: bytes) -> bytes:
 
 
 def reference_session(model: bytes, optimized: bool = True) -> Any:
-    """ONNX Runtime on the CPU, which engines are compared with.
+    """ONNX Runtime on the CPU, the reference for engines.
 
     Raises:
         BackendError: it is not installed, or refuses the graph.
@@ -129,7 +129,7 @@ def reference_session(model: bytes, optimized: bool = True) -> Any:
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    if not optimized:  # fused operators would hide the tensors between them
+    if not optimized:  # fusing would hide the tensors between operators
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -166,5 +166,5 @@ def _widen(spans: Dict[str, Span], name: str, value: np.ndarray) -> None:
     largest = float(np.abs(value).max()) if value.size else 0.0
     before = spans.get(name)
     if before is not None:
-        largest = float(np.maximum(largest, before.largest))  # keeps what is no number
+        largest = float(np.maximum(largest, before.largest))  # keeps NaN
     spans[name] = Span(largest, value.shape)

@@ -1,4 +1,4 @@
-"""INT8 in TensorRT's two ways: a calibrator it asks for data, and Q/DQ nodes written beforehand."""
+"""INT8 in TensorRT's two ways: a calibrator that feeds data, or Q/DQ nodes in the graph."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from refdet_core.errors import BackendError
 class Calibrator:
     """Entropy calibration (Migacz, GTC 2017) for TensorRT 8 and 9.
 
-    TensorRT swallows what goes wrong in its callbacks; it is kept for :meth:`raise_error`.
+    TensorRT swallows errors in its callbacks; :meth:`raise_error` raises them afterwards.
 
     Args:
         trt: the module ``tensorrt``.
         gpu: the current GPU, which holds the inputs while TensorRT reads them.
         feeds: inputs of one fixed shape.
-        cache: for the ranges that come out; where there are some, no feed is asked for.
+        cache: stores the resulting ranges; if it has some, no data is read.
 
     Attributes:
-        trt_calibrator: what a builder's configuration takes.
+        trt_calibrator: the object for the builder's configuration.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Calibrator:
         self.trt_calibrator = _trt_calibrator(trt, self)
 
     def raise_error(self) -> None:
-        """Raise what went wrong in a callback, if anything did."""
+        """Raise the error of a callback, if there was one."""
         if self._error is not None:
             raise BackendError(f"The int8 calibration failed: {self._error}") from self._error
 
     def next_addresses(self, names: Sequence[str]) -> Optional[List[int]]:
-        """Device addresses of the next inputs in that order; None when there are no more."""
+        """Device addresses of the next inputs in this order; None at the end."""
         try:
             feed = next(self._feeds, None)
             if feed is None or self._error is not None:
@@ -55,7 +55,7 @@ class Calibrator:
             self._count += 1
             self._progress.phase(f"calibrating, frame {self._count}")
             return [self._upload(name, feed[name]) for name in names]
-        except Exception as error:  # into TensorRT's C++ nothing may be raised
+        except Exception as error:  # exceptions must not reach TensorRT's C++
             self._error = error
             return None
 
@@ -103,10 +103,10 @@ def _trt_calibrator(trt: Any, owner: Calibrator) -> Any:
 
 
 def with_q_dq(model: bytes, feeds: Iterator[Feed], unquantised: Sequence[str]) -> bytes:
-    """The graph with Q/DQ nodes around its convolutions, symmetric as TensorRT wants them.
+    """The graph with Q/DQ nodes around its convolutions, symmetric as TensorRT requires.
 
     Args:
-        feeds: inputs whose ranges the scales are made from.
+        feeds: inputs that determine the scales.
         unquantised: names of nodes to leave alone.
 
     Raises:
@@ -137,12 +137,12 @@ def with_q_dq(model: bytes, feeds: Iterator[Feed], unquantised: Sequence[str]) -
             per_channel=True,
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=list(unquantised),
-            # Its entropy method has as many bins as levels, so it is the same at more cost.
+            # Its entropy method uses as many bins as levels: the same result at a higher cost.
             calibrate_method=quantization.CalibrationMethod.MinMax,
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
-                "QuantizeBias": False,  # TensorRT adds it in floating point
+                "QuantizeBias": False,  # TensorRT adds the bias in floating point
             },
         )
         return quantised.read_bytes()

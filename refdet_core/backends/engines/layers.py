@@ -1,4 +1,4 @@
-"""Telling TensorRT which layers stay more precise than the rest."""
+"""Tells TensorRT which layers keep a higher precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from refdet_core.backends.engines.precision import Kept
 def keep_precise(
     trt: Any, config: Any, network: Any, graph: Graph, kept: Sequence[Kept]
 ) -> Dict[str, str]:
-    """Constrain the layers that the parser made of some operators.
+    """Constrain the layers that the parser made from some operators.
 
     Args:
-        graph: what the parser was given.
+        graph: the parser's input.
 
     Returns:
         For each constrained layer its precision.
@@ -34,11 +34,11 @@ def keep_precise(
 
 
 def _layers_by_node(network: Any, graph: Graph) -> Iterator[Tuple[str, Any]]:
-    """Each layer with the operator it was made for.
+    """Each layer with its operator.
 
-    The parser adds an operator's layers one after the other and gives the tensor that comes out of
-    the last one the name it has in the file. The layers' own names will not do: helper layers
-    have none, and several of one operator get numbers.
+    The parser adds an operator's layers one after the other and gives the last output tensor its
+    name from the file. The layers' own names do not identify the operator: helper layers have none,
+    and several layers of one operator are numbered.
     """
     waiting: List[Any] = []
     for index in range(network.num_layers):
@@ -52,8 +52,8 @@ def _layers_by_node(network: Any, graph: Graph) -> Iterator[Tuple[str, Any]]:
 
 
 def _is_computation(trt: Any, layer: Any) -> bool:
-    """Whether it computes with floating point; TensorRT refuses to constrain the others: those on
-    shapes and indices, constants, and the quantisation itself."""
+    """Whether it computes in floating point. TensorRT refuses to constrain other layers: shapes and
+    indices, constants, and quantisation."""
     if layer.type in (
         trt.LayerType.CONSTANT,
         trt.LayerType.SHAPE,

@@ -1,4 +1,4 @@
-"""One engine, from what the settings ask for to one that is known to agree with ONNX Runtime."""
+"""Makes one engine from the settings and checks it against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _CALIBRATION_FRAMES_SEEN = 4
 
 @dataclass(frozen=True)
 class Job:
-    """An engine to be made.
+    """An engine to make.
 
     Attributes:
         name: ``template_encoder`` or ``detector``.
         graph: its ONNX file.
-        profiles: the shapes it is to take.
+        profiles: the input shapes.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        calibration: the pictures for ``int8``.
+        calibration: the images for ``int8``.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """A serialised engine, and what there is to say about it."""
+    """A serialised engine and the facts about it."""
 
     engine: bytes
     facts: Dict[str, Any]
@@ -62,7 +62,7 @@ class EngineMaker:
     Args:
         trt: the module ``tensorrt``.
         gpu: to build on and to calibrate with.
-        run: executes a serialised engine once, for the comparison.
+        run: runs a serialised engine once, for the comparison.
     """
 
     def __init__(self, trt: Any, gpu: Any, run: Run, bundle: Bundle, config: BackendConfig) -> None:
@@ -76,17 +76,17 @@ class EngineMaker:
         """Build an engine and compare it.
 
         Args:
-            timings: TensorRT's, of one build for the next, even if the engine is refused.
-            ranges: what a calibrator found.
+            timings: TensorRT's timings, kept for the next build even if the engine is refused.
+            ranges: a calibrator's ranges.
 
         Raises:
             BackendError: it cannot be built.
-            EngineRefusedError: it does not compute what the graph says.
+            EngineRefusedError: its results differ from ONNX Runtime's.
         """
         model = read_graph(job.graph)
         task = f"Building the {job.precision} engine of the {job.name}"
         with Progress(task) as progress:
-            progress.phase("looking at its values in ONNX Runtime")
+            progress.phase("observing its values in ONNX Runtime")
             kept = self._kept(job, model)
             with self._gpu.active():
                 built = self._built(job, model, kept, timings.read(), ranges, progress)
@@ -165,7 +165,7 @@ class EngineMaker:
         return kept
 
     def _telling_feeds(self, job: Job) -> List[Feed]:
-        """Inputs of the largest size, where sums are largest, usual ones and harsh ones."""
+        """Inputs of the largest size, where sums are largest: usual and extreme ones."""
         if job.name == "template_encoder":
             side = self._bundle.template_size
             images = [reference_images(self._bundle, _REFERENCES_SEEN), harsh_images(side, side)]
@@ -191,12 +191,12 @@ class EngineMaker:
         )
         if job.calibration is None:
             return detector_feeds(job.profiles, self._kernels(views), frame_images)
-        # An int8 engine knows the ranges of such frames, not those of drawn ones.
+        # An int8 engine knows the ranges of such frames, not of drawn ones.
         pictures = CalibrationPictures(job.calibration, self._bundle)
         return detector_feeds(job.profiles, pictures.kernels(views), pictures.frames)
 
     def _kernels(self, count: int) -> Feed:
-        """Of so many drawn references, by ONNX Runtime."""
+        """Kernels of ``count`` drawn references, by ONNX Runtime."""
         images = reference_images(self._bundle, count)
         (kernels,) = run_reference(self._bundle.template_graph.read_bytes(), [{"image": images}])
         return {name: kernels[name] for name in self._bundle.kernel_names}

@@ -1,20 +1,20 @@
-"""Which operators a coarser number format is too coarse for.
+"""Which operators need a higher precision.
 
 FP16 holds values up to 65504 with 11 binary digits, and loses digits below 2^-14. So these stay in
 FP32:
 
-- operators whose values come near 65504, seen in ONNX Runtime on sample frames; for means it is the
-  sum behind them that counts;
+- operators whose values come near 65504, observed in ONNX Runtime on sample frames; for means, the
+  sum counts;
 - everything from the last weights to the detector's outputs: FP16 has steps of half a pixel from
   512 px on, and a probability near 1 loses its log-odds;
-- sums with a constant below 2^-14 (the epsilon of a normalisation) and the roots and quotients
-  that follow: flushed to zero, it would make them infinite.
+- sums with a constant below 2^-14 (the epsilon of a normalisation) and the roots and quotients that
+  follow: if the constant becomes zero, they become infinite.
 
-INT8 is for the detector's plain convolutions, which are most of its work. Depthwise ones have
-weights of so different sizes, and so little to gain, that they stay in FP16, and so do those on
-maps finer than an eighth of the image, the gates on pooled 1x1 maps and the matrix product of the
-matcher. On aerial photos, with Q/DQ in ONNX Runtime, that makes the largest error of the released
-model's scores 0.06; with the finer maps quantised, too, it is 0.28.
+INT8 is for the detector's plain convolutions, which are most of its work. Depthwise convolutions
+stay in FP16 because their weights differ much in size and little is to be gained. So do
+convolutions on maps finer than an eighth of the image, the gates on pooled 1x1 maps and the
+matcher's matrix product. On aerial photos, with Q/DQ in ONNX Runtime, the largest error of the
+released model's scores is then 0.06; with the finer maps quantised as well it is 0.28.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DETECTOR_OUTPUTS = ("score", "box", "presence")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 _FP16_LARGEST = 65504.0
-_MARGIN = 4.0  # other frames may go further than the samples, and sums further on the way
+_MARGIN = 4.0  # other frames may exceed the samples, and partial sums the result
 _FP16_SMALLEST_NORMAL = 2.0**-14
 _MEANS = frozenset({"ReduceMean", "GlobalAveragePool"})
 _SUMS = frozenset({"Add", "Sub", "Max"})
@@ -48,10 +48,10 @@ class Kept:
 
 
 def kept_in_fp32(graph: Graph, spans: Dict[str, Span]) -> Tuple[Kept, ...]:
-    """What FP16 is too coarse for.
+    """The operators that FP16 is too coarse for.
 
     Args:
-        spans: of :meth:`Graph.observe`, over frames of the largest size.
+        spans: from :meth:`Graph.observe`, over frames of the largest size.
     """
     found: Dict[str, Kept] = {}
     for node, reason in _reasons(graph, spans):
@@ -60,10 +60,10 @@ def kept_in_fp32(graph: Graph, spans: Dict[str, Span]) -> Tuple[Kept, ...]:
 
 
 def kept_in_fp16(graph: Graph, spans: Dict[str, Span], image: str = "frame") -> Tuple[Kept, ...]:
-    """What INT8 is too coarse for, beside :func:`kept_in_fp32`.
+    """The operators that INT8 is too coarse for, besides :func:`kept_in_fp32`.
 
     Args:
-        image: the input that is one, ``(B, 3, H, W)``.
+        image: name of the image input, ``(B, 3, H, W)``.
     """
     finest = spans[image].shape[2] / _COARSE_ENOUGH
     found = []
@@ -85,7 +85,7 @@ def kept_in_fp16(graph: Graph, spans: Dict[str, Span], image: str = "frame") -> 
 def _reasons(graph: Graph, spans: Dict[str, Span]) -> Iterator[Tuple[Node, str]]:
     for node in graph.nodes:
         reach = _reach(node, spans)
-        # "not <=" is also true for what is no number.
+        # "not <=" is also true for NaN.
         if not reach * _MARGIN <= _FP16_LARGEST:
             yield node, f"values up to {reach:.0f}"
     for node in _after_the_last_weights(graph, spans):
@@ -95,7 +95,7 @@ def _reasons(graph: Graph, spans: Dict[str, Span]) -> Iterator[Tuple[Node, str]]
 
 
 def _reach(node: Node, spans: Dict[str, Span]) -> float:
-    """The largest value that the operator has to hold."""
+    """The largest value that the operator must hold."""
     seen = [spans[name] for name in node.outputs if name in spans]
     reach = max((span.largest for span in seen), default=0.0)
     if node.op in _MEANS and seen and node.inputs[0] in spans:
@@ -109,7 +109,7 @@ def _after_the_last_weights(graph: Graph, spans: Dict[str, Span]) -> Iterator[No
     while waiting:
         name = waiting.pop()
         node = graph.producers.get(name)
-        # Tensors that are not float32 are sizes and indices, which precision does not touch.
+        # Other tensors are sizes and indices, which precision does not affect.
         if name in done or node is None or name not in spans or node.op in WEIGHTED:
             continue
         done.add(name)

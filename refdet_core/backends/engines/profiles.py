@@ -1,13 +1,12 @@
 """The shapes an engine takes.
 
-A profile gives every input the least, the usual and the largest shape: TensorRT picks the kernels
-that are fastest for the usual one among those that work for all, and reserves memory for the
-largest. One profile for everything would be tuned for none: the detector sees whole frames cut into
-large tiles while it searches, and small square windows while it follows. So it gets a profile for
-each, and the largest tile is no larger than it has to be: memory grows with its area and number,
-and a Jetson's is shared with everything else.
+A profile gives every input a smallest, a usual and a largest shape. TensorRT picks the kernels that
+work for all and are fastest for the usual one, and reserves memory for the largest. A single
+profile would fit nothing well: the detector gets large tiles while it searches, and small square
+windows while it tracks. So each gets a profile. The largest tile is no larger than necessary,
+because memory grows with its area and number, and a Jetson shares its memory with everything else.
 
-A DLA takes fixed shapes alone, so an engine for it takes one frame of the largest size.
+A DLA takes only fixed shapes, so its engine takes one frame of the largest size.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from refdet_core.bundle import Bundle
 Shape = Tuple[int, ...]
 
 _USUAL_TILE = (976, 576)  # of a 1280x720 frame that is searched for something small
-_USUAL_WINDOW = 192  # of the search `track`
-_LARGEST_WINDOW = 512  # that window is twice as wide where the target may have moved far
-_MOST_WINDOWS = 5  # as many scales a target is looked at, SiamFC's
+_USUAL_WINDOW = 192  # in the search `track`
+_LARGEST_WINDOW = 512  # the window is twice as wide where the target may have moved far
+_MOST_WINDOWS = 5  # number of window scales, as in SiamFC
 
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Least, usual and largest shape of one input."""
+    """Smallest, usual and largest shape of one input."""
 
     least: Shape
     usual: Shape
@@ -37,14 +36,14 @@ class ShapeRange:
 
 @dataclass(frozen=True)
 class Profile:
-    """A name for people, and a range for each input."""
+    """A name for messages, and a range for each input."""
 
     name: str
     inputs: Dict[str, ShapeRange]
 
 
 def template_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, ...]:
-    """Of the template encoder: one photo as a rule, at most as many as there are views."""
+    """For the template encoder: usually one photo, at most the maximum number of views."""
     side = bundle.template_size
     images = ShapeRange(
         (1, 3, side, side), (1, 3, side, side), (_most_views(config), 3, side, side)
@@ -53,7 +52,7 @@ def template_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, .
 
 
 def detector_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, ...]:
-    """Of the detector: ``window`` and ``frame``."""
+    """For the detector: ``window`` and ``frame``."""
     step = bundle.frame_multiple
     largest = _frame(1, config.engine_max_width, config.engine_max_height, step)
     most = (config.engine_max_tiles, *largest[1:])
@@ -85,5 +84,5 @@ def _most_views(config: BackendConfig) -> int:
 
 
 def _frame(count: int, width: int, height: int, step: int) -> Shape:
-    """Rounded up to sides that the network takes."""
+    """Round up to a side that the network takes."""
     return count, 3, -(-height // step) * step, -(-width // step) * step

@@ -1,4 +1,4 @@
-"""Signs of life from an engine build, which takes minutes."""
+"""Progress messages of an engine build, which takes minutes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Optional, Type
 _LOG = logging.getLogger(__name__)
 
 PERIOD_S = 10.0
-"""At least one line in this time."""
+"""Time between two messages."""
 
 
 class Progress:
-    """While it is entered, a thread says every ten seconds what is going on and for how long.
+    """Inside its ``with`` block, a thread logs the current phase and the elapsed time every ten
+    seconds.
 
     TensorRT lets other Python threads run while it builds.
 
     Args:
-        task: what takes so long, as in "Building the engine".
+        task: the slow task, for example "Building the engine".
     """
 
     def __init__(self, task: str, period_s: float = PERIOD_S) -> None:
@@ -32,12 +33,12 @@ class Progress:
         self._since_s = time.monotonic()
 
     def phase(self, text: str) -> None:
-        """What is going on from now on. May be called from any thread, as often as you like."""
+        """Set the current phase. Any thread may call it, as often as needed."""
         self._phase = text
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since this was made."""
+        """Seconds since the start."""
         return time.monotonic() - self._since_s
 
     def __enter__(self) -> Progress:

@@ -1,9 +1,8 @@
-"""Pictures that come with the code: what a new engine is tried on, the same on every machine.
+"""Drawn test images for a new engine, the same on every machine.
 
-They are drawn, not filmed, so that nothing has to be brought onto a Jetson: fractal ground with
-shaded, patterned bodies on it and their shadows, seen from above. An engine is tried for computing
-what ONNX Runtime computes; that needs the contrasts and scales of real frames and an object that
-is found in them.
+They are drawn, so that no footage has to be copied to a Jetson: fractal ground with shaded,
+patterned bodies and their shadows, seen from above. The comparison with ONNX Runtime needs the
+contrasts and scales of real frames and an object that is found in them.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from refdet_core.imaging import extract, to_blob
 from refdet_core.types import BoxXYXY
 
 OBJECTS = 24
-"""So many kinds of bodies there are; each is once in every scene, some under others."""
-_LENGTHS_PX = (60, 80, 36, 20, 50, 14, 28)  # of the first kinds, then again from the start
+"""Number of kinds of bodies; each scene has one of each, some under others."""
+_LENGTHS_PX = (60, 80, 36, 20, 50, 14, 28)  # of the first kinds, then from the start again
 _SEED_OF_LOOKS = 1000
 _REFERENCE_SEED = 77  # references are from a scene that is not among the frames
 _REFERENCE_SCENE = (640, 480)
@@ -38,7 +37,7 @@ class Scene:
 
 @lru_cache(maxsize=1)  # one scene has many references
 def draw_scene(width: int, height: int, seed: int) -> Scene:
-    """The same frame for the same arguments; where it is large enough, kind 0 is whole."""
+    """The same arguments give the same frame; if it is large enough, kind 0 is whole."""
     random = np.random.RandomState(seed)  # the same numbers in every version of NumPy
     frame = _ground(width, height, random)
     boxes: List[BoxXYXY] = []
@@ -50,7 +49,7 @@ def draw_scene(width: int, height: int, seed: int) -> Scene:
 
 
 def reference_images(bundle: Bundle, count: int) -> np.ndarray:
-    """Bodies as the template encoder gets them, ``(count, 3, Ht, Wt)`` float32 RGB 0-255."""
+    """Bodies as input of the template encoder, ``(count, 3, Ht, Wt)`` float32 RGB 0-255."""
     crops = []
     for index in range(count):
         scene = draw_scene(*_REFERENCE_SCENE, seed=_REFERENCE_SEED + index // OBJECTS)
@@ -61,13 +60,13 @@ def reference_images(bundle: Bundle, count: int) -> np.ndarray:
 
 
 def frame_images(count: int, width: int, height: int) -> np.ndarray:
-    """Scenes as the detector gets them, ``(count, 3, height, width)`` float32 RGB 0-255."""
+    """Scenes as input of the detector, ``(count, 3, height, width)`` float32 RGB 0-255."""
     return to_blob([draw_scene(width, height, seed).frame_bgr for seed in range(count)])
 
 
 def harsh_images(width: int, height: int) -> np.ndarray:
-    """What drives a network's values far: white, black, noise of both and fine stripes,
-    ``(4, 3, height, width)`` float32 0-255."""
+    """Extreme images: white, black, noise of both and fine stripes, ``(4, 3, height, width)``
+    float32 0-255."""
     random = np.random.RandomState(0)
     shape = (3, height, width)
     noise = random.randint(0, 2, shape) * 255.0
@@ -91,7 +90,7 @@ def _ground(width: int, height: int, random: np.random.RandomState) -> np.ndarra
 
 
 def _draw_body(frame: np.ndarray, kind: int, centre: Tuple[float, float], angle: float) -> BoxXYXY:
-    """Paint shadow, body, a dark and a light band across it; return what encloses the body."""
+    """Paint a shadow, a body, and a dark and a light band across it; returns the body's box."""
     look = np.random.RandomState(_SEED_OF_LOOKS + kind)
     length = _length(kind)
     width = length * look.uniform(0.4, 0.8)

@@ -1,9 +1,8 @@
-"""Engines on the disk: whole or not at all, and never taken for another one's.
+"""Stores engines on the disk: complete or not at all, and never confused with another.
 
-An engine lies in ``<bundle>-<graph>-<precision>-<key>.engine``, with a JSON file of the same name
-beside it. The key is made of all that the engine was built from and for; the JSON file has that in
-the clear, with checksum and size, so that a person can read it and a program can tell why an engine
-is not the wanted one.
+The file is ``<bundle>-<graph>-<precision>-<key>.engine``, with a JSON file beside it. The key is a
+hash of everything the engine was built from and for. The JSON file lists that with checksum and
+size, so that people can read it and a program can say why an engine does not match.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ LOCK_FILE = "engines.lock"
 _POLL_S = 0.2
 
 Identity = Dict[str, Any]
-"""What an engine was built from and for, in JSON values; three of them make its name."""
+"""What an engine was built from and for, as JSON values; three of them form its name."""
 
 
 @dataclass(frozen=True)
 class StoredEngine:
-    """A serialised engine, and what its JSON file says of it."""
+    """A serialised engine and the content of its JSON file."""
 
     data: bytes
     sidecar: Dict[str, Any]
@@ -47,13 +46,13 @@ class EngineStore:
         self.folder = folder
 
     def path(self, identity: Identity) -> Path:
-        """Where the engine of this identity belongs."""
+        """The path of the engine with this identity."""
         name = "-".join(str(identity[part]) for part in ("bundle", "graph", "precision"))
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{_as_file_name(name)}-{key}.engine"
 
     def find(self, identity: Identity) -> Tuple[Optional[StoredEngine], str]:
-        """The engine, or None and why it cannot be used, as the end of a sentence."""
+        """The engine, or None and the reason why it cannot be used, as the end of a sentence."""
         path = self.path(identity)
         try:
             sidecar = json.loads(_sidecar_path(path).read_text(encoding="utf-8"))
@@ -74,7 +73,7 @@ class EngineStore:
         return StoredEngine(data, sidecar), ""
 
     def newest(self, identity: Identity, whatever: str) -> Optional[Identity]:
-        """The identity of the newest usable engine that is the same but for ``whatever``."""
+        """The identity of the newest usable engine that differs at most in ``whatever``."""
         relatives = sorted(self._relatives(identity), key=lambda item: item[0], reverse=True)
         for _, other in relatives:
             if set(_changed(other, identity)) <= {whatever} and self.find(other)[0] is not None:
@@ -85,10 +84,10 @@ class EngineStore:
         """Write an engine and its JSON file; a reader sees the old or the new one.
 
         Args:
-            facts: what else the JSON file is to say.
+            facts: further content of the JSON file.
 
         Raises:
-            BackendError: the folder is full or takes no files; nothing half is left behind.
+            BackendError: the folder is full or not writable; no partial file is left behind.
         """
         path = self.path(identity)
         sidecar = describe(identity, data, facts)
@@ -104,12 +103,12 @@ class EngineStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One process at a time builds into the folder; another waits here and says so.
+        """Let one process at a time build into the folder; others wait and log that.
 
-        The system takes the lock from a process that dies.
+        The system releases the lock of a process that dies.
 
         Raises:
-            BackendError: the folder takes no files.
+            BackendError: the folder is not writable.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,13 +146,13 @@ class EngineStore:
                 ) from error
 
     def _remove_unfinished(self) -> None:
-        """What a killed process was writing; only the lock's holder writes."""
-        with suppress(OSError):  # then the next one does
+        """Remove partial files of a killed process; only the lock's holder writes."""
+        with suppress(OSError):  # then the next process does
             for path in self.folder.glob("*.unfinished"):
                 path.unlink()
 
     def _why_there_is_none(self, identity: Identity) -> str:
-        """Its nearest relative tells what has changed."""
+        """Compare with the most similar engine to say what has changed."""
         nearest: Optional[Identity] = None
         for _, other in self._relatives(identity):
             if nearest is None or len(_changed(other, identity)) < len(_changed(nearest, identity)):
@@ -163,7 +162,7 @@ class EngineStore:
         return "the one that is there is for other settings: " + _difference(nearest, identity)
 
     def _relatives(self, identity: Identity) -> Iterator[Tuple[float, Identity]]:
-        """Of the same bundle, graph and precision: when each was written, and what it is."""
+        """Engines of the same bundle, graph and precision: time of writing and identity."""
         own = self.path(identity)
         start = own.name[: own.name.rindex("-") + 1]
         for path in self.folder.glob("*.engine.json"):
@@ -178,16 +177,16 @@ class EngineStore:
 
 
 def describe(identity: Identity, data: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
-    """What the JSON file beside an engine says."""
+    """The content of the JSON file beside an engine."""
     digest = hashlib.sha256(data).hexdigest()
     return {"identity": identity, "size": len(data), "sha256": digest, **facts}
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there in whole or not at all, even if the power goes.
+    """Write a file completely or not at all, even if the power fails.
 
     Raises:
-        OSError: it could not be written; what was there before is still there.
+        OSError: it could not be written; the previous file is unchanged.
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     try:
@@ -218,7 +217,7 @@ def _changed(old: Identity, new: Identity) -> Dict[str, Tuple[Any, Any]]:
 
 
 def _difference(old: Any, new: Identity) -> str:
-    """The first few values that are not the same, each cut short."""
+    """The first few values that differ, each shortened."""
     if not isinstance(old, dict):
         return "it says nothing of itself"
     parts = [

@@ -1,4 +1,4 @@
-"""What an engine is built for: this TensorRT on this GPU."""
+"""What an engine is built for: a TensorRT version on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from refdet_core.errors import BackendError
 
 @dataclass(frozen=True)
 class Target:
-    """An engine runs where all three are the same as where it was built."""
+    """An engine runs only where all three are the same."""
 
     tensorrt: str
     gpu: str
