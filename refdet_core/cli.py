@@ -19,6 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from refdet_core.backends.engines.command import add_engine_arguments, engine
+from refdet_core.command_line import join_negative_values
+from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import Detector
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.detector_config import DetectorConfig
@@ -29,11 +31,12 @@ from refdet_core.heatmap import overlay
 from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording, frame_stem
-from refdet_core.roi import join_roi_options, parse_roi
+from refdet_core.roi import parse_roi
 from refdet_core.search_plans import SEARCH_NAMES
-from refdet_core.sources import FrameName, FrameSource, open_source
+from refdet_core.sources import FrameSource, open_source
 from refdet_core.start_tracking import start_tracking
 from refdet_core.types import FrameResult
+from refdet_core.video import FrameName
 
 HEATMAP_FOLDER = "heatmaps"
 
@@ -81,6 +84,7 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to search: a video, or a folder of images in the order of their names",
     )
     add_photo_arguments(parser)
+    add_contrast_argument(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="made if it is not there"
     )
@@ -113,7 +117,7 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command; returns the exit code (2: the input cannot be used)."""
     given = sys.argv[1:] if arguments is None else arguments
-    options = make_parser().parse_args(join_roi_options(given))
+    options = make_parser().parse_args(join_negative_values(given))
     try:
         code: int = options.run(options)
     except RefdetError as error:
@@ -134,14 +138,15 @@ def detect(options: argparse.Namespace) -> int:
         )
     box_xyxy = None if options.init is None else parse_roi(options.init)
     config = _config(options)
-    references = read_references(options.photos, options.same_camera)
-    source = open_source(options.frames)
+    contrast = Contrast(options.contrast)
+    source = open_source(options.frames, contrast)
+    # After the frames: photos of the same camera take their range of values.
+    references = read_references(options.photos, options.same_camera, contrast)
     with open_detector(options, config) as detector:
         if box_xyxy is None:
             detector.set_template(references)
         else:
-            _, first_bgr = next(iter(source))
-            start_tracking(detector, first_bgr, box_xyxy, references)
+            start_tracking(detector, next(iter(source)).bgr, box_xyxy, references)
         with Recording.in_folder(options.output, options.video, source.fps) as recording:
             try:
                 _search_all(detector, source, recording, options)
@@ -172,13 +177,12 @@ def _search_all(
 ) -> None:
     read_since = time.perf_counter()
     frames = tqdm(source, total=len(source), unit="frame", desc="refdet")
-    for index, (name, frame_bgr) in enumerate(frames):
+    for frame in frames:
         read_ms = (time.perf_counter() - read_since) * 1e3
-        time_s = None if source.fps is None else index / source.fps
-        result = detector.detect(frame_bgr, heatmaps=options.heatmaps, time_s=time_s)
-        recording.write(name, frame_bgr, result, time_s, read=read_ms)
+        result = detector.detect(frame.bgr, heatmaps=options.heatmaps, time_s=frame.time_s)
+        recording.write(frame.name, frame.bgr, result, frame.time_s, read=read_ms)
         if result.heatmaps:
-            _write_heatmap(options.output / HEATMAP_FOLDER, name, frame_bgr, result)
+            _write_heatmap(options.output / HEATMAP_FOLDER, frame.name, frame.bgr, result)
         read_since = time.perf_counter()
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
+from refdet_core.contrast import Contrast
 from refdet_core.errors import ConfigError
+from refdet_core.image_files import read_image
 from refdet_core.roi import clip_roi, parse_roi
-from refdet_core.sources import read_image
 from refdet_core.types import BoxXYXY, Reference
 
 
@@ -73,22 +74,26 @@ def add_photo_arguments(parser: argparse.ArgumentParser, required: bool = False)
 
 
 def read_references(
-    photos: Sequence[TemplatePhoto], same_camera: bool = False
+    photos: Sequence[TemplatePhoto],
+    same_camera: bool = False,
+    contrast: Optional[Contrast] = None,
 ) -> Tuple[Reference, ...]:
     """Load the photos.
 
     Args:
         same_camera: see :class:`~refdet_core.types.Reference`.
+        contrast: of the frames, for photos of more than 8 bits; None takes the range they use.
 
     Raises:
         SourceError: a photo cannot be read.
         BadReferenceError: a ROI lies outside its photo.
     """
-    return tuple(replace(_read(photo), same_camera=same_camera) for photo in photos)
+    contrast = contrast or Contrast()
+    return tuple(replace(_read(photo, contrast), same_camera=same_camera) for photo in photos)
 
 
-def _read(photo: TemplatePhoto) -> Reference:
-    image_bgr = read_image(photo.path)
+def _read(photo: TemplatePhoto, contrast: Contrast) -> Reference:
+    image_bgr = read_image(photo.path, contrast.still)
     if photo.roi_xyxy is None:
         return Reference(image_bgr)
     height, width = image_bgr.shape[:2]

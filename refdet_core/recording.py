@@ -13,8 +13,8 @@ from refdet_core.backends.base import BackendInfo
 from refdet_core.closeable import Closeable
 from refdet_core.drawing import draw_detections
 from refdet_core.errors import SourceError
-from refdet_core.sources import FrameName
 from refdet_core.types import FrameResult
+from refdet_core.video import FrameName
 from refdet_core.video_file import FALLBACK_FPS, VideoFile
 
 DETECTIONS_FILE = "detections.jsonl"

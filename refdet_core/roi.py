@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import re
-from typing import List, Sequence, Tuple
+from typing import Tuple
 
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.types import BoxXYXY
-
-ROI_OPTIONS = ("--roi", "--init")
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,20 +53,6 @@ def clip_roi(roi_xyxy: BoxXYXY, image_size: Tuple[int, int], what: str) -> BoxXY
             *(what, _in_words(roi_xyxy), width, height, _in_words(inside)),
         )
     return inside
-
-
-def join_roi_options(arguments: Sequence[str]) -> List[str]:
-    """Command-line arguments with ``--roi -5,10,20,20`` as ``--roi=-5,10,20,20``.
-
-    argparse takes a separate value that begins with a minus for an option.
-    """
-    joined: List[str] = []
-    for argument in arguments:
-        if joined and joined[-1] in ROI_OPTIONS and re.match(r"-[\d.]", argument):
-            joined[-1] += "=" + argument
-        else:
-            joined.append(argument)
-    return joined
 
 
 def _in_words(roi_xyxy: BoxXYXY) -> str:

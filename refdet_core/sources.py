@@ -1,7 +1,7 @@
-"""Frames from a video file or a folder of images, and single pictures, with clear errors.
+"""Frames from a video file, a folder of images or a single picture, with clear errors.
 
 source = open_source(Path("flight.mp4"))
-for name, frame_bgr in source:
+for frame in source:
 ...
 for problem in source.problems:
 print(problem)
@@ -10,37 +10,38 @@ print(problem)
 from __future__ import annotations
 
 import logging
-import math
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, Optional
 
 import cv2
-import numpy as np
 
+from refdet_core.contrast import Contrast
 from refdet_core.errors import SourceError
-from refdet_core.imaging import PAD_BGR
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-ALPHA_SUFFIXES = (".png", ".webp")
-
-FrameName = Union[int, str]
-"""A video's 0-based frame index, or an image's file name."""
+from refdet_core.image_files import IMAGE_SUFFIXES, check_file, read_image
+from refdet_core.video import (
+    Frame,
+    frame_rate,
+    is_raw_stream,
+    presentation_ns,
+    read_deep_grey,
+    read_frames,
+)
 
 _LOG = logging.getLogger(__name__)
 
 
 class FrameSource(ABC):
-    """Frames in order, as ``(name, (H, W, 3) uint8 BGR)``. May be iterated more than once.
+    """Frames in order. May be iterated more than once.
 
     Attributes:
         path: the video, folder or image.
         length: frames the source promises; a damaged source yields fewer.
-        fps: frames per second, None when the source has no time (images).
+        fps: nominal frames per second, None when the source has no time (images).
         size: ``(width, height)`` of the first readable frame.
-        problems: one sentence for each frame or stretch that could not be read in the last
-            iteration. Each is logged as a warning too: a frame is never left out silently.
+        problems: one sentence for each frame or stretch that could not be read as it is in the
+            last iteration. Each is logged as a warning too: a frame is never left out silently.
     """
 
     path: Path
@@ -48,15 +49,16 @@ class FrameSource(ABC):
     fps: float | None = None
     size: tuple[int, int]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, contrast: Contrast) -> None:
         self.path = path
         self.problems: list[str] = []
+        self._contrast = contrast
 
     def __len__(self) -> int:
         return self.length
 
     @abstractmethod
-    def __iter__(self) -> Iterator[tuple[FrameName, np.ndarray]]:
+    def __iter__(self) -> Iterator[Frame]:
         """Read from the start."""
 
     def _report(self, problem: str) -> None:
@@ -67,35 +69,37 @@ class FrameSource(ABC):
 class VideoSource(FrameSource):
     """A video file. Frames are named by their 0-based index, as the decoder returns them."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, contrast: Contrast) -> None:
+        super().__init__(path, contrast)
         capture = self._open()
         try:
-            readable, frame = capture.read()
-            if not readable or frame is None:
+            read_deep_grey(capture)
+            first = next(read_frames(capture, contrast), None)
+            if first is None:
                 raise SourceError(
                     f"The video '{path}' has no frame that can be decoded; it is empty, damaged or "
                     "of a codec this OpenCV lacks."
                 )
             # The container's count is what it promises; some streams do not say.
             self.length = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            rate = float(capture.get(cv2.CAP_PROP_FPS))
-            self.fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else None
-            self.size = (frame.shape[1], frame.shape[0])
+            self.fps = frame_rate(capture)
+            self.size = (first.bgr.shape[1], first.bgr.shape[0])
         finally:
             capture.release()
 
-    def __iter__(self) -> Iterator[tuple[FrameName, np.ndarray]]:
+    def __iter__(self) -> Iterator[Frame]:
         self.problems.clear()
         capture = self._open()
+        loss = read_deep_grey(capture)
+        if loss is not None:
+            self._report(f"The video '{self.path}' {loss}.")
         count = 0
         try:
-            while True:
-                readable, frame = capture.read()
-                if not readable or frame is None:
-                    break
-                yield count, _as_bgr8(frame)
+            for frame in read_frames(capture, self._contrast):
                 count += 1
+                if count == 2 and (presentation_ns(capture) is None or is_raw_stream(self.path)):
+                    self._report_no_timestamps()
+                yield frame
         finally:
             capture.release()
         if count < self.length:
@@ -103,6 +107,12 @@ class VideoSource(FrameSource):
                 f"The video '{self.path}' promises {self.length} frames but only {count} can be "
                 "decoded; it is probably cut off or damaged."
             )
+
+    def _report_no_timestamps(self) -> None:
+        times = "times are unknown"
+        if self.fps is not None:
+            times = f"times are counted at the nominal {self.fps:g} frames per second"
+        self._report(f"The video '{self.path}' has no timestamps; {times}.")
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path))
@@ -123,14 +133,14 @@ class ImagesSource(FrameSource):
     evaluation of a whole flight.
     """
 
-    def __init__(self, path: Path, files: list[Path]) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, files: list[Path], contrast: Contrast) -> None:
+        super().__init__(path, contrast)
         self._files = files
         self.length = len(files)
         problems: list[str] = []
         for file in files:
             try:
-                height, width = read_image(file).shape[:2]
+                height, width = read_image(file, contrast.frame).shape[:2]
             except SourceError as error:
                 problems.append(str(error))
                 continue
@@ -142,24 +152,28 @@ class ImagesSource(FrameSource):
             f"None of the {len(files)} images in '{path}' can be read; the first: {problems[0]}"
         )
 
-    def __iter__(self) -> Iterator[tuple[FrameName, np.ndarray]]:
+    def __iter__(self) -> Iterator[Frame]:
         self.problems.clear()
         for file in self._files:
             try:
-                frame = read_image(file)
+                picture = read_image(file, self._contrast.frame)
             except SourceError as error:
                 self._report(f"Left out: {error}")
                 continue
-            yield file.name, frame
+            yield Frame(file.name, None, picture)
 
 
-def open_source(path: Path) -> FrameSource:
+def open_source(path: Path, contrast: Optional[Contrast] = None) -> FrameSource:
     """Open a video file, a folder of images, or one image.
+
+    Args:
+        contrast: makes frames of more than 8 bits 8-bit; None follows the range in use.
 
     Raises:
         SourceError: it does not exist, is empty, or nothing in it can be decoded.
     """
     path = Path(path)
+    contrast = contrast or Contrast()
     if path.is_dir():
         files = [file for file in path.iterdir() if _is_image(file)]
         if not files:
@@ -168,43 +182,12 @@ def open_source(path: Path) -> FrameSource:
                     path, " ".join(IMAGE_SUFFIXES)
                 )
             )
-        return ImagesSource(path, sorted(files, key=lambda file: natural_key(file.name)))
-    _check_file(path)
+        return ImagesSource(path, sorted(files, key=lambda file: natural_key(file.name)), contrast)
+    check_file(path)
     # OpenCV would take "frame_0001.jpg" for the start of a numbered sequence.
-    return ImagesSource(path, [path]) if _is_image(path) else VideoSource(path)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read a picture as ``(H, W, 3)`` uint8 BGR, turned upright as its EXIF data says.
-
-    Grey becomes three equal channels; 16-bit values are scaled to 8 bits; transparent parts of
-    PNG and WebP show the grey that the network pads with.
-
-    Raises:
-        SourceError: missing, empty, not an image, or cut off.
-    """
-    path = Path(path)
-    _check_file(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"'{path}' cannot be read: {error.strerror}.") from error
-    # Decoders turn a cut-off JPEG into a picture with a grey lower part. An end marker after
-    # the last start of scan is what tells a whole file.
-    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise SourceError(f"The JPEG '{path}' is cut off; copy it again.")
-    alpha = path.suffix.lower() in ALPHA_SUFFIXES
-    flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error as error:
-        raise SourceError(f"'{path}' cannot be decoded: {error.err}.") from error
-    if image is None or not image.size:
-        raise SourceError(f"'{path}' is not an image that OpenCV can decode, or it is damaged.")
-    try:
-        return _as_bgr8(image)
-    except SourceError as error:
-        raise SourceError(f"'{path}' cannot be used: {error}") from error
+    if _is_image(path):
+        return ImagesSource(path, [path], contrast)
+    return VideoSource(path, contrast)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -215,32 +198,6 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise SourceError(f"'{path}' does not exist.")
-    if not path.is_file():
-        raise SourceError(f"'{path}' is not a file.")
-    if path.stat().st_size == 0:
-        raise SourceError(f"'{path}' is empty (0 bytes).")
-
-
 def _is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")
     return path.is_file() and not hidden and path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _as_bgr8(image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint16:
-        # As the node scales 16-bit camera images.
-        image = cv2.convertScaleAbs(image, alpha=255 / 65535)
-    elif image.dtype != np.uint8:
-        raise SourceError(
-            f"images of {image.dtype} values are not supported; save it with 8 or 16 bits."
-        )
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 4:
-        alpha = image[:, :, 3:].astype(np.float32) / 255
-        blended = image[:, :, :3] * alpha + np.array(PAD_BGR, dtype=np.float32) * (1 - alpha)
-        return np.asarray(np.rint(blended).astype(np.uint8))
-    return image

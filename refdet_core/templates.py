@@ -20,6 +20,7 @@ from refdet_core.boxes import mean_side
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
+from refdet_core.template_id import check_template_id
 from refdet_core.types import BoxXYXY, Reference
 
 MAX_REFERENCES = 5
@@ -148,10 +149,10 @@ def make_template(
     """Encode 1-5 references into a template.
 
     Raises:
-        BadReferenceError: no or too many references, or one that cannot be used (it says which).
+        BadReferenceError: no or too many references, or one that cannot be used (it says which);
+            or an id that cannot be used.
     """
-    if not template_id:
-        raise BadReferenceError("A template needs a non-empty id.")
+    check_template_id(template_id)
     if not 1 <= len(references) <= MAX_REFERENCES:
         raise BadReferenceError(
             f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from refdet_core.image_files import Stretch
 from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 try:
@@ -27,13 +28,18 @@ _POLICIES = {
 }
 
 
-def to_bgr(message: CameraMessage) -> np.ndarray:
+def to_bgr(message: CameraMessage, stretch: Optional[Stretch] = None) -> np.ndarray:
     """The picture of a raw or compressed message, ``(H, W, 3)`` uint8 BGR.
+
+    Args:
+        stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
 
     Raises:
         ImageError: it cannot be decoded.
     """
-    return image_to_bgr(message) if isinstance(message, Image) else compressed_to_bgr(message)
+    if isinstance(message, Image):
+        return image_to_bgr(message, stretch)
+    return compressed_to_bgr(message, stretch)
 
 
 class Camera:

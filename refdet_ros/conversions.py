@@ -15,11 +15,14 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from refdet_core.errors import RefdetError
+from refdet_core.contrast import Contrast
+from refdet_core.errors import RefdetError, SourceError
+from refdet_core.image_files import Stretch, decode_image, to_bgr8
 
 JPEG_QUALITY = 90
 
-# encoding: (numpy kind, channels, OpenCV conversion to BGR or None)
+# encoding: (numpy kind, channels, OpenCV conversion to BGR or None). More than 8 bits become 8 by
+# refdet_core.contrast: grey before the conversion, colours after it.
 _PACKED: Dict[str, Tuple[str, int, Optional[int]]] = {
     "bgr8": ("u1", 3, None),
     "8UC3": ("u1", 3, None),
@@ -37,6 +40,10 @@ _PACKED: Dict[str, Tuple[str, int, Optional[int]]] = {
     "rgba16": ("u2", 4, cv2.COLOR_RGBA2BGR),
     "mono16": ("u2", 1, cv2.COLOR_GRAY2BGR),
     "16UC1": ("u2", 1, cv2.COLOR_GRAY2BGR),
+    "16SC1": ("i2", 1, cv2.COLOR_GRAY2BGR),
+    "32SC1": ("i4", 1, cv2.COLOR_GRAY2BGR),
+    "32FC1": ("f4", 1, cv2.COLOR_GRAY2BGR),
+    "64FC1": ("f8", 1, cv2.COLOR_GRAY2BGR),
     # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the corner.
     "bayer_rggb8": ("u1", 1, cv2.COLOR_BayerBG2BGR),
     "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2BGR),
@@ -55,9 +62,7 @@ _PACKED: Dict[str, Tuple[str, int, Optional[int]]] = {
 _SEMI_PLANAR = ("nv12", "nv21", "nv24")
 SUPPORTED_ENCODINGS = tuple(_PACKED) + _SEMI_PLANAR
 _CV_BRIDGE_ENCODINGS = frozenset(
-    name
-    for name in _PACKED
-    if not name[:1].isdigit() and not name.startswith(("bayer_", "uyvy", "yuyv", "yuv"))
+    name for name in _PACKED if name in ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
 )
 
 
@@ -65,11 +70,11 @@ class ImageError(RefdetError):
     """An image message that cannot be read."""
 
 
-def image_to_bgr(message: Image) -> np.ndarray:
-    """The picture in a raw image message.
+def image_to_bgr(message: Image, stretch: Optional[Stretch] = None) -> np.ndarray:
+    """The picture in a raw image message. The result of ``bgr8`` shares the message's memory.
 
-    16-bit images are scaled to 8 bits (divided by 257). The result of ``bgr8`` shares the
-    message's memory.
+    Args:
+        stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
 
     Returns:
         ``(H, W, 3)`` uint8 BGR.
@@ -91,36 +96,23 @@ def image_to_bgr(message: Image) -> np.ndarray:
         return _cv_bridge(message)
     if encoding in _SEMI_PLANAR:
         return _semi_planar(message)
-    return _packed(message)
+    return _packed(message, stretch or Contrast().still)
 
 
-def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
-    """The picture in a JPEG, PNG or other file that OpenCV reads; ``(H, W, 3)`` uint8 BGR.
+def compressed_to_bgr(message: CompressedImage, stretch: Optional[Stretch] = None) -> np.ndarray:
+    """The picture in a JPEG, PNG, TIFF or WebP file; ``(H, W, 3)`` uint8 BGR.
 
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    return decode(np.frombuffer(message.data, dtype=np.uint8), f"image (format '{message.format}')")
-
-
-def decode(file_bytes: np.ndarray, what: str) -> np.ndarray:
-    """An image file's bytes ``(N,)`` uint8 to BGR.
+    Args:
+        stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
 
     Raises:
-        ImageError: naming ``what`` cannot be decoded.
+        ImageError: it cannot be decoded, or is too large.
     """
-    picture = None
-    if file_bytes.size:
-        try:
-            picture = cv2.imdecode(file_bytes, cv2.IMREAD_COLOR)
-        except cv2.error:  # more pixels than OpenCV takes
-            picture = None
-    if picture is None:
-        raise ImageError(
-            f"The {what} of {file_bytes.size} bytes cannot be decoded; a complete JPEG or PNG "
-            "file is needed."
-        )
-    return picture
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    try:
+        return to_bgr8(decode_image(data, f"The image (format '{message.format}')"), stretch)
+    except SourceError as error:
+        raise ImageError(str(error)) from error
 
 
 def to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
@@ -166,7 +158,7 @@ def _check_size(message: Image, rows: int, row_bytes: int) -> None:
         )
 
 
-def _packed(message: Image) -> np.ndarray:
+def _packed(message: Image, stretch: Stretch) -> np.ndarray:
     """Encodings whose pixels lie side by side."""
     kind, channels, conversion = _PACKED[message.encoding]
     _check_size(message, message.height, message.width * _pixel_bytes(message.encoding))
@@ -176,9 +168,9 @@ def _packed(message: Image) -> np.ndarray:
     if channels == 1:
         shape, strides = shape[:2], strides[:2]
     pixels = np.ndarray(shape, dtype, buffer=message.data, strides=strides)
-    if kind == "u2":
+    if kind != "u1":
         # OpenCV takes neither the other byte order nor rows that begin at an odd address.
-        pixels = np.ascontiguousarray(pixels, dtype=np.uint16)
+        pixels = np.ascontiguousarray(pixels, dtype=np.dtype(kind))
     if channels == 2 and message.width % 2:
         raise ImageError(
             f"A {message.encoding} image has two pixels to a chroma sample; width "
@@ -188,8 +180,10 @@ def _packed(message: Image) -> np.ndarray:
         raise ImageError(
             f"A Bayer image must be at least 2x2, got {message.width}x{message.height}."
         )
+    if channels == 1:
+        pixels = stretch(pixels, message.encoding.startswith("bayer_"))
     picture = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
-    return np.asarray(picture if kind == "u1" else cv2.convertScaleAbs(picture, alpha=255 / 65535))
+    return np.asarray(stretch(picture, True) if channels > 2 else picture)
 
 
 def _semi_planar(message: Image) -> np.ndarray:

@@ -85,7 +85,9 @@ class DetectorResources:
             ImageError: it cannot be decoded.
         """
         message = self.camera.newest if self.camera is not None else None
-        return None if message is None else to_bgr(message)
+        if message is None:
+            return None
+        return to_bgr(message, self.pipeline.contrast.still if self.pipeline is not None else None)
 
     @property
     def template_counts(self) -> Dict[str, int]:
@@ -114,6 +116,7 @@ class DetectorResources:
             templates=self.template_counts,
             targets=pipeline.targets if pipeline is not None and searching else {},
             last_error=self._errors.last_error,
+            contrast=str(pipeline.contrast) if pipeline is not None else settings.contrast,
         )
 
     def release(self) -> bool:

@@ -25,6 +25,7 @@ class NodeState:
         opening: how far opening the model is; empty when it is not being opened.
         device_problem: what is wrong with the device while it is being opened again, else empty.
         input_problem: why no image comes; empty when images come.
+        contrast: how pictures of more than 8 bits become 8-bit, and the range in force.
         last_error: the last frame or request that failed, and when.
         templates: number of references by template id.
         targets: where the search is with each template; empty if it follows nothing, or if no
@@ -45,6 +46,7 @@ class NodeState:
     templates: Dict[str, int]
     targets: Dict[str, TargetStatus]
     last_error: str
+    contrast: str
 
 
 def to_diagnostics(name: str, state: NodeState, counts: Snapshot, stamp: Time) -> DiagnosticArray:
@@ -138,6 +140,7 @@ def _values(state: NodeState, counts: Snapshot) -> List[Tuple[str, str]]:
             "score threshold",
             "" if state.score_threshold is None else f"{state.score_threshold:g}",
         ),
+        ("contrast", state.contrast),
         ("model", state.model),
         ("backend", state.backend.name if state.backend else "not open"),
         ("backend version", state.backend.version if state.backend else ""),

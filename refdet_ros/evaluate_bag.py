@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
+from refdet_core.command_line import join_negative_values
+from refdet_core.contrast import Contrast, add_contrast_argument
+from refdet_core.detector import DEFAULT_TEMPLATE_ID
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
-from refdet_core.roi import join_roi_options
 from refdet_core.search_plans import SEARCH_NAMES
+from refdet_ros.bags.frames import frames
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.replay import Replay, replay_offline
 from refdet_ros.bags.report import TargetResult, as_dict, as_text, score_targets
@@ -75,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="the bag's first image is frame N of the ground truth (default: 0)",
     )
     add_photo_arguments(parser)
+    add_contrast_argument(parser)
     parser.add_argument(
         "--references-from-ground-truth",
         type=int,
@@ -104,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    args = make_parser().parse_args(join_roi_options(sys.argv[1:] if argv is None else argv))
+    args = make_parser().parse_args(join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="evaluate_bag: %(message)s")
     try:
         if args.output is not None:
@@ -112,11 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             make_folder(args.output)
         with Bag(args.bag) as bag:
             topic = bag.image_topic(args.topic)
-            targets = choose_targets(args, bag, topic)
+            contrast = Contrast(args.contrast)
+            targets = choose_targets(args, bag, topic, contrast)
             replay = (
                 _live(args, bag, topic, targets)
                 if args.live
-                else _offline(args, bag, topic, targets)
+                else _offline(args, bag, topic, targets, contrast)
             )
             results = score_targets(replay, targets, args.iou_threshold)
             print(as_text(replay, results))
@@ -134,12 +139,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def choose_targets(args: argparse.Namespace, bag: Bag, topic: BagTopic) -> list[Target]:
+def choose_targets(
+    args: argparse.Namespace, bag: Bag, topic: BagTopic, contrast: Contrast | None = None
+) -> list[Target]:
     """What to look for, from the command line.
+
+    Args:
+        contrast: makes pictures of more than 8 bits uint8; None follows the range in use.
 
     Raises:
         ConfigError: the options do not fit together.
     """
+    contrast = contrast or Contrast()
+    # Photos of the same camera take the range of its frames.
+    next(frames(bag, topic, contrast), None)
     objects: list[AnnotatedObject] = []
     if not 0 < args.iou_threshold <= 1:
         raise ConfigError(
@@ -164,7 +177,7 @@ def choose_targets(args: argparse.Namespace, bag: Bag, topic: BagTopic) -> list[
             raise ConfigError("--references-from-ground-truth needs --ground-truth JSON.")
         if args.references_from_ground_truth < 0:
             raise ConfigError("--references-from-ground-truth takes a number of frames, 1-5.")
-        return targets_from_truth(bag, topic, objects, args.references_from_ground_truth)
+        return targets_from_truth(bag, topic, objects, args.references_from_ground_truth, contrast)
     if not args.photos:
         raise ConfigError(
             "Say what to look for: --template IMG [--roi X,Y,W,H], or "
@@ -176,7 +189,8 @@ def choose_targets(args: argparse.Namespace, bag: Bag, topic: BagTopic) -> list[
             "--object-id: {}.".format(", ".join(entry.truth.object_id for entry in objects))
         )
     truth = objects[0].truth if objects else None
-    return [target_from_photos(args.photos, truth.object_id if truth else "target", truth)]
+    name = truth.object_id if truth else DEFAULT_TEMPLATE_ID
+    return [target_from_photos(args.photos, name, truth, contrast)]
 
 
 def write_output(
@@ -219,12 +233,16 @@ def _has_dds_profile() -> bool:
 
 
 def _offline(
-    args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence[Target]
+    args: argparse.Namespace,
+    bag: Bag,
+    topic: BagTopic,
+    targets: Sequence[Target],
+    contrast: Contrast,
 ) -> Replay:
     given = {"search": args.search, "score_threshold": args.score_threshold}
     config = DetectorConfig(**{name: value for name, value in given.items() if value is not None})
     with open_detector(args, config) as detector:
-        return replay_offline(bag, topic, detector, targets, progress=True)
+        return replay_offline(bag, topic, detector, targets, progress=True, contrast=contrast)
 
 
 def _live(args: argparse.Namespace, bag: Bag, topic: BagTopic, targets: Sequence[Target]) -> Replay:

@@ -8,11 +8,12 @@ from typing import Dict, Optional, Sequence
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 
+from refdet_core.contrast import Contrast
 from refdet_core.detector import Detector
+from refdet_core.frame_clock import FrameClock
 from refdet_core.types import TRACKING, TargetStatus
 from refdet_ros.camera import CameraMessage, to_bgr
 from refdet_ros.counters import Statistics
-from refdet_ros.frame_clock import FrameClock
 from refdet_ros.publishing import ResultPublisher
 
 
@@ -34,13 +35,19 @@ class FrameProcessor:
         self.targets: Dict[str, TargetStatus] = {}
 
     def process(
-        self, detector: Detector, message: CameraMessage, arrived_s: float, max_age_s: float
+        self,
+        detector: Detector,
+        message: CameraMessage,
+        arrived_s: float,
+        max_age_s: float,
+        contrast: Contrast,
     ) -> None:
         """Search one message and publish the result under the message's own header.
 
         Args:
             arrived_s: ``time.perf_counter()`` when the message arrived.
             max_age_s: older messages are dropped; 0 takes all.
+            contrast: makes pictures of more than 8 bits uint8.
 
         Raises:
             RefdetError: the message cannot be decoded, or the backend failed.
@@ -50,7 +57,7 @@ class FrameProcessor:
             self._statistics.dropped("stale")
             return
         started = time.perf_counter()
-        frame_bgr = to_bgr(message)
+        frame_bgr = to_bgr(message, contrast.frame)
         converted = time.perf_counter()
         result = detector.detect(
             frame_bgr,

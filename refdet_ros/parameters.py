@@ -18,10 +18,12 @@ from rclpy.parameter import Parameter
 from refdet_core.attribute_docs import attribute_docs
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import PRECISIONS, BackendConfig
+from refdet_core.contrast import AUTO, check_contrast
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
 from refdet_core.detector_config import DetectorConfig
-from refdet_core.errors import ConfigError
+from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.search_plans import SEARCH_NAMES
+from refdet_core.template_id import check_template_id
 from refdet_core.templates import POOLINGS
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
@@ -135,6 +137,13 @@ class Settings(DetectorConfig, BackendConfig):
         low=0.0,
         high=3600.0,
     )
+    contrast: str = option(
+        AUTO,
+        "How pictures of more than 8 bits (thermal, raw) become 8-bit, frames and photos alike: "
+        "'auto' by the range in use, smoothed over time; 'full_range' by all values of their type; "
+        "'LOW,HIGH' with these two values as black and white.",
+        running=True,
+    )
     template_path: Tuple[str, ...] = option(
         (),
         "Photo or photos of the object to look for from the start; several as an array or "
@@ -157,6 +166,7 @@ class Settings(DetectorConfig, BackendConfig):
     def __post_init__(self) -> None:
         DetectorConfig.__post_init__(self)
         BackendConfig.__post_init__(self)
+        check_contrast(self.contrast)
 
     @property
     def detector(self) -> DetectorConfig:
@@ -228,8 +238,10 @@ def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
                 "{} cannot be '{}'; valid are {}.".format(name, value, ", ".join(choices))
             )
     result = replace(settings, **clean)
-    if not result.template_id:
-        raise ConfigError("template_id must not be empty.")
+    try:
+        check_template_id(result.template_id)
+    except BadReferenceError as error:
+        raise ConfigError(f"template_id cannot be used: {error}") from error
     return result
 
 

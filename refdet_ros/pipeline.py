@@ -10,6 +10,7 @@ from typing import Callable, Dict, Optional, Sequence, Tuple, TypeVar
 from rclpy.clock import Clock
 
 from refdet_core.backends.base import BackendInfo
+from refdet_core.contrast import Contrast
 from refdet_core.detector import Detector
 from refdet_core.errors import DeviceLostError, RefdetError
 from refdet_core.search_plans import TRACKING_SEARCHES
@@ -55,6 +56,9 @@ class Pipeline:
         on_error: told about every frame that failed, with the exception, and once of a device that
             was lost; in the worker's thread.
         keep_waiting: False once the process shuts down.
+
+    Attributes:
+        contrast: makes frames and photos of more than 8 bits uint8.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Pipeline:
         self._keep_waiting = keep_waiting
         self._detector: Optional[Detector] = None
         self._backend: Optional[BackendInfo] = None
+        self.contrast = Contrast(settings.contrast)
         self._frames = FrameProcessor(publisher, statistics, clock)
         self._templates = TemplateTopic(publisher, clock)
         self._worker: Worker[Tuple[CameraMessage, float]] = Worker(
@@ -124,6 +129,8 @@ class Pipeline:
         if settings.detector != self.settings.detector:
             config = settings.detector
             self._call(lambda: self._working.configure(config))
+        if settings.contrast != self.settings.contrast:
+            self.contrast = Contrast(settings.contrast)
         self.settings = settings
 
     def set_template(
@@ -232,7 +239,10 @@ class Pipeline:
         settings = self.settings
         # First of all, so that a wrong path is not told after minutes.
         references = from_files(
-            settings.template_path, settings.template_roi, settings.template_same_camera
+            settings.template_path,
+            settings.template_roi,
+            settings.template_same_camera,
+            self.contrast.still,
         )
         self._detector = open_detector(settings)
         self._backend = self._detector.backend.info
@@ -280,7 +290,9 @@ class Pipeline:
         if self._recovery.problem:
             self._statistics.dropped("device lost")
             return
-        self._frames.process(self._opened, message, arrived_s, settings.max_frame_age_s)
+        self._frames.process(
+            self._opened, message, arrived_s, settings.max_frame_age_s, self.contrast
+        )
 
     def _failed(self, error: Exception) -> None:
         if not self._keep_waiting():

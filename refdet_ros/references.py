@@ -10,11 +10,12 @@ import numpy as np
 from refdet_msgs.msg import TemplateReference
 from sensor_msgs.msg import RegionOfInterest
 
-from refdet_core.errors import BadReferenceError, ConfigError, RefdetError
+from refdet_core.errors import BadReferenceError, ConfigError, RefdetError, SourceError
+from refdet_core.image_files import Stretch, read_image
 from refdet_core.roi import clip_roi, parse_roi
 from refdet_core.templates import MAX_REFERENCES
 from refdet_core.types import BoxXYXY, Reference
-from refdet_ros.conversions import compressed_to_bgr, decode, image_to_bgr
+from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class RequestedReferences:
 
 
 def from_request(
-    references: Sequence[TemplateReference], newest_frame: Callable[[], Optional[np.ndarray]]
+    references: Sequence[TemplateReference],
+    newest_frame: Callable[[], Optional[np.ndarray]],
+    stretch: Optional[Stretch] = None,
 ) -> RequestedReferences:
     """Decode the references of a ``SetTemplate`` request.
 
     Args:
         newest_frame: gives the newest camera frame as BGR, None when there was none.
+        stretch: makes photos of more than 8 bits uint8; None takes the range they use.
 
     Raises:
         RefdetError: naming the reference and what is wrong with it.
@@ -49,7 +53,7 @@ def from_request(
     here_xyxy = None
     for number, message in enumerate(references, start=1):
         try:
-            reference = _from_picture(message)
+            reference = _from_picture(message, stretch)
             if reference is None:
                 reference = _from_frame(message, newest_frame())
                 here_xyxy = here_xyxy or reference.roi_xyxy
@@ -59,12 +63,18 @@ def from_request(
     return RequestedReferences(tuple(result), here_xyxy)
 
 
-def from_files(paths: Sequence[str], rois: str, same_camera: bool = False) -> List[Reference]:
+def from_files(
+    paths: Sequence[str],
+    rois: str,
+    same_camera: bool = False,
+    stretch: Optional[Stretch] = None,
+) -> List[Reference]:
     """Read photos from files.
 
     Args:
         rois: ``X,Y,W,H`` in pixels for each photo, separated by ``;``; empty takes whole photos.
         same_camera: see :class:`~refdet_core.types.Reference`.
+        stretch: makes photos of more than 8 bits uint8; None takes the range they use.
 
     Raises:
         BadReferenceError: a file cannot be read, or a ROI is not four numbers inside its photo.
@@ -79,18 +89,15 @@ def from_files(paths: Sequence[str], rois: str, same_camera: bool = False) -> Li
     result = []
     for path, box in zip(paths, boxes):
         try:
-            content = np.frombuffer(Path(path).expanduser().read_bytes(), dtype=np.uint8)
-        except OSError as error:
-            raise BadReferenceError(
-                f"template_path '{path}' cannot be read: {error.strerror}."
-            ) from error
-        picture = decode(content, f"template_path '{path}'")
+            picture = read_image(Path(path).expanduser(), stretch)
+        except SourceError as error:
+            raise BadReferenceError(f"template_path cannot be used: {error}") from error
         roi_xyxy = _parse_roi(box, picture) if box else None
         result.append(Reference(picture, roi_xyxy, same_camera))
     return result
 
 
-def _from_picture(message: TemplateReference) -> Optional[Reference]:
+def _from_picture(message: TemplateReference, stretch: Optional[Stretch]) -> Optional[Reference]:
     """The reference in the message's own picture; None if it brings none."""
     image, compressed, roi = message.image, message.compressed_image, message.roi
     has_image = bool(len(image.data) or image.width or image.height)
@@ -98,9 +105,9 @@ def _from_picture(message: TemplateReference) -> Optional[Reference]:
     if has_image and has_compressed:
         raise BadReferenceError("Both image and compressed_image are filled; fill one of them.")
     if has_image:
-        return Reference(*_with_roi(image_to_bgr(image), roi))
+        return Reference(*_with_roi(image_to_bgr(image, stretch), roi))
     if has_compressed:
-        return Reference(*_with_roi(compressed_to_bgr(compressed), roi))
+        return Reference(*_with_roi(compressed_to_bgr(compressed, stretch), roi))
     return None
 
 

@@ -60,7 +60,9 @@ class DetectorServices:
         response.template_id = request.template_id or DEFAULT_TEMPLATE_ID
         try:
             pipeline = self._detector.pipeline
-            given = from_request(request.references, self._detector.newest_frame)
+            given = from_request(
+                request.references, self._detector.newest_frame, pipeline.contrast.still
+            )
             change = pipeline.set_template(
                 given.references, response.template_id, request.append, given.here_xyxy
             )

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.sources import FrameSource, open_source
+from refdet_core.video import Frame
 from refdet_ros.bags.reading import absolute
 from refdet_ros.bags.writing import STORAGES, TRANSPORTS, ImageBagWriter
 
@@ -21,6 +22,7 @@ DEFAULT_FPS = 30.0
 FIRST_STAMP_NS = 1_700_000_000_000_000_000
 """A fixed first stamp (November 2023): the same video gives the same bag, and a zero stamp would
 mean "no time" to ROS."""
+_SAME_S = 1e-6
 
 _EXAMPLES = """examples:
   video_to_bag flight.mp4 flight_bag
@@ -33,7 +35,7 @@ then:
 
 @dataclass(frozen=True)
 class BagSummary:
-    """What was written."""
+    """What was written; ``fps`` is the mean."""
 
     path: Path
     topic: str
@@ -66,7 +68,8 @@ def write_bag(
         transport: ``raw`` or ``compressed``.
         frame_id: of the image headers.
         quality: JPEG quality 1-100 of compressed images.
-        fps: frames per second; None takes the video's own, or 30 for images.
+        fps: frames per second; None takes the times of the video's frames, or 30 a second for
+            images.
         start_s: the bag's first frame is the first one at or after this second of the source.
         end_s: stop before this second; None means the end.
         max_frames: most frames to write.
@@ -76,8 +79,7 @@ def write_bag(
         RefdetError: a setting is out of range, no frame falls into the chosen part, or the bag
             cannot be written. Nothing is left on the disk then.
     """
-    fps = fps if fps is not None else source.fps or DEFAULT_FPS
-    if not math.isfinite(fps) or fps <= 0:
+    if fps is not None and (not math.isfinite(fps) or fps <= 0):
         raise ConfigError(f"The frame rate must be above 0, got {fps:g}.")
     if start_s < 0 or (end_s is not None and end_s <= start_s):
         raise ConfigError("The part must start at 0 s or later and end after its start.")
@@ -85,19 +87,23 @@ def write_bag(
         raise ConfigError(f"At least one frame must be written, got --max-frames {max_frames}.")
     if bag.exists():
         raise SourceError(f"'{bag}' exists already; remove it or choose another name.")
-    first = math.ceil(start_s * fps - 1e-6)
-    last = math.inf if end_s is None else math.ceil(end_s * fps - 1e-6)
-    written = 0
+    written, start_ns, last_ns = 0, 0, 0
     try:
         with ImageBagWriter(bag, topic, storage, transport, frame_id, quality) as writer:
-            for index, (_, frame_bgr) in enumerate(
+            for index, frame in enumerate(
                 tqdm(source, total=len(source), unit="frame", disable=None if progress else True)
             ):
-                if index >= last or written == max_frames:
+                time_s = _time_s(frame, index, fps)
+                if written == max_frames or (end_s is not None and time_s >= end_s - _SAME_S):
                     break
-                if index >= first:
-                    writer.write(frame_bgr, FIRST_STAMP_NS + round(written * 1e9 / fps))
-                    written += 1
+                if time_s < start_s - _SAME_S:
+                    continue
+                time_ns = round(time_s * 1e9)
+                start_ns = start_ns if written else time_ns
+                # Two frames of one time would be one to whoever plays them.
+                last_ns = max(time_ns - start_ns, last_ns + 1 if written else 0)
+                writer.write(frame.bgr, FIRST_STAMP_NS + last_ns)
+                written += 1
         if not written:
             raise SourceError(f"'{source.path}' has no frame in the chosen part.")
     except OSError as error:
@@ -108,7 +114,15 @@ def write_bag(
         shutil.rmtree(bag, ignore_errors=True)
         raise
     name = absolute(topic) + ("" if transport == "raw" else "/compressed")
-    return BagSummary(bag, name, written, fps, tuple(source.problems))
+    rate = fps or ((written - 1) / (last_ns * 1e-9) if last_ns else source.fps or DEFAULT_FPS)
+    return BagSummary(bag, name, written, rate, tuple(source.problems))
+
+
+def _time_s(frame: Frame, index: int, fps: float | None) -> float:
+    """When a frame was taken: as ``fps`` says if it is given, else as the frame itself says."""
+    if fps is None and frame.time_s is not None:
+        return frame.time_s
+    return index / (fps or DEFAULT_FPS)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -128,7 +142,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--frame-id", default="camera", help="default: camera")
     parser.add_argument(
-        "--fps", type=float, help=f"default: the video's own; {DEFAULT_FPS:g} for images"
+        "--fps",
+        type=float,
+        help="a constant rate instead of the times of the video's frames (images: default "
+        f"{DEFAULT_FPS:g})",
     )
     parser.add_argument(
         "--start", type=float, default=0.0, metavar="S", help="first second (default: 0)"
@@ -165,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("video_to_bag: stopped; the unfinished bag was removed.", file=sys.stderr)
         return 130
-    print(f"{summary.path}: {summary.frames} frames on {summary.topic} at {summary.fps:g} Hz")
+    print(f"{summary.path}: {summary.frames} frames on {summary.topic} at {summary.fps:.4g} Hz")
     return 0
 
 

@@ -11,19 +11,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Optional
 
+from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import Detector
 from refdet_core.detector_arguments import open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.live.picture import paint
 from refdet_core.live.session import HELP, Session
-from refdet_core.live.source import LiveFrame, LiveSource, open_live_source
+from refdet_core.live.source import LiveSource, open_live_source
 from refdet_core.live.window import Window
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
 from refdet_core.roi import parse_roi
 from refdet_core.search_plans import TRACKING_SEARCHES
 from refdet_core.start_tracking import start_tracking
+from refdet_core.video import Frame
 from refdet_core.video_file import FALLBACK_FPS
 
 SAVE_FOLDER = Path("refdet_live")
@@ -44,6 +46,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         "GStreamer pipeline ('... ! appsink')",
     )
     add_photo_arguments(parser)
+    add_contrast_argument(parser)
     parser.add_argument(
         "--init",
         metavar="X,Y,W,H",
@@ -76,9 +79,10 @@ def live(options: argparse.Namespace) -> int:
     """``refdet live``: until the source ends, N frames are through, or the user has enough."""
     _check(options)
     box_xyxy = None if options.init is None else parse_roi(options.init)
-    references = read_references(options.photos, options.same_camera)
+    contrast = Contrast(options.contrast)
     with ExitStack() as opened:
-        source = opened.enter_context(open_live_source(options.source))
+        source = opened.enter_context(open_live_source(options.source, contrast))
+        references = read_references(options.photos, options.same_camera, contrast)
         window = None
         if not options.no_window:
             window = opened.enter_context(Window(f"refdet live {options.source}"))
@@ -126,7 +130,7 @@ def _recording(options: argparse.Namespace, source: LiveSource) -> Recording:
     return Recording(sys.stdout if options.no_window else None)
 
 
-def _next_frame(source: LiveSource) -> Optional[LiveFrame]:
+def _next_frame(source: LiveSource) -> Optional[Frame]:
     """The next frame, however long it takes; None at the end."""
     frame = None
     while frame is None and not source.ended:
@@ -135,9 +139,9 @@ def _next_frame(source: LiveSource) -> Optional[LiveFrame]:
 
 
 def _without_window(
-    source: LiveSource, detector: Detector, recording: Recording, first: LiveFrame, most: int
+    source: LiveSource, detector: Detector, recording: Recording, first: Frame, most: int
 ) -> None:
-    frame: Optional[LiveFrame] = first
+    frame: Optional[Frame] = first
     for count in itertools.count(1):
         if frame is None:
             return
@@ -153,7 +157,7 @@ def _in_window(
     session: Session,
     window: Window,
     recording: Recording,
-    first: LiveFrame,
+    first: Frame,
     most: int,
 ) -> None:
     session.take(first)
@@ -172,7 +176,7 @@ def _in_window(
             _record(recording, session)
             session.take(frame)
             taken += 1
-            # A file is shown no faster than it was filmed.
+            # A file is shown no faster than it was filmed, but for its pauses.
             due_s = max(due_s + period_s, time.perf_counter())
         elif source.ended or taken == most:
             break

@@ -19,11 +19,11 @@ from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.errors import RefdetError
 from refdet_core.live.layout import Layout, layout_for
 from refdet_core.live.picture import NO_TARGET, Drawing, View, paint
-from refdet_core.live.source import LiveFrame
 from refdet_core.recording import frame_stem
 from refdet_core.start_tracking import start_tracking
 from refdet_core.templates import MIN_SIDE_PX
 from refdet_core.types import BoxXYXY, FrameResult, Reference, TargetStatus
+from refdet_core.video import Frame
 
 SPACE, ESCAPE = "space", "escape"
 PRESS, MOVE, RELEASE = "press", "move", "release"
@@ -84,12 +84,12 @@ class Session:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.done = False
-        self.seen: Optional[Tuple[LiveFrame, FrameResult]] = None
+        self.seen: Optional[Tuple[Frame, FrameResult]] = None
         self._detector = detector
         self._source_name = source_name
         self._folder = folder
         self._clock = clock
-        self._frame: Optional[LiveFrame] = None
+        self._frame: Optional[Frame] = None
         self._drawing: Optional[Drawing] = None if detector.bank.templates else Drawing()
         self._pressed: Optional[Tuple[float, float]] = None
         self._adding = False
@@ -108,7 +108,7 @@ class Session:
         """Where things are on the canvas; there must have been a frame."""
         return layout_for(self._current.bgr.shape[1::-1])
 
-    def take(self, frame: LiveFrame) -> None:
+    def take(self, frame: Frame) -> None:
         """Go on to this frame."""
         self._frame = frame
         if self._drawing is None:
@@ -160,7 +160,7 @@ class Session:
         )
 
     @property
-    def _current(self) -> LiveFrame:
+    def _current(self) -> Frame:
         assert self._frame is not None, "There is no frame yet."
         return self._frame
 
@@ -176,7 +176,7 @@ class Session:
             return f"{_DRAW_HINT}   {leave}"
         return f"PAUSED   {_KEYS_HINT.replace('pause', 'go on')}" if self._paused else _KEYS_HINT
 
-    def _status(self, frame: LiveFrame, result: FrameResult, target: Optional[TargetStatus]) -> str:
+    def _status(self, frame: Frame, result: FrameResult, target: Optional[TargetStatus]) -> str:
         parts = []
         if target is not None and target.track_id is not None:
             parts.append(f"#{target.track_id}")

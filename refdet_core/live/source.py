@@ -6,44 +6,31 @@ older than one frame, however slow the search. A file is read frame by frame, no
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import stat
 import threading
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional, Tuple, Union
+from typing import Any, Iterable, Iterator, Optional, Union
 
 import cv2
-import numpy as np
 
 from refdet_core.closeable import Closeable
+from refdet_core.contrast import Contrast
 from refdet_core.errors import SourceError
-from refdet_core.sources import FrameName, open_source
+from refdet_core.frame_clock import FrameClock
+from refdet_core.image_files import to_bgr8
+from refdet_core.sources import open_source
+from refdet_core.video import Frame, frame_rate, presentation_ns, read_frames
 
 STALL_S = 5.0
 """A camera or stream that delivers nothing for this long is given up."""
 
+MOST_JITTER_S = 0.5
+
 _RETRY_S = 0.05
-
-
-@dataclass(frozen=True)
-class LiveFrame:
-    """One frame.
-
-    Attributes:
-        name: a video's or camera's 0-based frame index, or an image's file name. Frames of a
-            camera that came while another was searched leave gaps in its count.
-        time_s: since the first frame; None if the source has no time.
-        bgr: ``(H, W, 3)`` uint8.
-    """
-
-    name: FrameName
-    time_s: Optional[float]
-    bgr: np.ndarray
 
 
 class LiveSource(Closeable):
@@ -64,7 +51,7 @@ class LiveSource(Closeable):
     left_out: int = 0
 
     @abstractmethod
-    def read(self, wait_s: float) -> Optional[LiveFrame]:
+    def read(self, wait_s: float) -> Optional[Frame]:
         """The next frame; None if none has come within ``wait_s`` seconds, or none will.
 
         Raises:
@@ -78,27 +65,22 @@ class FileSource(LiveSource):
     Args:
         name: what to call it on the screen.
         frames: all of them, in order.
-        fps: None for images.
+        fps: nominal; None for images.
     """
 
     paced = False
 
-    def __init__(
-        self, name: str, frames: Iterable[Tuple[FrameName, np.ndarray]], fps: Optional[float]
-    ) -> None:
+    def __init__(self, name: str, frames: Iterable[Frame], fps: Optional[float]) -> None:
         self.name, self.fps = name, fps
-        self._frames = enumerate(frames)
+        self._frames = iter(frames)
 
-    def read(self, wait_s: float) -> Optional[LiveFrame]:
-        following = next(self._frames, None)
-        if following is None:
-            self.ended = True
-            return None
-        index, (name, frame_bgr) = following
-        return LiveFrame(name, None if self.fps is None else index / self.fps, frame_bgr)
+    def read(self, wait_s: float) -> Optional[Frame]:
+        frame = next(self._frames, None)
+        self.ended = frame is None
+        return frame
 
     def close(self) -> None:
-        self._frames = enumerate(())
+        self._frames = iter(())
 
 
 class StreamSource(LiveSource):
@@ -108,28 +90,34 @@ class StreamSource(LiveSource):
         name: what to call it on the screen.
         capture: opened; it belongs to this object from now on.
         endless: it never ends by itself (a camera): after a frame that failed the next may come.
+        contrast: makes frames of more than 8 bits 8-bit.
         stall_s: give up after so many seconds without a frame.
     """
 
     paced = True
 
     def __init__(
-        self, name: str, capture: cv2.VideoCapture, endless: bool, stall_s: float = STALL_S
+        self,
+        name: str,
+        capture: cv2.VideoCapture,
+        endless: bool,
+        stall_s: float = STALL_S,
+        contrast: Optional[Contrast] = None,
     ) -> None:
         self.name = name
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        self.fps = rate if 0 < rate <= 1000 else None
+        self.fps = frame_rate(capture)
         self._capture = capture
         self._endless = endless
         self._stall_s = stall_s
-        self._slot: Optional[LiveFrame] = None
+        self._contrast = contrast or Contrast()
+        self._slot: Optional[Frame] = None
         self._came_s = time.monotonic()
         self._finished = False
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._grab, name="frame grabber", daemon=True)
         self._thread.start()
 
-    def read(self, wait_s: float) -> Optional[LiveFrame]:
+    def read(self, wait_s: float) -> Optional[Frame]:
         with self._change:
             self._change.wait_for(lambda: self._slot is not None or self._finished, wait_s)
             frame, self._slot = self._slot, None
@@ -152,31 +140,59 @@ class StreamSource(LiveSource):
             self._capture.release()
 
     def _grab(self) -> None:
-        first_s: Optional[float] = None
+        clock = StreamClock()
         index = 0
         while not self._finished:
-            readable, frame_bgr = self._capture.read()
+            readable, picture = self._capture.read()
             now_s = time.monotonic()
-            with self._change:
-                if readable and frame_bgr is not None:
+            if readable and picture is not None:
+                time_s = clock.time_s(presentation_ns(self._capture), now_s)
+                frame = Frame(index, time_s, to_bgr8(picture, self._contrast.frame))
+                with self._change:
                     self.left_out += self._slot is not None
-                    first_s = now_s if first_s is None else first_s
-                    self._slot = LiveFrame(index, now_s - first_s, frame_bgr)
-                    self._came_s = now_s
-                    index += 1
-                elif not self._endless:
-                    self._finished = True
-                self._change.notify_all()
-            if self._endless and not readable:
+                    self._slot, self._came_s = frame, now_s
+                    self._change.notify_all()
+                index += 1
+                continue
+            if self._endless:
                 time.sleep(_RETRY_S)
+                continue
+            with self._change:
+                self._finished = True
+                self._change.notify_all()
 
 
-def open_live_source(text: str) -> LiveSource:
+class StreamClock:
+    """When a stream's frames were taken, in seconds since the first one.
+
+    Timestamps tell it better than the arrival, which the network delays by turns. But not all are
+    true (for MJPEG over HTTP, FFmpeg makes them up), so they may differ from the arrival by no more
+    than :data:`MOST_JITTER_S`.
+    """
+
+    def __init__(self) -> None:
+        self._stamps = FrameClock()
+        self._first_s: Optional[float] = None
+        self._time_s = 0.0
+
+    def time_s(self, stamp_ns: Optional[int], arrived_s: float) -> float:
+        """Seconds since the first frame; the arguments are those of :class:`FrameClock`."""
+        if self._first_s is None:
+            self._first_s = arrived_s
+        arrived_s -= self._first_s
+        stamped_s = self._stamps.time_s(stamp_ns, arrived_s)
+        bounded_s = min(max(stamped_s, arrived_s - MOST_JITTER_S), arrived_s + MOST_JITTER_S)
+        self._time_s = max(self._time_s, bounded_s)
+        return self._time_s
+
+
+def open_live_source(text: str, contrast: Optional[Contrast] = None) -> LiveSource:
     """Open a camera index or device, a GStreamer pipeline, an address, a video or a folder.
 
     Args:
         text: ``0`` is a camera; what contains ``!`` is a GStreamer pipeline, ``://`` an address
             (RTSP, HTTP ...), anything else a file, a device or a folder of images.
+        contrast: makes frames of more than 8 bits 8-bit; None follows the range in use.
 
     Raises:
         SourceError: it cannot be opened; one sentence with what to do.
@@ -190,12 +206,12 @@ def open_live_source(text: str) -> LiveSource:
             )
         # Not every driver keeps less than four frames back; the thread takes care of the rest.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return StreamSource(text, capture, endless=True)
+        return StreamSource(text, capture, endless=True, contrast=contrast)
     if "!" in text:
         return _open_pipeline(text)
     if "://" in text:
-        return _open_address(text)
-    recording = open_source(Path(text))
+        return _open_address(text, contrast or Contrast())
+    recording = open_source(Path(text), contrast)
     return FileSource(recording.path.name, recording, recording.fps)
 
 
@@ -215,7 +231,7 @@ def _open_pipeline(text: str) -> StreamSource:
     )
 
 
-def _open_address(text: str) -> LiveSource:
+def _open_address(text: str, contrast: Contrast) -> LiveSource:
     # JetPack's OpenCV has no FFmpeg; others take an address with any backend.
     has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends()
     capture = _captured(text, cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
@@ -228,17 +244,13 @@ def _open_address(text: str) -> LiveSource:
     name = re.sub("//[^/@]*@", "//", text)
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         # A recording on a server, which would come as fast as the network takes it.
-        return FileSource(name, _all_frames(capture), capture.get(cv2.CAP_PROP_FPS) or None)
+        return FileSource(name, _all_frames(capture, contrast), frame_rate(capture))
     return StreamSource(name, capture, endless=False)
 
 
-def _all_frames(capture: cv2.VideoCapture) -> Iterator[Tuple[FrameName, np.ndarray]]:
+def _all_frames(capture: cv2.VideoCapture, contrast: Contrast) -> Iterator[Frame]:
     try:
-        for index in itertools.count():
-            readable, frame_bgr = capture.read()
-            if not readable or frame_bgr is None:
-                return
-            yield index, frame_bgr
+        yield from read_frames(capture, contrast)
     finally:
         capture.release()
 

@@ -8,32 +8,46 @@ import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from refdet_core.contrast import Contrast
 from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.image_files import Stretch
 from refdet_ros.bags.reading import IMAGE_TYPE, Bag, BagMessage, BagTopic
 from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 
-def frames(bag: Bag, topic: BagTopic) -> Iterator[tuple[int, int, np.ndarray]]:
+def frames(
+    bag: Bag, topic: BagTopic, contrast: Contrast | None = None
+) -> Iterator[tuple[int, int, np.ndarray]]:
     """Every frame of an image topic: its 0-based number, bag time in ns, and BGR picture.
+
+    Args:
+        contrast: makes frames of more than 8 bits uint8; None follows the range in use.
 
     Raises:
         SourceError: a frame cannot be decoded; it says which.
     """
+    contrast = contrast or Contrast()
     for number, message in enumerate(bag.messages([topic.name])):
-        yield number, message.time_ns, decode(message, number)
+        yield number, message.time_ns, decode(message, number, contrast.frame)
 
 
-def frames_at(bag: Bag, topic: BagTopic, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+def frames_at(
+    bag: Bag, topic: BagTopic, numbers: Iterable[int], contrast: Contrast | None = None
+) -> dict[int, np.ndarray]:
     """Some frames of an image topic, by number.
+
+    Args:
+        contrast: makes frames of more than 8 bits uint8; None takes the range each one uses.
 
     Raises:
         ConfigError: the topic has fewer frames than that.
     """
+    stretch = (contrast or Contrast()).still
     wanted = set(numbers)
     found: dict[int, np.ndarray] = {}
     for number, message in enumerate(bag.messages([topic.name])):
         if number in wanted:
-            found[number] = decode(message, number)
+            found[number] = decode(message, number, stretch)
         if len(found) == len(wanted):
             break
     missing = sorted(wanted - set(found))
@@ -45,12 +59,12 @@ def frames_at(bag: Bag, topic: BagTopic, numbers: Iterable[int]) -> dict[int, np
     return found
 
 
-def decode(message: BagMessage, number: int) -> np.ndarray:
+def decode(message: BagMessage, number: int, stretch: Stretch) -> np.ndarray:
     """One recorded image as ``(H, W, 3)`` uint8 BGR."""
     try:
         if message.msgtype == IMAGE_TYPE:
-            return image_to_bgr(deserialize_message(message.cdr, Image))
-        return compressed_to_bgr(deserialize_message(message.cdr, CompressedImage))
+            return image_to_bgr(deserialize_message(message.cdr, Image), stretch)
+        return compressed_to_bgr(deserialize_message(message.cdr, CompressedImage), stretch)
     except RefdetError as error:
         raise SourceError(f"Image {number} of {message.topic}: {error}") from error
     except Exception as error:

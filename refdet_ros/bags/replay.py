@@ -8,6 +8,7 @@ from typing import Mapping, Sequence
 
 from tqdm import tqdm
 
+from refdet_core.contrast import Contrast
 from refdet_core.detector import Detector
 from refdet_core.metrics import percentile
 from refdet_core.types import BoxXYXY, Detection
@@ -77,9 +78,17 @@ class Replay:
 
 
 def replay_offline(
-    bag: Bag, topic: BagTopic, detector: Detector, targets: Sequence[Target], progress: bool = False
+    bag: Bag,
+    topic: BagTopic,
+    detector: Detector,
+    targets: Sequence[Target],
+    progress: bool = False,
+    contrast: Contrast | None = None,
 ) -> Replay:
     """Show every frame of a bag to a detector, one after the other, without ROS.
+
+    Args:
+        contrast: makes frames of more than 8 bits uint8; None follows the range in use.
 
     Raises:
         RefdetError: a reference cannot be used or a frame cannot be decoded.
@@ -91,7 +100,10 @@ def replay_offline(
     first_ns: int | None = None
     started = time.perf_counter()
     for number, time_ns, frame_bgr in tqdm(
-        frames(bag, topic), total=topic.count, unit="frame", disable=None if progress else True
+        frames(bag, topic, contrast),
+        total=topic.count,
+        unit="frame",
+        disable=None if progress else True,
     ):
         first_ns = time_ns if first_ns is None else first_ns
         before = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from refdet_core.contrast import Contrast
 from refdet_core.errors import ConfigError
 from refdet_core.metrics import GroundTruth
 from refdet_core.photo_arguments import TemplatePhoto, read_references
@@ -39,18 +40,28 @@ class Target:
 
 
 def target_from_photos(
-    photos: Sequence[TemplatePhoto], template_id: str, truth: GroundTruth | None = None
+    photos: Sequence[TemplatePhoto],
+    template_id: str,
+    truth: GroundTruth | None = None,
+    contrast: Contrast | None = None,
 ) -> Target:
     """A target described by photos on disk.
+
+    Args:
+        contrast: of the frames, for photos of more than 8 bits; None takes the range they use.
 
     Raises:
         SourceError: a photo cannot be read.
     """
-    return Target(template_id, read_references(photos), truth)
+    return Target(template_id, read_references(photos, contrast=contrast), truth)
 
 
 def targets_from_truth(
-    bag: Bag, topic: BagTopic, objects: Sequence[AnnotatedObject], count: int = 0
+    bag: Bag,
+    topic: BagTopic,
+    objects: Sequence[AnnotatedObject],
+    count: int = 0,
+    contrast: Contrast | None = None,
 ) -> list[Target]:
     """Targets whose references are cut out of the bag's own annotated frames.
 
@@ -60,6 +71,7 @@ def targets_from_truth(
         objects: frames counted as in the bag.
         count: so many boxes, evenly spread; 0 takes the annotation's ``references``, or the
             first box where it has none.
+        contrast: makes frames of more than 8 bits uint8; None takes the range each one uses.
 
     Raises:
         ConfigError: an object has no box in the bag.
@@ -74,7 +86,7 @@ def targets_from_truth(
                 "" if boxes else "; its first box in it is taken",
             )
         chosen.append(boxes or entry.spread_references(max(1, count), topic.count))
-    pictures = frames_at(bag, topic, {number for boxes in chosen for number in boxes})
+    pictures = frames_at(bag, topic, {number for boxes in chosen for number in boxes}, contrast)
     return [
         target_from_boxes(entry.truth, boxes, pictures) for entry, boxes in zip(objects, chosen)
     ]

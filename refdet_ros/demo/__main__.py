@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Sequence
 
+from refdet_core.command_line import join_negative_values
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
-from refdet_core.roi import join_roi_options
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.node_process import prepare_dds
 
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
-    args = make_parser().parse_args(join_roi_options(sys.argv[1:] if argv is None else argv))
+    args = make_parser().parse_args(join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="demo: %(message)s")
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:

@@ -50,9 +50,9 @@ def annotated_scene(cache: Path) -> Scene:
     objects = load_ground_truth(ANNOTATIONS)
     wanted = {frame for entry in objects for frame in entry.references}
     pictures = {}
-    for index, (_, frame_bgr) in enumerate(source):
+    for index, frame in enumerate(source):
         if index in wanted:
-            pictures[index] = frame_bgr
+            pictures[index] = frame.bgr
         if len(pictures) == len(wanted):
             break
     targets = []

@@ -125,6 +125,16 @@ def wrong_references():
     }
 
 
+@pytest.mark.parametrize("name", ["", "a" * 65, "two\nlines", "bell\a", "\u202ereversed", "\0"])
+def test_a_template_id_is_a_short_printable_text(detector, square_frame, squares, name):
+    with pytest.raises(BadReferenceError, match="1 to 64 printable characters") as refused:
+        detector.set_template([photo(square_frame, "red", squares)], name)
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 300
+    assert not detector.bank.templates
+    for name in ("a" * 64, "Auto Nr. 7 - grün", "目标"):
+        detector.set_template([photo(square_frame, "red", squares)], name)
+
+
 @pytest.mark.parametrize("case", sorted(wrong_references()))
 def test_a_bad_reference_is_refused_and_the_old_template_stays(
     detector, square_frame, squares, case

@@ -18,8 +18,8 @@ from refdet_core.live.session import (
     Mouse,
     Session,
 )
-from refdet_core.live.source import LiveFrame
 from refdet_core.types import LOST, TRACKING, Reference
+from refdet_core.video import Frame
 
 RED_XYXY, BLUE_XYXY = (68, 84, 100, 116), (140, 20, 172, 52)
 
@@ -52,7 +52,7 @@ def frames(square_frame):
     """A function of index and colours: a frame at 10 Hz."""
 
     def make(index, *colours):
-        return LiveFrame(index, index / 10, square_frame(*colours))
+        return Frame(index, index / 10, square_frame(*colours))
 
     return make
 
@@ -299,6 +299,6 @@ def test_the_rate_is_that_of_the_latest_frames_without_pauses(session, clock, fr
 def test_a_frame_of_another_size_is_shown_too(session, square_frame, frames):
     session.take(frames(0, "red"))
     drag(session, RED_XYXY)
-    session.take(LiveFrame(1, 0.1, square_frame("red", size=(640, 480))))
+    session.take(Frame(1, 0.1, square_frame("red", size=(640, 480))))
     canvas = paint(session.view(), session.layout)
     assert canvas.shape[1::-1] == session.layout.size

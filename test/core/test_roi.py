@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refdet_core.errors import BadReferenceError, ConfigError
-from refdet_core.roi import clip_roi, join_roi_options, parse_roi
+from refdet_core.roi import clip_roi, parse_roi
 
 SIZE = (1280, 720)
 
@@ -52,13 +52,3 @@ def test_a_roi_over_the_border_is_clipped_with_a_warning(roi_xyxy, inside, caplo
 def test_a_roi_outside_is_refused_with_the_size_of_the_image(roi_xyxy):
     with pytest.raises(BadReferenceError, match="1280x720"):
         clip_roi(roi_xyxy, SIZE, "The ROI")
-
-
-def test_a_value_with_a_minus_is_joined_to_its_option():
-    given = ["detect", "--roi", "-5,10,20,20", "--init", "-.5,0,9,9", "--roi", "1,2,3,4"]
-    assert join_roi_options(given) == [
-        *("detect", "--roi=-5,10,20,20", "--init=-.5,0,9,9", "--roi", "1,2,3,4")
-    ]
-    others = ["--roi", "--video", "-1,2", "--roi=-1,2,3,4", "--roi"]
-    assert join_roi_options(others) == others
-    assert join_roi_options([]) == []

@@ -21,6 +21,8 @@ import pytest
 from toy_model import COLOURS_BGR, SQUARE, SQUARES_XY, square_frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_S = 40
+"""How long to wait for what comes at once on a quiet machine; only a failure waits so long."""
 
 
 def _claim_domain():
@@ -132,25 +134,25 @@ class Client:
     def publisher(self, message_type, topic, qos=10, subscribers=1):
         """A publisher that has been discovered by as many subscribers."""
         publisher = self.node.create_publisher(message_type, topic, qos)
-        wait_for(lambda: publisher.get_subscription_count() >= subscribers, 10, topic)
+        wait_for(lambda: publisher.get_subscription_count() >= subscribers, PATIENCE_S, topic)
         return publisher
 
-    def call(self, service_type, name, request=None, timeout=10):
+    def call(self, service_type, name, request=None, timeout=PATIENCE_S):
         """Call a service and return its response.
 
         The first call of a client is sent again if no answer comes: DDS may deliver a request
         before the server has discovered where the answer goes, and the answer is then dropped.
         """
-        attempts = 1
+        waits_s = [timeout]
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, name)
-            assert self._clients[name].wait_for_service(10), "no service " + name
-            attempts = 3
-        for _ in range(attempts):
+            assert self._clients[name].wait_for_service(PATIENCE_S), "no service " + name
+            waits_s = [3, 3, timeout]
+        for wait_s in waits_s:
             done = threading.Event()
             future = self._clients[name].call_async(request or service_type.Request())
             future.add_done_callback(lambda _, done=done: done.set())
-            if done.wait(timeout / attempts):
+            if done.wait(wait_s):
                 return future.result()
         raise AssertionError(f"{name} did not answer in {timeout} s")
 
@@ -159,7 +161,7 @@ class Client:
 
         return self.call(GetState, node + "/get_state").current_state.label
 
-    def change_state(self, transition, node="/detector", timeout=20):
+    def change_state(self, transition, node="/detector", timeout=PATIENCE_S):
         from lifecycle_msgs.msg import Transition
         from lifecycle_msgs.srv import ChangeState
 
@@ -184,7 +186,7 @@ class Client:
         self._thread.join(5)
 
 
-def wait_for(condition, timeout=10, what="the condition"):
+def wait_for(condition, timeout=PATIENCE_S, what="the condition"):
     """Poll until the condition holds; returns its value."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -214,7 +216,7 @@ class Bench:
         wait_for(lambda: client.node.count_publishers(client.node.resolve_topic_name("detections")))
         self.diagnostics = client.collect(DiagnosticArray, "/diagnostics")
 
-    def result(self, image, timeout=10):
+    def result(self, image, timeout=PATIENCE_S):
         """Send one frame until its own result comes: best effort may lose some."""
 
         def mine():
@@ -247,7 +249,7 @@ class Bench:
 
         assert self.client.call(ClearTemplate, "clear_template").success
 
-    def wait_status(self, condition, timeout=15):
+    def wait_status(self, condition, timeout=PATIENCE_S):
         """The first diagnostic of this node that fulfils the condition, from now on."""
         name = self.node.name.lstrip("/") + ": refdet"
         start = len(self.diagnostics)

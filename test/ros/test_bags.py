@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import video_files
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -98,6 +99,27 @@ def test_part_of_a_source(folder, tmp_path):
     assert shown == [10, 20]
     assert first.time_ns == FIRST_STAMP_NS
     assert write_bag(source, tmp_path / "few", max_frames=2).frames == 2
+
+
+def test_a_video_keeps_the_times_of_its_frames(tmp_path):
+    times_s = [0.0, 0.1, 0.15, 0.9, 3.1, 3.2]
+    video = video_files.write_video(tmp_path / "variable.mp4", range(0, 120, 20))
+    video_files.set_times(video, times_s)
+    summary = write_bag(open_source(video), tmp_path / "bag")
+    assert summary.frames == 6 and summary.fps == pytest.approx(5 / 3.2, rel=1e-2)
+    write_bag(open_source(video), tmp_path / "part", start_s=0.12, end_s=3.15)
+    write_bag(open_source(video), tmp_path / "constant", fps=10)
+    expected = {
+        "bag": times_s,
+        "part": [0.0, 0.75, 2.95],
+        "constant": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
+    }
+    for name, seconds in expected.items():
+        with Bag(tmp_path / name) as bag:
+            stamps = [message.time_ns for message in bag.messages()]
+        assert [(stamp - FIRST_STAMP_NS) * 1e-9 for stamp in stamps] == pytest.approx(
+            seconds, abs=2e-3
+        )
 
 
 def test_frames_at(bag_path):

@@ -8,6 +8,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from refdet_core.contrast import Contrast
 from refdet_ros import conversions
 from refdet_ros.conversions import (
     SUPPORTED_ENCODINGS,
@@ -25,6 +26,13 @@ BAYER_TILES = {
     "gbrg": ("gb", "rg"),
     "grbg": ("gr", "bg"),
 }
+# Type and full range.
+DEEP_GREY = {
+    "16SC1": (np.int16, -32768, 32767),
+    "32SC1": (np.int32, -(2**31), 2**31 - 1),
+    "32FC1": (np.float32, 0, 1),
+    "64FC1": (np.float64, 0, 1),
+}
 # How exact the way there and back is, in grey levels: chroma of yuv is rounded.
 EXACT, YUV = 0, 4
 
@@ -38,8 +46,7 @@ def picture():
 
 def message(pixels, encoding, padding=0, big_endian=False, height=HEIGHT, width=WIDTH):
     """An Image with ``padding`` bytes after each row of ``pixels`` (rows, ...)."""
-    if pixels.dtype.itemsize == 2:
-        pixels = pixels.astype(">u2" if big_endian else "<u2")
+    pixels = pixels.astype(pixels.dtype.newbyteorder(">" if big_endian else "<"))
     rows = pixels.reshape(len(pixels), -1).view(np.uint8)
     step = rows.shape[1] + padding
     luma, chroma = (
@@ -83,6 +90,9 @@ def encode(bgr, encoding):
         pixels = np.concatenate((bgr[..., ::-1], alpha), axis=-1)
     elif name in ("mono8", "8UC1", "mono16", "16UC1"):
         pixels = grey
+    elif name in DEEP_GREY:
+        kind, dark, bright = DEEP_GREY[name]
+        return (dark + (bright - dark) / 255 * grey).astype(kind), EXACT
     elif name.startswith("bayer_"):
         pixels = np.empty(bgr.shape[:2], np.uint8)
         for row, tiles in enumerate(BAYER_TILES[name[6:10]]):
@@ -108,7 +118,7 @@ def encode_yuv(bgr, name):
 
 
 def expected(bgr, encoding):
-    if encoding in ("mono8", "8UC1", "mono16", "16UC1"):
+    if encoding in ("mono8", "8UC1", "mono16", "16UC1", *DEEP_GREY):
         return cv2.cvtColor(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return bgr
 
@@ -118,7 +128,7 @@ def expected(bgr, encoding):
 def test_every_encoding_gives_the_picture_back(encoding, padding):
     bgr = picture()
     pixels, error = encode(bgr, encoding)
-    result = image_to_bgr(message(pixels, encoding, padding))
+    result = image_to_bgr(message(pixels, encoding, padding), Contrast("full_range").frame)
     assert result.shape == bgr.shape and result.dtype == np.uint8
     difference = np.abs(result.astype(int) - expected(bgr, encoding))
     if error == YUV or encoding.startswith("bayer_"):  # the border is extrapolated
@@ -126,7 +136,31 @@ def test_every_encoding_gives_the_picture_back(encoding, padding):
         error = max(error, 4)
         assert difference.mean() < 2.5
         error += 8  # subsampled chroma of a slope
-    assert difference.max() <= error
+    assert difference.max() <= error + (encoding in DEEP_GREY)  # rounded on the way there
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "16SC1", "32SC1", "32FC1", "64FC1"])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_raw_thermal_counts_have_contrast(encoding, big_endian):
+    kind = np.uint16 if encoding in ("mono16", "16UC1") else DEEP_GREY[encoding][0]
+    counts = np.linspace(7600, 9640, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(kind)
+    result = image_to_bgr(message(counts, encoding, padding=8, big_endian=big_endian))
+    assert len(np.unique(result)) > 150 and (np.diff(result[..., 0], axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("encoding", ["bgr16", "rgba16", "bayer_rggb16"])
+def test_12_bits_of_colour_in_16_are_not_dark(encoding):
+    pixels, _ = encode(picture(), encoding)
+    full = image_to_bgr(message(pixels, encoding), Contrast("full_range").frame)
+    shifted = image_to_bgr(message(pixels >> 4, encoding))
+    np.testing.assert_allclose(shifted.astype(int), full, atol=1)
+
+
+def test_a_thermal_camera_compressed_as_16_bit_png():
+    counts = np.linspace(7600, 9640, 48 * 64).reshape(48, 64).astype(np.uint16)
+    png = cv2.imencode(".png", counts)[1].tobytes()
+    message = CompressedImage(format="mono16; png compressed mono16", data=array.array("B", png))
+    assert len(np.unique(compressed_to_bgr(message))) > 150
 
 
 @pytest.mark.parametrize(
@@ -148,7 +182,7 @@ def test_bayer_patterns_are_not_mixed_up(pattern, colour):
     np.testing.assert_array_equal(result, bgr)
 
 
-@pytest.mark.parametrize("encoding", ["32FC1", "", "h264"])
+@pytest.mark.parametrize("encoding", ["32FC2", "", "h264"])
 def test_unknown_encoding_names_the_supported(encoding):
     with pytest.raises(ImageError, match="supported are bgr8"):
         image_to_bgr(Image(height=1, width=1, encoding=encoding, step=4, data=[0, 0, 0, 0]))

@@ -69,6 +69,42 @@ def test_box_score_and_header_of_a_found_object(bench, tools):
     assert detection.results[0].hypothesis.score == pytest.approx(1.0, abs=0.01)
 
 
+def thermal_scene(tools, warm):
+    """14-bit counts: a warm square, when it is there, on a cool textured ground."""
+    random = np.random.default_rng(0)
+    counts = random.normal(7700, 10, (240, 320))
+    if warm:
+        x, y = tools.SQUARES_XY["red"]
+        counts[y : y + 32, x : x + 32] = random.normal(9500, 10, (32, 32))
+    return counts
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "32FC1"])
+def test_a_raw_thermal_camera_has_contrast(start_node, connect, tools, encoding):
+    node = start_node(namespace="thermal_" + encoding, tile_scale=1.0)
+    bench = tools.Bench(node, connect("thermal_" + encoding))
+    pictures = bench.client.collect(Image, "debug_image", qos_profile_sensor_data)
+    kind = np.uint16 if encoding == "mono16" else np.float32
+    levels = []
+    for number in range(5):
+        counts = (thermal_scene(tools, True) + number).astype(kind)
+        image = tools.image(counts.view(np.uint8), tools.header(), "mono8")
+        image.encoding, image.width = encoding, 320
+        bench.result(image)
+        seen = tools.wait_for(lambda image=image: [p for p in pictures if p.header == image.header])
+        picture = image_to_bgr(seen[-1])
+        x, y = tools.SQUARES_XY["red"]
+        levels.append((picture[y : y + 32, x : x + 32].mean(), picture[200:].mean()))
+    warm, cool = np.transpose(levels)
+    assert (warm - cool).min() > 120
+    assert np.abs(np.diff(cool)).max() < 3
+    bench.wait_status(lambda status, values: values["contrast"].startswith("auto, 7"))
+    result = bench.client.set_parameter("contrast", "low,high", node.name)
+    assert not result.successful and "LOW,HIGH" in result.reason
+    assert bench.client.set_parameter("contrast", "7600,9640", node.name).successful
+    bench.wait_status(lambda status, values: values["contrast"].startswith("7600,9640"))
+
+
 def test_zero_stamp_is_preserved(bench, tools):
     header = tools.header("camera", 0)
     assert bench.result(tools.image(tools.square_frame(), header)).header == header

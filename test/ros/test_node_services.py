@@ -111,7 +111,7 @@ BAD_REFERENCES = {
     "unknown encoding": (
         lambda t: [
             TemplateReference(
-                image=Image(height=1, width=1, encoding="32FC1", step=4, data=[0] * 4)
+                image=Image(height=1, width=1, encoding="32FC2", step=8, data=[0] * 8)
             )
         ],
         "supported are",
@@ -138,6 +138,14 @@ def test_bad_references_change_nothing(case, client, camera, detections, red, to
     assert not response.success
     assert sentence in response.message and response.message.count("\n") == 0
     assert response.template_id == "target" and response.reference_count == 1
+    assert found(camera, detections, tools, "red", "green") == RED_ONLY
+
+
+@pytest.mark.parametrize("name", ["a" * 20_000, "two\nlines"])
+def test_a_long_or_broken_template_id_is_refused(client, camera, detections, red, tools, name):
+    response = set_template(client, tools, tools.colour_reference("green"), template_id=name)
+    assert not response.success and "64 printable characters" in response.message
+    assert response.message.isprintable() and len(response.message) < 300
     assert found(camera, detections, tools, "red", "green") == RED_ONLY
 
 

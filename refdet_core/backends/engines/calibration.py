@@ -16,8 +16,8 @@ import numpy as np
 from refdet_core.backends.engines.graph import Feed, read_graph, reference_session
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BackendError, SourceError
+from refdet_core.image_files import IMAGE_SUFFIXES, read_image
 from refdet_core.imaging import Crop, extract, letterbox, to_blob
-from refdet_core.sources import IMAGE_SUFFIXES, read_image
 
 REFERENCES_FOLDER = "references"
 _MOST_FRAMES = 200  # evenly chosen if there are more

@@ -1,8 +1,10 @@
 """Seconds of frames from stamps of every kind."""
 
+from __future__ import annotations
+
 import pytest
 
-from refdet_ros.frame_clock import FrameClock
+from refdet_core.frame_clock import FrameClock
 
 S = 10**9
 EPOCH = 1_700_000_000 * S
@@ -20,7 +22,7 @@ EPOCH = 1_700_000_000 * S
         # Standing still.
         ([EPOCH, EPOCH, EPOCH], [5.0, 5.2, 5.4], [0.0, 0.2, 0.4]),
         # One without a stamp in between.
-        ([EPOCH, None, EPOCH + S], [5.0, 5.2, 5.5], [0.0, 0.2, 0.5]),
+        ([EPOCH, None, EPOCH + S], [5.0, 5.2, 5.5], [0.0, 0.2, 1.0]),
         # A long pause is one.
         ([EPOCH, EPOCH + 3600 * S], [5.0, 5.1], [0.0, 3600.0]),
         # Two frames that arrive at once, in the wrong order.
@@ -29,7 +31,7 @@ EPOCH = 1_700_000_000 * S
 )
 def test_seconds(stamps_ns, arrivals_s, expected_s):
     clock = FrameClock()
-    seconds = [clock.time_s(*frame) for frame in zip(stamps_ns, arrivals_s, strict=True)]
+    seconds = [clock.time_s(*frame) for frame in zip(stamps_ns, arrivals_s)]
     assert seconds == pytest.approx(expected_s, abs=1e-6)
     assert seconds == sorted(seconds)
 

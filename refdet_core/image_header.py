@@ -1,0 +1,130 @@
+"""How large a picture is by its file's header, before anything of it is decoded.
+
+A picture of 12000x12000 pixels of one colour is a PNG file of some kilobytes and takes 430 MB in
+memory, so the size is looked at first.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Callable, Optional, Tuple, Union
+
+Data = Union[bytes, bytearray, memoryview]
+Size = Tuple[int, int]
+
+# Start-of-frame markers of JPEG; DHT (c4), JPG (c8) and DAC (cc) lie between them.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Markers without a length: TEM, RST0-7, SOI.
+_JPEG_BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
+_PNM_SPACE = rb"(?:\s|#[^\n]*\n)+"
+_PNM = re.compile(rb"P[1-6]" + _PNM_SPACE + rb"(\d+)" + _PNM_SPACE + rb"(\d+)\s")
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+
+
+def image_size(data: Data) -> Optional[Size]:
+    """Width and height in pixels as a picture file's header states them.
+
+    Args:
+        data: the whole file: JPEG, PNG, WebP, TIFF, BMP, PBM, PGM or PPM.
+
+    Returns:
+        None if it is none of these, or its header is cut off.
+    """
+    view = memoryview(data).cast("B")
+    start = bytes(view[:16])
+    try:
+        for magic, read in _READERS:
+            if start.startswith(magic):
+                return read(view)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _png(view: memoryview) -> Optional[Size]:
+    return _unpack(">II", view, 16)
+
+
+def _bmp(view: memoryview) -> Optional[Size]:
+    (header_bytes,) = struct.unpack_from("<I", view, 14)
+    width, height = _unpack("<HH" if header_bytes == 12 else "<ii", view, 18)
+    return width, abs(height)  # negative: the rows go from top to bottom
+
+
+def _webp(view: memoryview) -> Optional[Size]:
+    kind = bytes(view[12:16])
+    if kind == b"VP8X":
+        low_x, high_x, low_y, high_y = struct.unpack_from("<HBHB", view, 24)
+        return 1 + low_x + (high_x << 16), 1 + low_y + (high_y << 16)
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", view, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = _unpack("<HH", view, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _jpeg(view: memoryview) -> Optional[Size]:
+    position = 2
+    while True:
+        while view[position] != 0xFF:  # some writers leave bytes between the segments
+            position += 1
+        while view[position] == 0xFF:
+            position += 1
+        marker = view[position]
+        position += 1
+        if marker in _JPEG_FRAMES:
+            height, width = _unpack(">HH", view, position + 3)
+            return width, height
+        if marker not in _JPEG_BARE:
+            (length,) = struct.unpack_from(">H", view, position)
+            position += length
+
+
+def _tiff(view: memoryview) -> Optional[Size]:
+    order = "<" if view[0] == ord("I") else ">"
+    (version,) = struct.unpack_from(order + "H", view, 2)
+    if version == 43:  # BigTIFF
+        (directory,) = struct.unpack_from(order + "Q", view, 8)
+        (count,) = struct.unpack_from(order + "Q", view, directory)
+        first, step, value = directory + 8, 20, 12
+    else:
+        (directory,) = struct.unpack_from(order + "I", view, 4)
+        (count,) = struct.unpack_from(order + "H", view, directory)
+        first, step, value = directory + 2, 12, 8
+    sides = {}
+    for number in range(min(count, 4096)):
+        tag, kind = struct.unpack_from(order + "HH", view, first + number * step)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            code = {3: "H", 4: "I", 16: "Q"}.get(kind)
+            if code is None:
+                return None
+            (sides[tag],) = struct.unpack_from(order + code, view, first + number * step + value)
+    if len(sides) < 2:
+        return None
+    return int(sides[_TIFF_WIDTH]), int(sides[_TIFF_HEIGHT])
+
+
+def _pnm(view: memoryview) -> Optional[Size]:
+    found = _PNM.match(bytes(view[:4096]))
+    return None if found is None else (int(found.group(1)), int(found.group(2)))
+
+
+def _unpack(layout: str, view: memoryview, offset: int) -> Size:
+    first, second = struct.unpack_from(layout, view, offset)
+    return int(first), int(second)
+
+
+_READERS: Tuple[Tuple[bytes, Callable[[memoryview], Optional[Size]]], ...] = (
+    (b"\xff\xd8\xff", _jpeg),
+    (b"\x89PNG\r\n\x1a\n", _png),
+    (b"RIFF", _webp),
+    (b"II*\0", _tiff),
+    (b"II+\0", _tiff),
+    (b"MM\0*", _tiff),
+    (b"MM\0+", _tiff),
+    (b"BM", _bmp),
+    *((b"P%d" % number, _pnm) for number in range(1, 7)),
+)
