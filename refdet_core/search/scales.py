@@ -2,7 +2,8 @@
 
 A network finds objects best at one size: smaller ones are blurred spots, of larger ones it sees a
 part. So an object whose size in the frame is known is searched at the scale that shows it at that
-size. One that may be of many sizes needs a pyramid: a few scales, each for its share of the sizes.
+size, and at a coarser one, which costs next to nothing, in case it came closer. One that may be of
+many sizes needs a pyramid: a few scales, each for its share of the sizes.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ def search_scales(
     count = max(1, math.ceil(octaves / (2 * _TOLERANCE) - 1e-6))
     sizes = [least * 2 ** ((i + 0.5) * octaves / count) for i in range(count)]
     sizes.sort(key=lambda size: abs(math.log2(size / middle)))
-    return tuple(dict.fromkeys(_allowed(best_object_px / size, frame_size) for size in sizes))
+    scales = [_allowed(best_object_px / size, frame_size) for size in sizes]
+    covered_px = best_object_px / min(scales) * 2**_TOLERANCE
+    if covered_px < possible.most_px:
+        scales.append(_allowed(min(scales) / 4**_TOLERANCE, frame_size))
+    return tuple(dict.fromkeys(scales))
 
 
 def _allowed(scale: float, frame_size: Tuple[int, int]) -> float:

@@ -10,7 +10,8 @@ import fake_cuda
 import pytest
 
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
-from refdet_core.cli import main
+from refdet_core.cli import main, make_parser
+from refdet_core.photo_arguments import read_references
 
 
 @pytest.fixture
@@ -256,3 +257,13 @@ def test_the_command_runs_as_a_process(colour_bundle, flight, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "3/3" in done.stderr  # the progress bar
+
+
+@pytest.mark.parametrize("options", [[], ["--same-camera"]])
+def test_photos_are_of_the_same_camera_when_that_is_said(flight, options):
+    parser = make_parser()
+    folder, photo = flight
+    given = ["detect", "--frames", str(folder), "--template", str(photo), "--output", "out"]
+    parsed = parser.parse_args([*given, *options])
+    (reference,) = read_references(parsed.photos, parsed.same_camera)
+    assert reference.same_camera == bool(options)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
+import cv2
 import fake_cuda
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ from refdet_core.errors import (
     OutOfMemoryError,
     RefdetError,
 )
+from refdet_core.metrics import box_iou
 from refdet_core.types import Reference
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -402,3 +407,59 @@ def test_a_detector_around_an_open_backend_cannot_open_another(detector):
     other = Detector(detector.bundle, detector.backend, detector.config)
     with pytest.raises(RefdetError, match="cannot open another"):
         other.reopen()
+
+
+class TestObjectSize:
+    @pytest.fixture
+    def crops(self, detector, monkeypatch):
+        """Everything the network is shown, in order."""
+        shown = []
+        preprocess = detector.backend.preprocess
+
+        def watched(frame_bgr, crops):
+            shown.extend(crops)
+            return preprocess(frame_bgr, crops)
+
+        monkeypatch.setattr(detector.backend, "preprocess", watched)
+        return shown
+
+    def test_of_a_frame_of_the_same_camera_decides_the_scale(self, detector, square_frame, crops):
+        frame = square_frame("red", size=(1280, 720))
+        for side, expected in ((24, {2.0, 0.5}), (48, {1.0, 0.25}), (192, {0.25})):
+            box_xyxy = (600, 300, 600 + side, 300 + side)
+            detector.set_template([Reference(frame, box_xyxy, same_camera=True)], "car")
+            crops.clear()
+            detector.detect(frame)
+            assert {round(crop.out_width / crop.width, 2) for crop in crops} == expected
+
+    def test_of_a_photo_says_nothing(self, detector, square_frame, crops):
+        frame, scales = square_frame("red", size=(1280, 720)), []
+        for side in (24, 192):
+            detector.set_template([Reference(frame, (600, 300, 600 + side, 300 + side))], "car")
+            crops.clear()
+            detector.detect(frame)
+            scales.append({round(crop.out_width / crop.width, 2) for crop in crops})
+        assert scales[0] == scales[1] == {1.41, 0.35}
+
+    def test_is_that_of_all_references_of_this_camera(self, detector, square_frame):
+        frame = square_frame("red", size=(640, 480))
+        photo = Reference(frame, (0, 0, 300, 300))
+        template = detector.set_template([photo], "car")
+        assert template.camera_sizes_px == ()
+        for x2, y2 in ((110, 140), (120, 180)):
+            reference = Reference(frame, (100, 100, x2, y2), same_camera=True)
+            template = detector.set_template([reference], "car", append=True)
+        assert template.camera_sizes_px == (20.0, 40.0)
+
+
+def test_a_small_object_is_reported_in_the_very_frame_its_reference_was_cut_from():
+    video = DATA / "aerial_sequences" / "car16.mp4"
+    if not video.is_file():
+        pytest.skip("the footage is not there")
+    frame_bgr = cv2.VideoCapture(str(video)).read()[1]
+    box_xyxy = (555.0, 252.0, 577.0, 268.0)
+    with Detector.open() as released:
+        for same_camera in (True, False):
+            released.set_template([Reference(frame_bgr, box_xyxy, same_camera)])
+            (detection,) = released.detect(frame_bgr).detections
+            assert box_iou(detection.bbox_xyxy, box_xyxy) > 0.5

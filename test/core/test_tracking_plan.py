@@ -719,3 +719,28 @@ def test_camera_motion_of_an_empty_frame_changes_nothing() -> None:
     watched = film(track_camera_motion=True)
     for shown in watched.show_for(0.3, [Thing.at(*HERE)])[3:]:
         assert shown.centre() == near(HERE)
+
+
+# -- at which scale --------------------------------------------------------------------------
+
+
+def scales(shown: Shown) -> set[float]:
+    """Of the tiles that were looked at, network pixels per frame pixel."""
+    return {round(crop.out_width / crop.width, 1) for crop in shown.search_frame.tiles}
+
+
+def test_a_lost_target_is_searched_at_its_last_size_and_later_at_more_scales() -> None:
+    watched = film(tile_scale=0.0)
+    assert scales(watched.show()) == {1.4, 0.4}  # a photo: any size
+    watched.show_for(3.0, [Thing.at(*HERE, size=24.0)])
+    gone = [scales(shown) for shown in watched.show_for(30.0, []) if scales(shown)]
+    assert gone[0] == {2.0, 0.5}
+    assert all(2.0 in some for some in gone[:20])
+    assert gone[-1] == {1.4, 0.4}
+
+
+def test_a_locked_target_is_checked_at_the_size_of_its_box() -> None:
+    watched = film(tile_scale=0.0, auto_check_s=1.0)
+    watched.plan.lock("car", (352.0, 252.0, 448.0, 348.0))
+    shown = watched.show_for(3.0, [Thing.at(*HERE, size=96.0)])
+    assert {frozenset(scales(each)) for each in shown if scales(each)} == {frozenset({0.5, 0.2})}
