@@ -2,30 +2,30 @@
 
     python -m benchmarks.search_scale --data DATA --output DIR
 
-DATA holds data sets as refdet-train prepare reads them. The detection protocol is run at forced
-scales and with the automatic one; it knows the object's size in the references, or not. Writes
-``search_scale.md``, ``search_scale.json`` and ``search_scale.png``; what was measured before in
-DIR is not measured again.
+DATA holds data sets as refdet-train prepare reads them. Frames and references are those of the
+detection protocol; each frame is shown to the network once at every scale, for its object and for
+some of other places, and kept in DIR. From that come the numbers of every scale for all objects,
+of the automatic scale with and without known size, and of the object's size in the network. Writes
+``search_scale.md`` and ``search_scale.png``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.search_scale.measure import Result, measure
+from benchmarks.search_scale.looks import open_detector, record
 from benchmarks.search_scale.objects import load_objects
 from benchmarks.search_scale.plot import write_plot
-from benchmarks.search_scale.settings import all_settings
+from benchmarks.search_scale.policies import all_policies
+from benchmarks.search_scale.results import Looks
 from benchmarks.search_scale.table import to_markdown
+from benchmarks.search_scale.times import ms_per_megapixel
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import RefdetError
 from refdet_training.evaluation.detection_protocol import DetectionProtocol, long_enough
-from refdet_training.evaluation.overrides import detector_config
 
 NAME = "search_scale"
 
@@ -34,14 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the table and the plot; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        results = _measure_all(options)
+        _measure(options)
     except RefdetError as error:
         print(f"search_scale: {error}", file=sys.stderr)
         return 2
-    table = to_markdown(results)
-    (options.output / f"{NAME}.md").write_text(table, encoding="utf-8")
-    write_plot(results, options.output / f"{NAME}.png")
-    print(table)
     return 0
 
 
@@ -53,10 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
     parser.add_argument("--source", nargs="+", default=["aerial_sequences"], metavar="NAME")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="(default: the released one)")
+    parser.add_argument("--frames", type=int, default=5, help="later ones an object (%(default)s)")
     parser.add_argument(
-        "--frames", type=int, default=8, help="later frames an object (%(default)s)"
+        "--absent", type=int, default=3, help="absent objects looked for in each (%(default)s)"
     )
-    parser.add_argument("--absent", type=int, default=6, help="frames without it (%(default)s)")
     parser.add_argument(
         "--max-object-px",
         type=float,
@@ -64,34 +60,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="leave out objects whose median size is larger (0: none)",
     )
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     return parser
 
 
-def _measure_all(options: argparse.Namespace) -> list[Result]:
+def _measure(options: argparse.Namespace) -> None:
     bundle = load_bundle(options.bundle)
     protocol = DetectionProtocol(frames=options.frames, absent=options.absent)
-    instances, _ = long_enough(
-        load_objects(options.data, options.source, options.max_object_px), protocol
-    )
     options.output.mkdir(parents=True, exist_ok=True)
-    file = options.output / f"{NAME}.json"
-    results = _read(file)
-    done = {(item.source, item.setting) for item in results}
+    results, sizes = [], {}
     for source in options.source:
-        own = [item for item in instances if item.source == source]
-        for setting in all_settings(detector_config(options.config)):
-            if own and (source, setting.name) not in done:
-                results.append(measure(bundle, setting, own, protocol))
-                file.write_text(json.dumps([asdict(item) for item in results], indent=1))
-    return results
-
-
-def _read(file: Path) -> list[Result]:
-    if not file.is_file():
-        return []
-    return [Result(**item) for item in json.loads(file.read_text(encoding="utf-8"))]
+        found = load_objects(options.data, [source], options.max_object_px)
+        instances, _ = long_enough(found, protocol)
+        with open_detector(bundle, instances, protocol) as detector:
+            looks = record(detector, instances, protocol, options.output / f"{source}.jsonl")
+            times = ms_per_megapixel(detector, instances, options.output / f"{source}.times.json")
+        shown = Looks(looks, instances, protocol)
+        sizes[source] = shown.recall_by_network_size()
+        for policy in all_policies(bundle.best_object_px):
+            results.append(shown.result(policy, bundle.score_threshold, times))
+    table = to_markdown(results)
+    (options.output / f"{NAME}.md").write_text(table, encoding="utf-8")
+    write_plot(results, sizes, bundle.best_object_px, options.output / f"{NAME}.png")
+    print(table)
 
 
 if __name__ == "__main__":

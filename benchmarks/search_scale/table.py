@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.search_scale.measure import SIZE_BINS, Result
+from benchmarks.search_scale.results import Result
 
 _NUMBERS = {
     "recall, IoU 0.5": "recall_iou50",
@@ -17,18 +17,15 @@ _NUMBERS = {
 
 
 def to_markdown(results: Sequence[Result]) -> str:
-    """One table for each source, one line for each way of searching."""
+    """One table for each source, one line for each policy."""
     parts = []
     for source in dict.fromkeys(item.source for item in results):
         own = [item for item in results if item.source == source]
-        sizes = [
-            f"{_range(*edges)} ({count})"
-            for edges, (_, count) in zip(SIZE_BINS, own[0].recall_by_size, strict=True)
-        ]
-        header = ["scale", *_NUMBERS, *sizes, "CPU ms"]
+        header = ["scale", *_NUMBERS, "CPU ms"]
         lines = [header, ["---"] * len(header), *map(_line, own)]
-        title = f"{source}: {own[0].numbers['present']} frames with the object, "
-        title += f"{own[0].numbers['frames'] - own[0].numbers['present']} without"
+        first = own[0].numbers
+        title = f"{source}: {first['present']} frames with the object, "
+        title += f"{first['frames'] - first['present']} without; threshold {first['threshold']:g}"
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         parts.append(f"{title}\n\n{table}\n")
     return "\n".join(parts)
@@ -36,15 +33,8 @@ def to_markdown(results: Sequence[Result]) -> str:
 
 def _line(result: Result) -> list[str]:
     numbers = [_text(result.numbers[key]) for key in _NUMBERS.values()]
-    sizes = [_text(recall) for recall, _ in result.recall_by_size]
-    return [result.setting, *numbers, *sizes, f"{result.cpu_ms:.0f}"]
-
-
-def _range(least_px: float, most_px: float) -> str:
-    if most_px == float("inf"):
-        return f"from {least_px:g} px"
-    return f"{least_px:g}-{most_px:g} px" if least_px else f"under {most_px:g} px"
+    return [result.policy, *numbers, f"{result.cpu_ms:.0f}"]
 
 
 def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{value:.3f}"
