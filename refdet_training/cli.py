@@ -3,6 +3,7 @@
 refdet-train prepare   other people's formats to one indexed data set
 refdet-train fit       train
 refdet-train export    checkpoint to bundle
+refdet-train import    a published tracker to bundle
 refdet-train publish   fit calibration and threshold, store scores in the bundle
 refdet-train evaluate  measure a bundle, write a report
 """
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from refdet_core.errors import RefdetError
 
-COMMANDS = ("prepare", "fit", "export", "publish", "evaluate")
+COMMANDS = ("prepare", "fit", "export", "import", "publish", "evaluate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

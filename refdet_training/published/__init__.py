@@ -1,0 +1,1 @@
+"""Published trackers as model bundles."""
