@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from refdet_core.closeable import Closeable
 from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.frame_inference import NetworkSearchFrame
+from refdet_core.network import Network
 from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import (
     Template,
@@ -31,6 +33,7 @@ from refdet_core.templates import (
     make_bank,
     make_template,
 )
+from refdet_core.tracking_bundles import AUTO, tracking_bundles
 from refdet_core.types import BoxXYXY, FrameResult, Reference
 
 DEFAULT_TEMPLATE_ID = "target"
@@ -46,6 +49,8 @@ class Detector(Closeable):
 
     Args:
         open_again: returns a new backend for :meth:`reopen`; None: reopening is not possible.
+        trackers: networks that track targets in their windows, where these are not the network that
+            searches the whole frame. Their backends are closed with the detector.
     """
 
     def __init__(
@@ -54,11 +59,13 @@ class Detector(Closeable):
         backend: Backend[Any],
         config: DetectorConfig,
         open_again: Optional[Callable[[], Backend[Any]]] = None,
+        trackers: Sequence[Network] = (),
     ) -> None:
+        self.trackers = tuple(trackers)
         self.bundle = bundle
         self.backend = backend
         self._open_again = open_again
-        self._bank = TemplateBank()
+        self._bank = TemplateBank(trackers=tuple(TemplateBank() for _ in self.trackers))
         self._bank_change = threading.Lock()
         self._time_s = 0.0
         self._config, self._plan = config, make_search_plan(bundle, config)
@@ -70,8 +77,14 @@ class Detector(Closeable):
         backend: str = "auto",
         config: DetectorConfig = DetectorConfig(),
         backend_config: BackendConfig = BackendConfig(),
+        tracking_bundle: str = AUTO,
     ) -> Detector:
-        """Load a bundle and open a backend.
+        """Load the bundles and open a backend for each.
+
+        Args:
+            bundle: folder of the search network; None takes the released one.
+            tracking_bundle: the networks that follow targets, see
+                :func:`refdet_core.tracking_bundles.tracking_bundles`.
 
         Raises:
             RefdetError: the bundle or the backend cannot be used.
@@ -80,7 +93,18 @@ class Detector(Closeable):
         opened = open_backend(backend, loaded, backend_config)
         # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name
-        return cls(loaded, opened, config, lambda: open_backend(name, loaded, backend_config))
+        trackers: List[Network] = []
+        try:
+            for each in tracking_bundles(tracking_bundle, bundle, name):
+                trackers.append(Network.open(each, name, backend_config))
+        except Exception:
+            for network in trackers:
+                network.backend.close()
+            opened.close()
+            raise
+        return cls(
+            loaded, opened, config, lambda: open_backend(name, loaded, backend_config), trackers
+        )
 
     @property
     def config(self) -> DetectorConfig:
@@ -93,6 +117,13 @@ class Detector(Closeable):
         return self._bank
 
     @property
+    def model(self) -> str:
+        """Names and versions of the networks, for people."""
+        names = [f"{each.bundle.name} {each.bundle.version}" for each in self._networks]
+        followers = " and ".join(names[1:])
+        return f"{names[0]}, targets followed by {followers}" if followers else names[0]
+
+    @property
     def score_threshold(self) -> float:
         """The current threshold: the configured one, else the bundle's."""
         return self._config.threshold(self.bundle)
@@ -101,9 +132,7 @@ class Detector(Closeable):
         """Change the settings; the templates stay. Nothing changes if this raises."""
         plan = make_search_plan(self.bundle, config)
         with self._bank_change:
-            bank = make_bank(
-                self.backend, self._bank.templates, self._bank.version + 1, config.reference_pooling
-            )
+            bank = self._packed([bank.templates for bank in self._banks], config.reference_pooling)
             plan.adopt_state(self._plan)
             self._config, self._plan, self._bank = config, plan, bank
 
@@ -125,17 +154,26 @@ class Detector(Closeable):
             OutOfMemoryError: the device has too little memory. After either error the old templates
                 stay.
         """
-        template = make_template(self.backend, self.bundle, template_id, references)
+        made = [
+            make_template(network.backend, network.bundle, template_id, references)
+            for network in self._networks
+        ]
         with self._bank_change:
-            templates = dict(self._bank.templates)
-            extends = append and template_id in templates
+            extends = append and template_id in self._bank.templates
             if extends:
-                template = extend_template(templates[template_id], template)
-            templates[template_id] = template
-            self._exchange(templates)
+                made = [
+                    extend_template(bank.templates[template_id], template)
+                    for bank, template in zip(self._banks, made)
+                ]
+            self._exchange(
+                [
+                    {**bank.templates, template_id: template}
+                    for bank, template in zip(self._banks, made)
+                ]
+            )
             if not extends:
                 self._plan.forget(template_id)
-        return template
+        return made[0]
 
     def clear_template(self, template_id: Optional[str] = None) -> Tuple[str, ...]:
         """Remove one template, or all (None). Returns the removed ids.
@@ -144,17 +182,17 @@ class Detector(Closeable):
             ConfigError: there is no template of that id.
         """
         with self._bank_change:
-            templates = dict(self._bank.templates)
-            if template_id is None:
-                gone = tuple(templates)
-                templates.clear()
-            elif template_id in templates:
-                gone = (template_id,)
-                del templates[template_id]
-            else:
+            templates = self._bank.templates
+            if template_id is not None and template_id not in templates:
                 known = ", ".join(templates) or "none"
                 raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
-            self._exchange(templates)
+            gone = tuple(templates) if template_id is None else (template_id,)
+            self._exchange(
+                [
+                    {name: item for name, item in bank.templates.items() if name not in gone}
+                    for bank in self._banks
+                ]
+            )
             for name in gone:
                 self._plan.forget(name)
         return gone
@@ -207,7 +245,9 @@ class Detector(Closeable):
         with self._bank_change:
             bank, plan = self._bank, self._plan
             self._time_s = self._time_s + FRAME_PERIOD_S if time_s is None else time_s
-            frame = NetworkSearchFrame(self.backend, self.bundle, bank, frame_bgr, self._time_s)
+            frame = NetworkSearchFrame(
+                self.backend, self.bundle, bank, frame_bgr, self._time_s, self.trackers
+            )
         if not bank.templates:
             return FrameResult((), {}, bank.version)
         started = time.perf_counter()
@@ -236,27 +276,55 @@ class Detector(Closeable):
         if self._open_again is None:
             raise RefdetError("This detector was given an open backend and cannot open another.")
         with self._bank_change:
-            self.backend.close()
-            backend = self._open_again()
+            self.close()
+            opened: List[Network] = []
             try:
-                templates = {
-                    name: encode_again(backend, template)
-                    for name, template in self._bank.templates.items()
-                }
-                # A new version, so that no view encoded on the old device is used.
-                bank = make_bank(
-                    backend, templates, self._bank.version + 1, self._config.reference_pooling
-                )
+                opened.append(Network(self.bundle, self._open_again()))
+                opened.extend(network.reopened() for network in self.trackers)
+                sets = [
+                    {
+                        name: encode_again(network.backend, template)
+                        for name, template in bank.templates.items()
+                    }
+                    for network, bank in zip(opened, self._banks)
+                ]
+                # With another version, so that no view made on the old device is used any more.
+                bank = self._packed(sets, self._config.reference_pooling, opened)
             except Exception:
-                backend.close()
+                for network in opened:
+                    network.backend.close()
                 raise
-            self.backend, self._bank = backend, bank
+            self.backend, self.trackers, self._bank = opened[0].backend, tuple(opened[1:]), bank
 
     def close(self) -> None:
-        """Release the backend. Closing twice is harmless."""
-        self.backend.close()
+        """Release the backends. Closing twice is harmless."""
+        for network in self._networks:
+            network.backend.close()
 
-    def _exchange(self, templates: Dict[str, Template]) -> None:
-        self._bank = make_bank(
-            self.backend, templates, self._bank.version + 1, self._config.reference_pooling
+    @property
+    def _networks(self) -> Tuple[Network, ...]:
+        """The search network, then those that follow."""
+        return (Network(self.bundle, self.backend), *self.trackers)
+
+    @property
+    def _banks(self) -> Tuple[TemplateBank, ...]:
+        """The templates as each network has them."""
+        return (self._bank, *self._bank.trackers)
+
+    def _exchange(self, sets: Sequence[Dict[str, Template]]) -> None:
+        """Look for other templates from the next frame on, with all networks at once."""
+        self._bank = self._packed(sets, self._config.reference_pooling)
+
+    def _packed(
+        self,
+        sets: Sequence[Dict[str, Template]],
+        pooling: str,
+        networks: Optional[Sequence[Network]] = None,
+    ) -> TemplateBank:
+        """A bank of these templates, for each network its own set."""
+        version = self._bank.version + 1
+        search, *trackers = (
+            make_bank(network.backend, templates, version, pooling)
+            for network, templates in zip(networks or self._networks, sets)
         )
+        return replace(search, trackers=tuple(trackers))

@@ -11,12 +11,20 @@ from refdet_core.detector import Detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.settings import with_settings
 from refdet_core.stderr_log import log_to_stderr
+from refdet_core.tracking_bundles import AUTO
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
     """Add the arguments that :func:`open_detector` reads; ``when`` they count, for the help."""
     parser.add_argument(
         "--bundle", type=Path, metavar="DIR", help=f"{when}model bundle (default: the released one)"
+    )
+    parser.add_argument(
+        "--tracking-bundle",
+        default=AUTO,
+        metavar="NAME",
+        help=f"{when}what follows targets in their windows: bundles that come with refdet or "
+        "folders, joined by '+'; none: the model bundle (default: %(default)s)",
     )
     parser.add_argument(
         "--backend",
@@ -46,4 +54,6 @@ def open_detector(options: argparse.Namespace, config: DetectorConfig) -> Detect
     """
     config, backend_config = with_settings(options.config, config, BackendConfig())
     with log_to_stderr():
-        return Detector.open(options.bundle, options.backend, config, backend_config)
+        return Detector.open(
+            options.bundle, options.backend, config, backend_config, options.tracking_bundle
+        )

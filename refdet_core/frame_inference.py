@@ -14,6 +14,7 @@ from refdet_core.bundle import Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
+from refdet_core.network import Network
 from refdet_core.search.base import SearchFrame, ViewComparison
 from refdet_core.search.scales import SizeRange
 from refdet_core.templates import TemplateBank, encode_references
@@ -26,6 +27,8 @@ class NetworkSearchFrame(SearchFrame):
     Args:
         frame_bgr: ``(H, W, 3)`` uint8.
         time_s: see :class:`~refdet_core.search.base.SearchFrame`.
+        trackers: other networks, that follow targets in their windows; each takes its templates
+            from ``bank.trackers``.
     """
 
     def __init__(
@@ -35,7 +38,9 @@ class NetworkSearchFrame(SearchFrame):
         bank: TemplateBank,
         frame_bgr: np.ndarray,
         time_s: float,
+        trackers: Sequence[Network] = (),
     ) -> None:
+        self.rule, self.multiple = bundle.tracking, bundle.frame_multiple
         self.frame_bgr = frame_bgr
         self.time_s = time_s
         self.bank_version = bank.version
@@ -44,6 +49,16 @@ class NetworkSearchFrame(SearchFrame):
         self._bundle = bundle
         self._bank = bank
         self._seen: Dict[str, List[Tuple[List[Crop], np.ndarray]]] = {}
+        self._trackers = [
+            NetworkSearchFrame(network.backend, network.bundle, own_bank, frame_bgr, time_s)
+            for network, own_bank in zip(trackers, bank.trackers)
+        ]
+        for tracker in self._trackers:
+            tracker.timings_ms = self.timings_ms
+
+    @property
+    def trackers(self) -> Sequence[SearchFrame]:
+        return self._trackers or (self,)
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]

@@ -50,23 +50,19 @@ def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     settings = replace(
         config,
         auto_start_score=config.threshold(bundle),
-        auto_confirm_score=config.track_keep_score,
+        auto_confirm_score=config.keep_score,
         auto_confirm_frames=1,
         auto_confirm_of=1,
         auto_forget_s=LONGEST_S,
     )
-    return TrackingPlan(
-        _tiles_plan(bundle, config), settings, bundle.frame_multiple, redetects=False
-    )
+    return TrackingPlan(_tiles_plan(bundle, config), settings, redetects=False)
 
 
 def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     settings = config
     if config.auto_confirm_score < 0:
         settings = replace(config, auto_confirm_score=config.threshold(bundle))
-    return TrackingPlan(
-        _tiles_plan(bundle, config), settings, bundle.frame_multiple, redetects=True
-    )
+    return TrackingPlan(_tiles_plan(bundle, config), settings, redetects=True)
 
 
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {

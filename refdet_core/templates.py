@@ -17,7 +17,7 @@ import numpy as np
 from refdet_core.backends.base import Backend
 from refdet_core.box_correction import NO_CORRECTION, fit_box_correction
 from refdet_core.boxes import mean_side
-from refdet_core.bundle import Bundle
+from refdet_core.bundle import SEARCH, Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
 from refdet_core.template_id import check_template_id
@@ -71,6 +71,8 @@ class TemplateBank:
         features: all views packed, None when there is no template.
         views: for each template id its slice of the packed views.
         single: for each template id its own views packed, for crops searched for it alone.
+        trackers: the same templates as each tracking network encodes them; one bank is exchanged
+            with all of these at once.
     """
 
     version: int = 0
@@ -78,6 +80,7 @@ class TemplateBank:
     features: Any = None
     views: Dict[str, slice] = field(default_factory=dict)
     single: Dict[str, Any] = field(default_factory=dict)
+    trackers: Tuple[TemplateBank, ...] = ()
 
     def packed_for(self, template_ids: Sequence[str]) -> Tuple[Any, Dict[str, slice]]:
         """Packed features that include these templates, and their slices."""
@@ -250,6 +253,8 @@ def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any
 
 
 def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:
+    if SEARCH not in bundle.purposes:
+        return NO_CORRECTION  # a published tracker's boxes are already drawn around its target
     if reference.roi_xyxy is None:
         return NO_CORRECTION  # a photo's margin around the object says nothing about boxes
     box_xyxy = check_reference(reference)

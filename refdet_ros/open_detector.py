@@ -19,7 +19,13 @@ def open_detector(settings: Settings) -> Detector:
         RefdetError: the model or the backend cannot be used.
     """
     bundle = Path(settings.bundle).expanduser() if settings.bundle else None
-    detector = Detector.open(bundle, settings.backend, settings.detector, settings.backend_config)
+    detector = Detector.open(
+        bundle,
+        settings.backend,
+        settings.detector,
+        settings.backend_config,
+        settings.tracking_bundle,
+    )
     try:
         warm_up(detector)
     except Exception:
@@ -35,7 +41,7 @@ def warm_up(detector: Detector) -> None:
         RefdetError: the backend refuses one of them.
     """
     # Through a detector of its own, so that the first target of the real one gets the id 1.
-    trial = Detector(detector.bundle, detector.backend, detector.config)
+    trial = Detector(detector.bundle, detector.backend, detector.config, trackers=detector.trackers)
     height, width = detector.config.tile_height, detector.config.tile_width
     frame = np.full((height, width, 3), 114, np.uint8)
     trial.set_template([Reference(frame[:64, :64])])

@@ -22,9 +22,11 @@ from refdet_core.contrast import AUTO, check_contrast
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BadReferenceError, ConfigError
+from refdet_core.search.window import PERSISTENCE
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.template_id import check_template_id
 from refdet_core.templates import POOLINGS
+from refdet_core.tracking_bundles import AUTO as AUTO_TRACKING
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_QOS = ("sensor_data", "reliable", "system_default")
@@ -39,18 +41,19 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "score_threshold": (-1, 1),
     "max_detections": (1, 1000),
     "nms_iou": (0, 1),
-    "track_context": (0, 2),
-    "track_search_ratio": (1, 8),
-    "track_window_px": (64, 1024),
-    "track_max_zoom": (0.25, 8),
-    "track_scales": (1, 5),
-    "track_scale_step": (1, 2),
-    "track_window_influence": (0, 1),
-    "track_penalty_k": (0, 10),
-    "track_size_lr": (0, 1),
-    "track_keep_score": (0, 1),
-    "track_keep_drop": (0, 20),
+    "track_context": (-1, 2),
+    "track_search_ratio": (-1, 8),
+    "track_window_px": (-1, 1024),
+    "track_max_zoom": (-1, 8),
+    "track_scales": (-1, 5),
+    "track_scale_step": (-1, 2),
+    "track_window_influence": (-1, 1),
+    "track_penalty_k": (-1, 10),
+    "track_size_lr": (-1, 1),
+    "track_keep_score": (-1, 1),
+    "track_keep_drop": (-1, 20),
     "track_update_s": (0, 3600),
+    "track_verify_s": (0, 3600),
     "auto_start_score": (0, 1),
     "auto_confirm_score": (-1, 1),
     "auto_back_drop": (0, 20),
@@ -67,7 +70,12 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "engine_max_tiles": (1, 1000),
     "engine_dla": (-1, 1),
 }
-_CHOICES = {"search": SEARCH_NAMES, "reference_pooling": POOLINGS, "precision": PRECISIONS}
+_CHOICES = {
+    "search": SEARCH_NAMES,
+    "track_persistence": tuple(PERSISTENCE),
+    "reference_pooling": POOLINGS,
+    "precision": PRECISIONS,
+}
 # Parameters of rclpy itself, which a params file may carry next to ours.
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -105,6 +113,12 @@ class Settings(DetectorConfig, BackendConfig):
     """
 
     bundle: str = option("", "Folder of the model bundle; empty takes the released model.")
+    tracking_bundle: str = option(
+        AUTO_TRACKING,
+        "Bundles of the networks that follow targets in their windows: names or folders joined by "
+        "'+', auto (the best that come with refdet, beside its own bundle), or none: the search "
+        "network follows.",
+    )
     backend: str = option("auto", "What runs the network.", choices=BACKEND_NAMES)
     autostart: bool = option(
         True, "Configure and activate without being asked, and retry until it works."

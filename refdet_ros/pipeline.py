@@ -196,10 +196,8 @@ class Pipeline:
 
     @property
     def model(self) -> str:
-        """Name and version of the model bundle."""
-        if self._detector is None:
-            return ""
-        return f"{self._detector.bundle.name} {self._detector.bundle.version}"
+        """Names and versions of the model bundles."""
+        return self._detector.model if self._detector is not None else ""
 
     @property
     def score_threshold(self) -> float:

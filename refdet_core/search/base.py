@@ -12,6 +12,7 @@ from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
 from refdet_core.search.scales import SizeRange
+from refdet_core.tracking_rule import TrackingRule
 from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 
@@ -35,16 +36,26 @@ class SearchFrame(ABC):
         frame_bgr: the frame, ``(H, W, 3)`` uint8.
         time_s: when the frame was taken, in seconds since a fixed but arbitrary start.
         bank_version: changes whenever the templates change.
+        rule: how a target is tracked with the network that the frame is seen through.
+        multiple: sides of its crops in network pixels are multiples of this.
     """
 
     frame_bgr: np.ndarray
     time_s: float
     bank_version: int = 0
+    rule: TrackingRule = TrackingRule()
+    multiple: int = 16
 
     @property
     def frame_size(self) -> Tuple[int, int]:
         """``(width, height)`` in pixels."""
         return self.frame_bgr.shape[1], self.frame_bgr.shape[0]
+
+    @property
+    def trackers(self) -> Sequence[SearchFrame]:
+        """The same frame through the networks that follow a target in its window: this one, or
+        others that were made for it."""
+        return (self,)
 
     @abstractmethod
     def infer(

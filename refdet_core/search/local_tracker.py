@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
 from refdet_core.boxes import area, as_tuple, clip
+from refdet_core.imaging import Crop
+from refdet_core.search.agreement import Answer, combined
 from refdet_core.search.base import SearchFrame
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
-from refdet_core.search.window import WindowConfig, ranking_scores, search_windows, smoothed_box
+from refdet_core.search.verification import Verification
+from refdet_core.search.window import (
+    WindowConfig,
+    change_penalty,
+    ranking_scores,
+    search_windows,
+    smoothed_box,
+)
 from refdet_core.types import BoxXYXY
+
+_TRACKED = 0.3  # a tracking network's score from which its box is followed without verification
+_UNVERIFIED_S = 1.0  # ... for so long
 
 
 @dataclass(frozen=True)
@@ -31,32 +43,34 @@ class Observation:
 class LocalTracker:
     """Tracks one target that was seen in ``box_xyxy`` at ``time_s``.
 
+    The networks of ``SearchFrame.trackers`` say where it is. Where these are others than the search
+    network, that one says how probably it is the target, see
+    :class:`~refdet_core.search.verification.Verification`.
+
     Attributes:
         box_xyxy: the last seen or the expected box, in frame pixels.
         window_xyxy: the window of the last frame; None before the first.
-        recent: a recent view of the target that helps its template.
     """
 
     def __init__(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         self.box_xyxy = box_xyxy
         self.window_xyxy: Optional[BoxXYXY] = None
-        self.recent = RecentView()
+        self._recent: List[RecentView] = []
+        self._verification = Verification()
         self._motion = Motion(box_xyxy)
-        self._time_s = time_s
+        self._time_s = self._seen_s = time_s
 
     def track(
         self,
         frame: SearchFrame,
         template_id: str,
         config: WindowConfig,
-        multiple: int,
         least_score: float,
         camera: Optional[np.ndarray] = None,
     ) -> Observation:
         """Search the window in this frame.
 
         Args:
-            multiple: window sides in network pixels are multiples of this.
             least_score: below this probability the target counts as unseen and coasts.
             camera: how the scene moved in the image since the last frame, see
                 :meth:`~refdet_core.search.motion.Motion.move`.
@@ -65,27 +79,58 @@ class LocalTracker:
         if camera is not None and frame.time_s != self._time_s:
             self._motion.move(camera)
         expected = self._expected(frame)
-        windows = search_windows(expected, self._motion.position_std_px, config, multiple)
-        first = windows[0]
+        self.box_xyxy = expected
+        answer = combined(self._answers(frame, template_id, config, expected))
+        score, alone = answer.score, answer.template_score
+        verified = tuple(frame.trackers) != (frame,)
+        if verified:
+            score = alone = self._verification.probability(
+                frame, template_id, answer.box_xyxy, answer.score, config
+            )
+        if score >= least_score:
+            self._seen_s = frame.time_s
+        recently = frame.time_s - self._seen_s <= _UNVERIFIED_S
+        follows = verified and recently and answer.score >= _TRACKED
+        if answer.score > 0 and (score >= least_score or follows):
+            size = (expected[2] - expected[0], expected[3] - expected[1])
+            self.box_xyxy = smoothed_box(answer.box_xyxy, answer.rate, size)
+            self._motion.update(self.box_xyxy, answer.score)
+        return Observation(_inside(self.box_xyxy, frame.frame_size), score, alone)
+
+    def learn(self, frame: SearchFrame, template_score: float, config: WindowConfig) -> None:
+        """What is certainly the target in this frame may help to see it later."""
+        for recent, tracker in zip(self._recent, frame.trackers):
+            recent.learn(tracker, self.box_xyxy, template_score, config)
+
+    def forget_views(self) -> None:
+        """Do without what the target looked like lately."""
+        for recent in self._recent:
+            recent.drop()
+
+    def _answers(
+        self, frame: SearchFrame, template_id: str, config: WindowConfig, expected: BoxXYXY
+    ) -> List[Answer]:
+        """Where each network sees the target, around where it is expected."""
+        trackers = frame.trackers
+        if len(self._recent) != len(trackers):
+            self._recent = [RecentView() for _ in trackers]
+        windows = [
+            search_windows(
+                expected, self._motion.position_std_px, config.rule(tracker.rule), tracker.multiple
+            )
+            for tracker in trackers
+        ]
+        first = windows[0][0]
         self.window_xyxy = (
             float(first.x),
             float(first.y),
             float(first.x + first.width),
             float(first.y + first.height),
         )
-        candidates, alone = self.recent.infer(frame, windows, template_id, config)
-        visible = area(clip(candidates.boxes_xyxy, *frame.frame_size)) > 0
-        candidates, alone = candidates.chosen(visible), alone[visible]
-        self.box_xyxy = expected
-        if not len(candidates):
-            return Observation(expected, 0.0, 0.0)
-        best = int(np.argmax(ranking_scores(candidates, expected, first, config)))
-        score = float(candidates.scores[best])
-        if score >= least_score:
-            size = (expected[2] - expected[0], expected[3] - expected[1])
-            self.box_xyxy = smoothed_box(as_tuple(candidates.boxes_xyxy[best]), score, size, config)
-            self._motion.update(self.box_xyxy, score)
-        return Observation(_inside(self.box_xyxy, frame.frame_size), score, float(alone[best]))
+        return [
+            _answer(tracker, crops, recent, template_id, config, expected)
+            for tracker, crops, recent in zip(trackers, windows, self._recent)
+        ]
 
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to the expected position; its centre stays in the frame."""
@@ -96,6 +141,27 @@ class LocalTracker:
         x = min(max((x1 + x2) / 2, 0.0), float(frame_width))
         y = min(max((y1 + y2) / 2, 0.0), float(frame_height))
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _answer(
+    tracker: SearchFrame,
+    windows: List[Crop],
+    recent: RecentView,
+    template_id: str,
+    config: WindowConfig,
+    expected: BoxXYXY,
+) -> Answer:
+    """The candidate in one network's windows that is most like the target's next box."""
+    rule = config.rule(tracker.rule)
+    candidates, alone = recent.infer(tracker, windows, template_id, config)
+    visible = area(clip(candidates.boxes_xyxy, *tracker.frame_size)) > 0
+    candidates, alone = candidates.chosen(visible), alone[visible]
+    if not len(candidates):
+        return Answer(expected, 0.0, 0.0, 0.0)
+    best = int(np.argmax(ranking_scores(candidates, expected, windows[0], rule)))
+    box_xyxy, score = as_tuple(candidates.boxes_xyxy[best]), float(candidates.scores[best])
+    penalty = float(change_penalty(candidates.boxes_xyxy[best : best + 1], expected, rule)[0])
+    return Answer(box_xyxy, score, float(alone[best]), rule.size_lr * score * penalty)
 
 
 def _inside(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> BoxXYXY:

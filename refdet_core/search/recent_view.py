@@ -56,7 +56,7 @@ class RecentView:
         comparison = frame.infer_with_view(crops, template_id, self._view)
         candidates, alone = comparison.candidates, comparison.candidates.scores
         better = np.maximum(alone, comparison.view_scores)
-        scores = np.where(alone >= config.track_keep_score, better, alone)
+        scores = np.where(alone >= config.keep_score, better, alone)
         return Candidates(candidates.boxes_xyxy, scores, candidates.presence), alone
 
     def learn(

@@ -25,7 +25,6 @@ class TargetTracker:
     Args:
         template_id: the template's id.
         track_ids: yields the ids of new tracks.
-        multiple: sides of a window in network pixels are multiples of this.
         redetects: search the whole frame when the target is lost, and now and then while it is
             tracked; otherwise the window stays where the target was lost.
     """
@@ -35,13 +34,11 @@ class TargetTracker:
         template_id: str,
         track_ids: Iterator[int],
         config: AutoConfig,
-        multiple: int,
         redetects: bool,
     ) -> None:
         self._template_id = template_id
         self._track_ids = track_ids
         self._track = TrackState(config)
-        self._multiple = multiple
         self._redetects = redetects
         self._local_tracker: Optional[LocalTracker] = None
         self._observation: Optional[Observation] = None
@@ -133,7 +130,7 @@ class TargetTracker:
             self._resume(back if back is not None else next(self._track_ids), time_s)
         if self._local_tracker and track.state != TRACKING:
             # The template alone starts a track and brings one back.
-            self._local_tracker.recent.drop()
+            self._local_tracker.forget_views()
         status = TargetStatus(
             track.state,
             track.track_id,
@@ -160,12 +157,10 @@ class TargetTracker:
         """Find the target in its window; learn a recent view of it where the template is sure."""
         track = self._track
         searching = track.state == SEARCHING
-        least_score = track.config.track_keep_score if searching else track.least_score
+        least_score = track.config.keep_score if searching else track.least_score
         observation = self._track_with(frame, local_tracker, least_score, camera)
         if track.state == TRACKING and observation.score >= least_score:
-            local_tracker.recent.learn(
-                frame, local_tracker.box_xyxy, observation.template_score, track.config
-            )
+            local_tracker.learn(frame, observation.template_score, track.config)
         return observation
 
     def _check_distractor(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
@@ -229,9 +224,7 @@ class TargetTracker:
         camera: Optional[np.ndarray] = None,
     ) -> Observation:
         config = self._track.config
-        return local_tracker.track(
-            frame, self._template_id, config, self._multiple, least_score, camera
-        )
+        return local_tracker.track(frame, self._template_id, config, least_score, camera)
 
 
 def _contains(outer_xyxy: BoxXYXY, inner_xyxy: BoxXYXY) -> bool:

@@ -100,9 +100,11 @@ class TrackState:
     def least_score(self) -> float:
         """The minimum probability that counts as the target at the tracked place."""
         config, usual = self.config, float(logit(np.array(self._usual_score)))
+        if self.state == TRACKING and config.always_reports:
+            return 0.0
         if self.state == TRACKING:
-            kept = float(sigmoid(np.array(usual - config.track_keep_drop)))
-            return max(config.track_keep_score, min(kept, 0.5))  # likely means seen
+            kept = float(sigmoid(np.array(usual - config.keep_drop)))
+            return max(config.keep_score, min(kept, 0.5))  # likely means seen
         if self.state == LOST and not self._restarted:
             back = float(sigmoid(np.array(usual - config.auto_back_drop)))
             return min(max(config.auto_start_score, back), config.auto_confirm_score)

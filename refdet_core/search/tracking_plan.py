@@ -27,15 +27,14 @@ class TrackingPlan(SearchPlan):
     Args:
         full_frame_search: how the whole frame is searched.
         config: see :class:`~refdet_core.search.track_state.AutoConfig`.
-        multiple, redetects: see :class:`~refdet_core.search.target_tracker.TargetTracker`.
+        redetects: see :class:`~refdet_core.search.target_tracker.TargetTracker`.
     """
 
     def __init__(
-        self, full_frame_search: FullFrameSearch, config: AutoConfig, multiple: int, redetects: bool
+        self, full_frame_search: FullFrameSearch, config: AutoConfig, redetects: bool
     ) -> None:
         self._full_frame_search = full_frame_search
         self._config = config
-        self._multiple = multiple
         self._redetects = redetects
         self._trackers: Dict[str, TargetTracker] = {}
         self._track_ids = itertools.count(1)
@@ -94,9 +93,7 @@ class TrackingPlan(SearchPlan):
                 self._trackers[name].update_from_full_frame(frame, seen)
 
     def _new_tracker(self, template_id: str) -> TargetTracker:
-        return TargetTracker(
-            template_id, self._track_ids, self._config, self._multiple, self._redetects
-        )
+        return TargetTracker(template_id, self._track_ids, self._config, self._redetects)
 
     def _camera_motion(self, frame: SearchFrame) -> Optional[np.ndarray]:
         if not self._config.track_camera_motion:

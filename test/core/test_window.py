@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
 from refdet_core.search.window import WindowConfig, ranking_scores, search_windows, smoothed_box
+from refdet_core.tracking_rule import TrackingRule
 
-CONFIG = WindowConfig()
+RULE = TrackingRule()
 SQUARE = (80.0, 80.0, 120.0, 120.0)
 WINDOW = Crop(20, 20, 160, 160, 192, 192)
+
+
+def rule(**setting) -> TrackingRule:
+    return WindowConfig(**setting).rule(RULE)
 
 
 def candidates(*boxes_and_scores) -> Candidates:
@@ -37,7 +44,7 @@ def around(x: float, y: float, width: float = 40, height: float = 40):
     ],
 )
 def test_the_window_is_twice_the_box_with_its_context(width, height, side) -> None:
-    (window,) = search_windows(around(1000, 500, width, height), 0, CONFIG, 32)
+    (window,) = search_windows(around(1000, 500, width, height), 0, RULE, 32)
     assert (window.width, window.height) == (side, side)
     assert (window.out_width, window.out_height) == (192, 192)
     assert window.x + window.width / 2 == pytest.approx(1000, abs=1)
@@ -54,16 +61,16 @@ def test_the_window_is_twice_the_box_with_its_context(width, height, side) -> No
     ],
 )
 def test_context_and_ratio_set_the_window(setting, side) -> None:
-    (window,) = search_windows(SQUARE, 0, WindowConfig(**setting), 32)
+    (window,) = search_windows(SQUARE, 0, rule(**setting), 32)
     assert (window.width, window.out_width) == (side, 192)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 10, 16])
 def test_small_targets_are_not_zoomed_further(size) -> None:
     # 192 network pixels at 3 a frame pixel; a 16 px box would have exactly these 64 px
-    (window,) = search_windows(around(50, 50, size, size), 0, CONFIG, 32)
+    (window,) = search_windows(around(50, 50, size, size), 0, RULE, 32)
     assert (window.width, window.out_width) == (64, 192)
-    (wider,) = search_windows(around(50, 50, size, size), 0, WindowConfig(track_max_zoom=1.0), 32)
+    (wider,) = search_windows(around(50, 50, size, size), 0, rule(track_max_zoom=1.0), 32)
     assert (wider.width, wider.out_width) == (192, 192)
 
 
@@ -79,7 +86,7 @@ def test_small_targets_are_not_zoomed_further(size) -> None:
     ],
 )
 def test_doubt_widens_the_window_up_to_a_limit(uncertainty, side, out_side) -> None:
-    (window,) = search_windows(SQUARE, uncertainty, CONFIG, 32)
+    (window,) = search_windows(SQUARE, uncertainty, RULE, 32)
     assert (window.width, window.height) == (side, side)
     assert (window.out_width, window.out_height) == (out_side, out_side)
     assert window.x == 100 - side // 2
@@ -90,8 +97,7 @@ def test_doubt_widens_the_window_up_to_a_limit(uncertainty, side, out_side) -> N
     [(192, 16, 192), (200, 32, 192), (210, 32, 224), (192, 64, 192), (64, 128, 128)],
 )
 def test_network_sides_are_multiples(window_px, multiple, out_side) -> None:
-    config = WindowConfig(track_window_px=window_px)
-    (window,) = search_windows(SQUARE, 0, config, multiple)
+    (window,) = search_windows(SQUARE, 0, rule(track_window_px=window_px), multiple)
     assert window.out_width == window.out_height == out_side
 
 
@@ -100,7 +106,7 @@ def test_network_sides_are_multiples(window_px, multiple, out_side) -> None:
     [(1, [160]), (3, [160, 154, 166]), (5, [160, 154, 166, 149, 172])],  # 160 * 1.0375 ** n
 )
 def test_scales_step_around_the_usual_size(count, sides) -> None:
-    windows = search_windows(SQUARE, 0, WindowConfig(track_scales=count), 32)
+    windows = search_windows(SQUARE, 0, rule(track_scales=count), 32)
     assert [window.width for window in windows] == sides
     for window in windows:
         assert (window.out_width, window.out_height) == (192, 192)
@@ -121,8 +127,8 @@ def test_scales_step_around_the_usual_size(count, sides) -> None:
 def test_any_box_has_windows_of_one_network_size_around_it(
     x, y, width, height, uncertainty, count, multiple
 ) -> None:
-    config = WindowConfig(track_scales=count)
-    windows = search_windows(around(x, y, width, height), uncertainty, config, multiple)
+    several = rule(track_scales=count)
+    windows = search_windows(around(x, y, width, height), uncertainty, several, multiple)
     assert len(windows) == count
     assert len({(window.out_width, window.out_height) for window in windows}) == 1
     assert windows[0].out_width % multiple == 0
@@ -157,7 +163,7 @@ def test_any_box_has_windows_of_one_network_size_around_it(
     ],
 )
 def test_worth_is_siamrpns_formula(candidate, score, expected) -> None:
-    (value,) = ranking_scores(candidates((candidate, score)), SQUARE, WINDOW, CONFIG)
+    (value,) = ranking_scores(candidates((candidate, score)), SQUARE, WINDOW, RULE)
     assert value == pytest.approx(expected, abs=1e-6)
 
 
@@ -172,20 +178,20 @@ def test_worth_is_siamrpns_formula(candidate, score, expected) -> None:
 )
 def test_worth_takes_its_weights_from_the_settings(setting, expected) -> None:
     seen = candidates((around(140, 100, 80, 80), 0.9))
-    (value,) = ranking_scores(seen, SQUARE, WINDOW, WindowConfig(**setting))
+    (value,) = ranking_scores(seen, SQUARE, WINDOW, rule(**setting))
     assert value == pytest.approx(expected, abs=1e-6)
 
 
 def test_worth_prefers_the_near_one_of_two_alike_and_the_sure_one_of_two_near() -> None:
     near, far, unsure = around(104, 100), around(150, 120), around(98, 100)
     values = ranking_scores(
-        candidates((far, 0.95), (near, 0.9), (unsure, 0.3)), SQUARE, WINDOW, CONFIG
+        candidates((far, 0.95), (near, 0.9), (unsure, 0.3)), SQUARE, WINDOW, RULE
     )
     assert int(values.argmax()) == 1
 
 
 def test_no_candidates_are_worth_nothing() -> None:
-    assert ranking_scores(candidates(), SQUARE, WINDOW, CONFIG).shape == (0,)
+    assert ranking_scores(candidates(), SQUARE, WINDOW, RULE).shape == (0,)
 
 
 @settings(deadline=None)
@@ -198,7 +204,7 @@ def test_no_candidates_are_worth_nothing() -> None:
 )
 def test_worth_is_a_share_whatever_the_box(x, y, width, height, score) -> None:
     seen = candidates((around(x, y, width, height), score))
-    (value,) = ranking_scores(seen, SQUARE, WINDOW, CONFIG)
+    (value,) = ranking_scores(seen, SQUARE, WINDOW, RULE)
     assert 0 <= value <= 1
 
 
@@ -212,14 +218,13 @@ def test_worth_is_a_share_whatever_the_box(x, y, width, height, score) -> None:
     ],
 )
 def test_the_size_follows_slowly_and_the_place_at_once(score, rate, expected) -> None:
-    config = WindowConfig(track_size_lr=rate)
-    box = smoothed_box((100, 100, 160, 120), score, (40, 40), config)
+    box = smoothed_box((100, 100, 160, 120), rate * score, (40, 40))
     assert box == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("measured", [(100, 100, 100, 100), (110, 105, 100, 100)])
 def test_a_box_without_extent_counts_as_one_pixel(measured) -> None:
-    x1, y1, x2, y2 = smoothed_box(measured, 1.0, (40, 40), WindowConfig(track_size_lr=1.0))
+    x1, y1, x2, y2 = smoothed_box(measured, 1.0, (40, 40))
     assert (x2 - x1, y2 - y1) == pytest.approx((1, 1))
 
 
@@ -232,7 +237,7 @@ def test_a_box_without_extent_counts_as_one_pixel(measured) -> None:
         {"track_max_zoom": 0.0},
         {"track_scale_step": 0.9},
         {"track_window_influence": 1.1},
-        {"track_penalty_k": -1.0},
+        {"track_penalty_k": -0.5},
         {"track_size_lr": 1.5},
         {"track_keep_score": float("nan")},
         {"track_keep_drop": float("inf")},
@@ -246,5 +251,38 @@ def test_a_setting_out_of_range_is_refused_by_name(setting) -> None:
 
 @pytest.mark.parametrize("count", [0, 2, 7])
 def test_only_one_three_or_five_scales(count) -> None:
-    with pytest.raises(ConfigError, match="one of 1, 3, 5, got"):
+    with pytest.raises(ConfigError, match="one of 1, 3, 5"):
         WindowConfig(track_scales=count)
+
+
+def test_what_is_not_set_is_the_bundle_s() -> None:
+    window = CropRule(256, context=0.0, factor=5.0, stretched=True, border="mean")
+    bundled = TrackingRule(window, window_influence=0.38, penalty_k=0.062, size_lr=0.765)
+    assert WindowConfig().rule(bundled) == bundled
+    changed = WindowConfig(track_window_px=320, track_size_lr=0.5).rule(bundled)
+    assert changed == replace(bundled, window=replace(window, size=320), size_lr=0.5)
+
+
+def test_a_stretched_window_has_the_target_s_shape() -> None:
+    window = CropRule(256, context=0.0, factor=5.0, stretched=True, border="mean")
+    (crop,) = search_windows(around(100, 100, 40, 20), 0, TrackingRule(window), 16)
+    assert crop == Crop(0, 50, 200, 100, 256, 256, "mean")
+
+
+@pytest.mark.parametrize(
+    ("persistence", "keep_score", "keep_drop", "always"),
+    [("cautious", 0.3, 2.0, False), ("balanced", 0.15, 3.0, False), ("stubborn", 0.0, 20.0, True)],
+)
+def test_persistence_is_one_word_for_two_numbers(
+    persistence, keep_score, keep_drop, always
+) -> None:
+    config = WindowConfig(track_persistence=persistence)
+    assert (config.keep_score, config.keep_drop) == (keep_score, keep_drop)
+    assert config.always_reports == always
+    own = WindowConfig(track_persistence=persistence, track_keep_score=0.4, track_keep_drop=1.0)
+    assert (own.keep_score, own.keep_drop, own.always_reports) == (0.4, 1.0, False)
+
+
+def test_an_unknown_persistence_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="cautious, balanced, stubborn"):
+        WindowConfig(track_persistence="brave")

@@ -326,7 +326,7 @@ def test_diagnostics_tell_the_state_of_each_target(flight):
     "name, value, reason",
     [
         ("track_scales", 2, "one of 1, 3, 5"),
-        ("track_context", -0.1, "range"),
+        ("track_context", -1.5, "range"),
         ("auto_confirm_frames", 9, "at most auto_confirm_of"),
         ("auto_lost_s", 1e9, "range"),
         ("max_tiles_per_frame", -1, "range"),

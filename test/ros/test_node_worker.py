@@ -202,7 +202,7 @@ def test_the_widest_window_is_tried_before_the_first_frame(
         Settings(), {"bundle": str(colour_bundle), "search": search, "track_scales": scales}
     )
     with open_detector(settings) as detector:
-        usual = detector.config.track_window_px
+        usual = detector.bundle.tracking.window.size
     assert min(sides) < 1.5 * usual and max(sides) == 2 * usual
 
 

@@ -1,0 +1,57 @@
+"""Which networks follow targets in their windows: published trackers that come with refdet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional
+
+from refdet_core.bundle import BUNDLES_FOLDER, DESCRIPTION, TRACK, Bundle, load_bundle
+from refdet_core.errors import BundleError
+
+AUTO = "auto"
+NONE = "none"
+BEST = "lighttrack+fear"
+"""Of those measured, see docs/tracking.md: they fail on different videos."""
+SEPARATOR = "+"
+
+
+def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) -> List[Bundle]:
+    """The bundles of the networks that follow targets; none: the search network does it.
+
+    Args:
+        names: names of bundles that come with refdet or folders, joined by ``+``: several look
+            from one shared position. ``none``: the search network follows. ``auto``: the best ones
+            beside the released search network, ``none`` beside a bundle of your own.
+        search_bundle: folder of the search network; None is the released one.
+        backend: name of the backend that runs them.
+
+    Raises:
+        BundleError: there is no such bundle, or it was not made to follow.
+    """
+    if names == AUTO:
+        # The torch backend builds refdet's own networks, which these are not.
+        names = BEST if search_bundle is None and backend != "torch" else NONE
+    if names in (NONE, ""):
+        return []
+    bundles = [load_bundle(_folder(name.strip())) for name in names.split(SEPARATOR)]
+    for bundle in bundles:
+        if TRACK not in bundle.purposes:
+            raise BundleError(
+                f"The bundle '{bundle.folder}' was not made to follow; name it as 'bundle'."
+            )
+    return bundles
+
+
+def _folder(name: str) -> Path:
+    """A bundle's folder by its name, or by its path."""
+    released = BUNDLES_FOLDER / name
+    if name and (released / DESCRIPTION).is_file():
+        return released
+    folder = Path(name).expanduser()
+    if not (folder / DESCRIPTION).is_file():
+        known = sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
+        raise BundleError(
+            f"There is no tracking bundle '{name}': give one of {known}, a folder, several "
+            f"joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
+        )
+    return folder

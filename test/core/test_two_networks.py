@@ -1,0 +1,158 @@
+"""One network searches and verifies, others follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_search_frame import BUNDLE, FakeBackend, FakeSearchFrame, Thing
+
+from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
+from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.errors import BundleError
+from refdet_core.network import Network
+from refdet_core.search.local_tracker import LocalTracker
+from refdet_core.search.window import WindowConfig
+from refdet_core.tracking_bundles import tracking_bundles
+from refdet_core.types import LOST, TRACKING, Reference
+
+CONFIG = WindowConfig(track_verify_s=0.3)
+START = Thing.at(600, 300)
+
+
+class WatchedFrame(FakeSearchFrame):
+    """A frame that other networks follow the target in, and what each of them sees."""
+
+    def __init__(self, trackers, things=(), time_s=0.0):
+        super().__init__(things, time_s)
+        self.others = [FakeSearchFrame(each, time_s) for each in trackers]
+
+    @property
+    def trackers(self):
+        return self.others
+
+
+def step(tracker, frame, least=0.5):
+    return tracker.track(frame, "car", CONFIG, least)
+
+
+def test_trackers_say_where_and_the_search_network_says_whether():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    frame = WatchedFrame([[Thing.at(610, 300, score=0.6)]], [Thing.at(608, 300, score=0.95)])
+    seen = step(tracker, frame)
+    assert seen.box_xyxy == pytest.approx((590, 280, 630, 320))
+    assert seen.score == pytest.approx(0.95)
+
+
+def test_two_trackers_step_from_one_position():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    here, there = [Thing.at(604, 300, score=0.8)], [Thing.at(608, 300, score=0.8)]
+    seen = step(tracker, WatchedFrame([here, there], [START]))
+    assert seen.box_xyxy == pytest.approx((586, 280, 626, 320))
+
+
+def test_the_search_network_looks_now_and_then_and_at_once_in_doubt():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+
+    def looks(time_s, tracker_score=0.9, score=0.9):
+        frame = WatchedFrame([[replaced(tracker_score)]], [replaced(score)], time_s)
+        seen = step(tracker, frame)
+        return len(frame.inferences), seen.score
+
+    def replaced(score):
+        return Thing.at(600, 300, score=score)
+
+    assert looks(0.0) == (1, pytest.approx(0.9))
+    assert looks(0.1, score=0.1) == (0, pytest.approx(0.9))
+    assert looks(0.2, tracker_score=0.4, score=0.1) == (1, pytest.approx(0.1))
+    assert looks(0.25, score=0.7) == (1, pytest.approx(0.7))
+    assert looks(0.3)[0] == 0
+    assert looks(0.6)[0] == 1
+
+
+def test_what_the_search_network_sees_elsewhere_in_the_window_is_no_proof():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    frame = WatchedFrame([[START]], [Thing.at(660, 300, score=0.95)])
+    assert step(tracker, frame).score < 0.1
+
+
+def test_trackers_are_followed_through_a_second_of_doubt_and_no_longer():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    step(tracker, WatchedFrame([[START]], [START], 0.0))
+    centres = []
+    for n in range(1, 31):
+        frame = WatchedFrame([[Thing.at(600 + 4 * n, 300)]], [], n / 10)
+        step(tracker, frame)
+        centres.append((tracker.box_xyxy[0] + tracker.box_xyxy[2]) / 2)
+    assert centres[8] == pytest.approx(636, abs=1)
+    assert centres[-1] < 712  # of 720: it only coasted
+
+
+@pytest.fixture
+def detector():
+    things = [Thing((300, 200, 340, 240), 0.9, "car")]
+    followers = [Network(BUNDLE, FakeBackend(things)), Network(BUNDLE, FakeBackend(things))]
+    config = DetectorConfig(search="track")
+    with Detector(BUNDLE, FakeBackend(things), config, trackers=followers) as opened:
+        yield opened
+
+
+FRAME = np.zeros((480, 640, 3), np.uint8)
+PHOTO = Reference(FRAME[:80, :80])
+
+
+def test_all_networks_get_the_template_at_once(detector):
+    detector.set_template([PHOTO], "car")
+    detector.set_template([PHOTO, PHOTO], "dog")
+    bank = detector.bank
+    assert [list(each.templates) for each in (bank, *bank.trackers)] == [["car", "dog"]] * 3
+    assert {each.version for each in (bank, *bank.trackers)} == {bank.version}
+    detector.clear_template("car")
+    assert [list(each.templates) for each in detector.bank.trackers] == [["dog"]] * 2
+    detector.set_template([PHOTO], "dog", append=True)
+    assert [len(each.templates["dog"].features) for each in detector.bank.trackers] == [3, 3]
+
+
+def test_trackers_follow_and_the_search_network_ends_the_track(detector):
+    detector.set_template([PHOTO], "car")
+    detector.lock("car", (300, 200, 340, 240))
+    for n in range(5):
+        result = detector.detect(FRAME, time_s=n / 10)
+    assert result.targets["car"].state == TRACKING
+    assert result.detections[0].bbox_xyxy == pytest.approx((300, 200, 340, 240), abs=3)
+    assert all(network.backend.inferred for network in detector.trackers)
+    detector.backend.things = ()  # the trackers would go on
+    for n in range(5, 20):
+        result = detector.detect(FRAME, time_s=n / 10)
+        assert not result.detections or n <= 6
+    assert result.targets["car"].state == LOST
+
+
+def test_the_released_trackers_may_be_named_joined_and_left_away():
+    assert [bundle.name for bundle in tracking_bundles("auto", None, "onnxruntime")] == [
+        "lighttrack",
+        "fear",
+    ]
+    assert [bundle.name for bundle in tracking_bundles(" fear ", None, "torch")] == ["fear"]
+    assert tracking_bundles("none", None, "onnxruntime") == []
+    assert tracking_bundles("auto", None, "torch") == []
+
+
+def test_a_bundle_of_one_s_own_follows_by_itself(colour_bundle):
+    assert tracking_bundles("auto", colour_bundle, "onnxruntime") == []
+    (named,) = tracking_bundles(str(colour_bundle), None, "onnxruntime")
+    assert named.name == "colours"
+
+
+@pytest.mark.parametrize("names", ["lightrack", "fear+", "/nowhere", "+"])
+def test_an_unknown_tracker_is_refused_with_those_there_are(names):
+    with pytest.raises(BundleError, match="lighttrack"):
+        tracking_bundles(names, None, "onnxruntime")
+
+
+@pytest.mark.parametrize("name", ["lighttrack", "fear"])
+def test_the_released_trackers_are_complete_and_come_with_licence_and_card(name):
+    bundle = load_bundle(BUNDLES_FOLDER / name, verify=True)
+    assert bundle.purposes == ("track",)
+    assert "MIT" in bundle.training["licence"]
+    assert (bundle.folder / "LICENSE").read_text().startswith("MIT License")
+    assert "commercial use is allowed" in (bundle.folder / "MODEL_CARD.md").read_text()
