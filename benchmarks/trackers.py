@@ -25,18 +25,22 @@ from benchmarks.tracking.footage import SCENES, Choice, load_footage, named
 from benchmarks.tracking.methods import TrackingMethod
 from benchmarks.tracking.numbers import LOOK_ALIKES
 from benchmarks.tracking.plots import write_plots
-from benchmarks.tracking.refdet import RefdetAuto, RefdetTrack, refdet_tiles
+from benchmarks.tracking.refdet import RefdetAuto, RefdetTrack, published, refdet_tiles
 from benchmarks.tracking.report import Results, as_markdown, write_results
 from benchmarks.tracking.runs import run_all
 from benchmarks.tracking.sequences import SCENARIOS, ScenarioSettings, build_sequences
 from benchmarks.tracking.speed import Times, measure_speed, speed_sequences
 from refdet_core.errors import RefdetError
+from refdet_core.tracking_bundles import AUTO
 from refdet_training.evaluation.overrides import detector_config
 
 SPEED = "speed"
 METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
-    "track": lambda o: RefdetTrack(o.bundle, detector_config(o.config)),
-    "auto": lambda o: RefdetAuto(o.bundle, detector_config(o.config)),
+    "track": lambda o: RefdetTrack(o.bundle, detector_config(o.config), o.tracking_bundle),
+    "auto": lambda o: RefdetAuto(o.bundle, detector_config(o.config), o.tracking_bundle),
+    "lighttrack": lambda o: published("lighttrack"),
+    "fear": lambda o: published("fear"),
+    "lighttrack+fear": lambda o: published("lighttrack+fear"),
     "tiles": lambda o: refdet_tiles(o.bundle, detector_config(o.config)),
     "nano": lambda o: peers.nano(o.weights or o.data / "weights"),
     "csrt": lambda o: peers.csrt(),
@@ -104,6 +108,7 @@ def _setup(options: argparse.Namespace) -> dict[str, object]:
         "frames": options.frames,
         "config": options.config,
         "bundle": str(options.bundle) if options.bundle else "released",
+        "tracking_bundle": options.tracking_bundle,
         "opencv": cv2.__version__,
         "opencv_threads": options.threads,
         "cpus": len(os.sched_getaffinity(0)),
@@ -146,6 +151,9 @@ def arguments() -> argparse.ArgumentParser:
         "object, and never stand for its absence",
     )  # fmt: skip
     parser.add_argument("--bundle", type=Path, help="the model (the released one)")
+    parser.add_argument(
+        "--tracking-bundle", default=AUTO, help="what follows in the window (%(default)s)"
+    )
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the detector"
     )

@@ -15,9 +15,11 @@ from benchmarks.tracking.methods import (
     TrackerMethod,
     TrackingMethod,
 )
-from refdet_core.bundle import load_bundle
+from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.detector_config import DetectorConfig
+from refdet_core.search.track_state import LONGEST_S
+from refdet_core.tracking_bundles import AUTO, NONE, SEPARATOR
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import BundleDetector
 from refdet_training.evaluation.tracking_protocol import TrackingByDetection
@@ -29,15 +31,24 @@ class RefdetTrack(BoxMethod):
     Args:
         bundle: folder; None: the released one.
         config: all settings but the search plan.
+        tracking_bundle: what follows in the window, see :meth:`Detector.open`.
+        name: in the tables.
 
     Raises:
         RefdetError: the bundle or a setting cannot be used.
     """
 
-    name = "refdet track"
-
-    def __init__(self, bundle: Path | None, config: DetectorConfig) -> None:
-        self._detector = Detector.open(bundle, config=replace(config, search="track"))
+    def __init__(
+        self,
+        bundle: Path | None,
+        config: DetectorConfig,
+        tracking_bundle: str = AUTO,
+        name: str = "refdet track",
+    ) -> None:
+        self.name = name
+        self._detector = Detector.open(
+            bundle, config=replace(config, search="track"), tracking_bundle=tracking_bundle
+        )
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
         _set_references(self._detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
@@ -56,8 +67,12 @@ class RefdetAuto(PhotoMethod):
 
     name = "refdet auto"
 
-    def __init__(self, bundle: Path | None, config: DetectorConfig) -> None:
-        self._detector = Detector.open(bundle, config=replace(config, search="auto"))
+    def __init__(
+        self, bundle: Path | None, config: DetectorConfig, tracking_bundle: str = AUTO
+    ) -> None:
+        self._detector = Detector.open(
+            bundle, config=replace(config, search="auto"), tracking_bundle=tracking_bundle
+        )
 
     def start(self, photos: Sequence[Reference]) -> None:
         _set_references(self._detector, photos)
@@ -67,6 +82,21 @@ class RefdetAuto(PhotoMethod):
 
     def close(self) -> None:
         self._detector.close()
+
+
+def published(names: str) -> TrackingMethod:
+    """Published trackers alone, as their authors publish them: a box in every frame.
+
+    Args:
+        names: their bundles, joined by ``+``; the first one also stands for the search network,
+            which is not asked.
+
+    Raises:
+        RefdetError: there is no such bundle.
+    """
+    alone = BUNDLES_FOLDER / names.split(SEPARATOR)[0]
+    config = DetectorConfig(track_persistence="stubborn", track_verify_s=LONGEST_S)
+    return RefdetTrack(alone, config, names if SEPARATOR in names else NONE, names)
 
 
 def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> TrackingMethod:
