@@ -22,6 +22,23 @@ def anchors(page):
     }
 
 
+def test_files_of_the_architecture_exist():
+    for page in ("docs/architecture.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named = re.findall(r"`([\w/.]+(?:\.py|/))`", text)
+        assert named
+        folders = (
+            "",
+            "refdet_core",
+            "refdet_core/search",
+            "refdet_ros",
+            "refdet_training/datasets",
+        )
+        assert [
+            name for name in named if not any((ROOT / folder / name).exists() for folder in folders)
+        ] == []
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
 
