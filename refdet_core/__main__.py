@@ -1,4 +1,4 @@
-"""The ``refdet`` command where packages may be missing or broken: ``refdet doctor`` always runs."""
+"""Starts ``refdet`` even if packages are missing, so that ``refdet doctor`` always runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataclass says of its fields, so that it is said once."""
+"""Reads the documentation of a dataclass's fields from its docstring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def attribute_docs(cls: type) -> Dict[str, str]:
 
 
 def _entries(doc: str) -> List[List[str]]:
-    """``[names, text]`` of each entry; lines that belong together are joined."""
+    """``[names, text]`` of each entry; continuation lines are joined."""
     entries: List[List[str]] = []
     for line in doc.partition("Attributes:\n")[2].splitlines():
         entry, continuation = _ENTRY.fullmatch(line), _CONTINUATION.fullmatch(line)
@@ -40,6 +40,6 @@ def _entries(doc: str) -> List[List[str]]:
 
 
 def _plain(text: str) -> str:
-    """Without the marks of reStructuredText, beginning with a capital letter."""
+    """Plain text without reStructuredText markup, starting with a capital letter."""
     text = _ROLE.sub(r"\1", text).replace("``", "'")
     return text[:1].upper() + text[1:]

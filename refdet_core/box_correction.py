@@ -20,7 +20,7 @@ from refdet_core.types import BoxXYXY
 
 _SHARE = 0.6  # of the difference: one box in one photo is noisy ...
 _HALF_PX = 16  # ... half of that for an object this small, where a pixel is much
-_SIZES = (0.8, 1.0, 1.25)  # of the best, that the object is shown at: the boxes vary with them
+_SIZES = (0.8, 1.0, 1.25)  # of the best size; the network's boxes depend on the size
 _WINDOW_PX = 192
 _LEAST_IOU = 0.3  # below, the network has boxed something else
 

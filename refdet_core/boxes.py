@@ -13,7 +13,7 @@ _MOSTLY_INSIDE = 0.7  # share of the smaller box
 
 
 def as_boxes(boxes_xyxy: object) -> np.ndarray:
-    """Return ``(N, 4)`` float32 from anything box-like; an empty input gives ``(0, 4)``."""
+    """Return ``(N, 4)`` float32 from any sequence of boxes; an empty input gives ``(0, 4)``."""
     return np.asarray(boxes_xyxy, dtype=np.float32).reshape(-1, 4)
 
 
@@ -57,7 +57,7 @@ def _intersections(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarra
 
 
 def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Cut boxes at the image border ``[0, width] x [0, height]``."""
+    """Clip boxes to ``[0, width] x [0, height]``."""
     limits = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
     return np.asarray(np.clip(boxes_xyxy, 0, limits))
 

@@ -38,16 +38,16 @@ DESCRIPTION = "bundle.yaml"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What ``bundle.yaml`` says, checked.
+    """The checked content of ``bundle.yaml``.
 
     Attributes:
-        folder: where the files are.
+        folder: the bundle's folder.
         name, version: of the released model.
-        frame_size: ``(width, height)`` the detector was trained at and uses by default.
-        frame_multiple: any frame size whose sides are multiples of this works as well.
+        frame_size: the detector's training and default input, ``(width, height)``.
+        frame_multiple: frame sizes whose sides are multiples of this work as well.
         stride: network pixels per heatmap cell.
-        template_crop: how the template encoder's square input is cut out of a reference photo.
-        tracking: the search window around a followed target, and what is made of the answers.
+        template_crop: how to cut the template encoder's square input out of a reference photo.
+        tracking: the search window around a tracked target, and the post-processing in it.
         purposes: what the network is good for: ``search`` of a whole frame, where it also has to
             say that the object is not there, and to ``track`` in a window.
         kernel_names: the template encoder's outputs, in order.
@@ -58,7 +58,7 @@ class Bundle:
         calibration: raw outputs to probability.
         score_threshold: the published threshold on that probability.
         sha256: of each file; checked by :func:`load_bundle` with ``verify=True``.
-        training, scores: where the weights come from and how good they were measured to be.
+        training, scores: the origin of the weights and their measured quality.
     """
 
     folder: Path
@@ -113,7 +113,7 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
         verify: also compare the files' sha256 with ``bundle.yaml``.
 
     Raises:
-        BundleError: naming the file and what is wrong with it.
+        BundleError: a file is missing or invalid; the message names it.
     """
     folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
     description = folder / DESCRIPTION

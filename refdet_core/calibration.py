@@ -2,8 +2,7 @@
 
 ``p = sigmoid(score_weight * logit(score) + presence_weight * logit(presence) + intercept)``
 
-The three numbers are fitted on held-out video when a bundle is made and live in its
-``bundle.yaml``.
+The three numbers are fitted on held-out video and stored in ``bundle.yaml``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _EPSILON = 1e-6
 
 
 def logit(probability: np.ndarray) -> np.ndarray:
-    """Log-odds, with 0 and 1 held a millionth away from infinity."""
+    """Log-odds; the input is clipped a millionth away from 0 and 1."""
     clipped = np.clip(probability, _EPSILON, 1 - _EPSILON)
     return np.asarray(np.log(clipped / (1 - clipped)))
 

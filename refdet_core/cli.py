@@ -44,7 +44,7 @@ HEATMAP_FOLDER = "heatmaps"
 def make_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(
-        prog="refdet", description="Find the object in reference photos."
+        prog="refdet", description="Find the object of reference photos."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     detect_parser = commands.add_parser(
@@ -81,7 +81,7 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="VIDEO_OR_FOLDER",
-        help="what to search: a video, or a folder of images in the order of their names",
+        help="the frames to search: a video, or a folder of images in the order of their names",
     )
     add_photo_arguments(parser)
     add_contrast_argument(parser)
@@ -91,22 +91,22 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--search",
         choices=SEARCH_NAMES,
-        help="tiles looks at every frame anew, full_frame too but shrunk; track follows the object "
-        "in a window; auto follows it, and searches the whole frame when it is lost (default: "
+        help="tiles searches each frame independently, full_frame too but shrunk; track tracks "
+        "the object in a window; auto also searches the whole frame when it is lost (default: "
         f"{DetectorConfig.search}; with --init track)",
     )
     parser.add_argument(
         "--init",
         metavar="X,Y,W,H",
-        help="the object's box in the first frame, to follow it from there (search track or "
-        "auto); without --template it is the photo, too",
+        help="the object's box in the first frame, to track it from there (search track or "
+        "auto); without --template it is also the reference",
     )
     parser.add_argument(
         "--score-threshold",
         type=float,
         metavar="P",
-        help="least probability of a detection in the whole frame; what auto follows is decided "
-        "otherwise, see docs/tracking.md (default: the bundle's published one)",
+        help="minimum probability of a detection in the whole frame; tracking in auto uses other "
+        "thresholds, see docs/tracking.md (default: the bundle's)",
     )
     parser.add_argument("--video", action="store_true", help=f"also write {VIDEO_FILE}")
     parser.add_argument(
@@ -130,7 +130,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def detect(options: argparse.Namespace) -> int:
-    """``refdet detect``: all arguments are checked before anything is written."""
+    """``refdet detect``: checks all arguments before it writes anything."""
     if not options.photos and options.init is None:
         raise ConfigError(
             "There is nothing to look for: give --template PHOTO, or --init X,Y,W,H, the object's "

@@ -1,4 +1,4 @@
-"""How large a piece of the image around a box a network is shown, and at what size."""
+"""Which crop around a box a network gets, and at what size."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class CropRule:
         size: side of the network's square input in pixels.
         context: ``c``, the share of the box's width and height added on both sides together.
         factor: ``f``.
-        stretched: the piece has the box's own shape and is stretched to the square input;
+        stretched: the crop has the box's aspect ratio and is stretched to the square input;
             otherwise it is a square of the same area.
-        border: what fills the part outside the image, see :data:`refdet_core.imaging.Border`.
-        max_zoom: most network pixels per image pixel; a small object gets a wider crop.
+        border: fill for the part outside the image, see :data:`refdet_core.imaging.Border`.
+        max_zoom: maximum network pixels per image pixel; a small object gets a wider crop.
     """
 
     size: int
@@ -55,7 +55,7 @@ class CropRule:
             )
 
     def sides(self, width: float, height: float) -> Tuple[float, float]:
-        """Width and height in image pixels of the crop around such a box."""
+        """Width and height in image pixels of the crop around a box of this size."""
         context = self.context * (width + height)
         sides = self.factor * (width + context), self.factor * (height + context)
         if not self.stretched:

@@ -16,7 +16,7 @@ _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Possible objects, with the network's presence output of the crop and view they are from.
+    """Possible objects, with the network's presence output for their crop and view.
 
     Shapes: ``boxes_xyxy (N, 4)``, ``scores (N,)`` in [0, 1], raw as they leave the network or
     calibrated, ``presence (N,)`` raw in [0, 1].
@@ -30,20 +30,21 @@ class Candidates:
         return len(self.scores)
 
     def chosen(self, which: np.ndarray) -> Candidates:
-        """Some of them: a mask ``(N,)`` or indices in the order wanted."""
+        """A selection by a mask ``(N,)`` or by indices, in their order."""
         return Candidates(self.boxes_xyxy[which], self.scores[which], self.presence[which])
 
     def suppressed(self, iou_threshold: float, levels: Optional[np.ndarray] = None) -> Candidates:
-        """Without those that overlap a better one more than this, best first.
+        """Non-maximum suppression: drop those that overlap a better one by more than this; best
+        first.
 
         Args:
-            levels: ``(N,)``, the scale that each was seen at, see :func:`~refdet_core.boxes.nms`.
+            levels: ``(N,)``, the scale of each candidate, see :func:`~refdet_core.boxes.nms`.
         """
         return self.chosen(nms(self.boxes_xyxy, self.scores, iou_threshold, levels))
 
     @staticmethod
     def joined(parts: Sequence[Candidates]) -> Candidates:
-        """All of at least one set, one after the other."""
+        """Concatenate one or more sets."""
         return Candidates(
             np.concatenate([part.boxes_xyxy for part in parts]),
             np.concatenate([part.scores for part in parts]),
@@ -52,7 +53,7 @@ class Candidates:
 
 
 def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:
-    """Candidates of one crop for one template: at each cell the view with the highest score.
+    """Candidates of one crop for one template; at each cell the view with the highest score counts.
 
     Args:
         score: ``(V, h, w)``, the template's views.

@@ -1,4 +1,4 @@
-"""``--bundle``, ``--backend`` and ``--config`` of every command that opens a detector."""
+"""``--bundle``, ``--backend`` and ``--config`` for the commands that open a detector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from refdet_core.tracking_bundles import AUTO
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
-    """Add the arguments that :func:`open_detector` reads; ``when`` they count, for the help."""
+    """Add the arguments that :func:`open_detector` reads; ``when`` precedes each help text."""
     parser.add_argument(
         "--bundle", type=Path, metavar="DIR", help=f"{when}model bundle (default: the released one)"
     )
@@ -43,11 +43,11 @@ def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> N
 
 
 def open_detector(options: argparse.Namespace, config: DetectorConfig) -> Detector:
-    """A detector as the command line asks for it.
+    """Open the detector that the command line describes. Slow steps are reported on stderr.
 
     Args:
         options: with the arguments of :func:`add_detector_arguments`.
-        config: what the command's other options say; ``--config`` has the last word.
+        config: the settings from the command's other options; ``--config`` overrides them.
 
     Raises:
         RefdetError: a setting, the bundle or the backend cannot be used.

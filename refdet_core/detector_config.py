@@ -19,11 +19,11 @@ class DetectorConfig(AutoConfig):
         search: ``tiles`` and ``full_frame`` search each frame independently; ``track`` tracks a
             target in a window; ``auto`` tracks it, notices when it is gone and searches again.
         tile_width, tile_height: largest tile in network pixels.
-        tile_overlap: least overlap of neighbouring tiles in network pixels.
-        tile_scale: network pixels per frame pixel, 0.25 to 4, for every object; 0 shows each at the
-            size the network knows best, see :mod:`refdet_core.search.scales`.
-        max_tiles_per_frame: most tiles a frame, of all scales together; the others follow in the
-            next frames; 0: all.
+        tile_overlap: minimum overlap of neighbouring tiles in network pixels.
+        tile_scale: network pixels per frame pixel for every object, 0.25 to 4; 0: each object at
+            the size the network finds best, see :mod:`refdet_core.search.scales`.
+        max_tiles_per_frame: maximum number of tiles per frame, all scales together; the others
+            follow in the next frames; 0: all.
         score_threshold: minimum probability of a detection found by a search of the whole frame;
             negative: the bundle's own threshold.
         max_detections: maximum number of detections per template and frame.

@@ -28,7 +28,7 @@ PALETTE_BGR: tuple[ColourBGR, ...] = (
     (240, 220, 40),
 )
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT_PX = 22.0  # of a capital letter at font scale 1
+_FONT_HEIGHT_PX = 22.0  # height of a capital letter at font scale 1
 
 
 def template_colour(template_id: str) -> ColourBGR:
@@ -50,10 +50,10 @@ def draw_detections(frame_bgr: np.ndarray, detections: Iterable[Detection]) -> n
 def draw_box(
     frame_bgr: np.ndarray, box_xyxy: BoxXYXY, colour: ColourBGR, label: str = ""
 ) -> np.ndarray:
-    """Draw one box around, not over, its pixels, so that a small object stays visible."""
+    """Draw one box around its pixels, so that a small object stays visible."""
     height, width = frame_bgr.shape[:2]
     thickness = _line_width(frame_bgr)
-    # Far outside coordinates would overflow OpenCV's 16-bit fixed-point lines.
+    # Coordinates far outside would overflow OpenCV's 16-bit fixed-point lines.
     low, high = np.array([0, 0, 0, 0]), np.array([width - 1, height - 1, width - 1, height - 1])
     # The line's dark rim just touches the box; its right and bottom edges are exclusive.
     rim = (thickness + 2) // 2
@@ -74,7 +74,7 @@ def draw_text(
     top_left: tuple[int, int],
     colour: ColourBGR = (255, 255, 255),
 ) -> np.ndarray:
-    """Write one line on a dark plate, moved as far as needed to lie inside the frame."""
+    """Write one line on a dark plate, moved into the frame if necessary."""
     scale, stroke, pad = _text_style(frame_bgr, text)
     (text_width, text_height), baseline = cv2.getTextSize(printable(text), _FONT, scale, stroke)
     plate_width, plate_height = text_width + 2 * pad, text_height + baseline + 2 * pad
@@ -93,7 +93,7 @@ def draw_magnified(frame_bgr: np.ndarray, box_xyxy: BoxXYXY, share: float = 0.35
 
     Args:
         frame_bgr: drawn on, and returned.
-        box_xyxy: what to magnify; a box that would not get larger is left alone.
+        box_xyxy: the box to magnify; nothing is drawn if it would not get larger.
         share: side of the picture-in-picture, as a share of the frame's shorter side.
     """
     height, width = frame_bgr.shape[:2]
@@ -174,7 +174,7 @@ def _line_width(frame_bgr: np.ndarray) -> int:
 
 
 def _text_style(frame_bgr: np.ndarray, text: str) -> tuple[float, int, int]:
-    """Font scale, stroke and padding: about 1/45 of the frame's height, and fitting its width."""
+    """Font scale, stroke and padding: about 1/45 of the frame's height, limited by its width."""
     height, width = frame_bgr.shape[:2]
     capital = max(9.0, height / 45)
     scale = capital / _FONT_HEIGHT_PX
@@ -191,5 +191,5 @@ def _label_size(frame_bgr: np.ndarray, text: str) -> tuple[int, int]:
 
 
 def printable(text: str) -> str:
-    """OpenCV's stroke fonts draw nothing but printable ASCII; others show as '?' there anyway."""
+    """OpenCV's stroke fonts draw only printable ASCII; other characters become '?'."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,14 +1,14 @@
-"""What can go wrong, as sentences for the person at the keyboard.
+"""The errors, with messages for the user.
 
-Every error that a user's input can cause is a :class:`RefdetError`; a caller that wants
-to stay alive (the ROS node, the command line) catches that one class.
+Every error that a user's input can cause is a :class:`RefdetError`; a caller that must keep running
+(the ROS node, the command line) catches that class.
 """
 
 from __future__ import annotations
 
 
 class RefdetError(Exception):
-    """Base of all errors that say what was expected, what came and what to do."""
+    """Base of all errors. The message says what was expected, what came and what to do."""
 
 
 class BadReferenceError(RefdetError):
@@ -16,7 +16,7 @@ class BadReferenceError(RefdetError):
 
 
 class BundleError(RefdetError):
-    """A model bundle is missing, incomplete or of another version."""
+    """A model bundle is missing, incomplete or has another version."""
 
 
 class BackendError(RefdetError):
@@ -24,15 +24,15 @@ class BackendError(RefdetError):
 
 
 class OutOfMemoryError(BackendError):
-    """The device has no memory left for what was asked; what was there before still works."""
+    """The device has too little memory for a request; everything before it still works."""
 
 
 class EngineRefusedError(BackendError):
-    """An engine was built and does not compute what the graph says; the next would not either."""
+    """A built engine's results differ from the graph's; building it again would not help."""
 
 
 class DeviceLostError(BackendError):
-    """The device does not answer any more; the backend has to be closed and opened again."""
+    """The device no longer answers; the backend must be closed and opened again."""
 
 
 class ConfigError(RefdetError):

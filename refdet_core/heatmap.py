@@ -1,4 +1,4 @@
-"""The search's score maps as one picture over the frame."""
+"""Merges the search's score maps into one picture of the frame."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def merge_maps(
     frame_size: Tuple[int, int],
     stride: float,
 ) -> np.ndarray:
-    """Lay the crops' score maps over the frame; where crops overlap the higher score shows.
+    """Merge the crops' score maps; where crops overlap, the higher score counts.
 
     Args:
-        crops: pieces of the frame, of any sizes.
+        crops: crops of the frame, of any sizes.
         scores: one ``(h, w)`` float32 map per crop.
         frame_size: ``(width, height)`` of the frame.
         stride: network pixels per cell.

@@ -1,8 +1,7 @@
-"""Cutting pieces of a frame for the network, and mapping its boxes back exactly.
+"""Cuts crops out of a frame for the network, and maps boxes back exactly.
 
-A :class:`Crop` is the one description of such a piece: an integer rectangle of the frame
-(it may hang over the border) and the size it is resampled to. Letterboxing, tiles, zoomed
-search windows and template crops are all crops.
+A :class:`Crop` is an integer rectangle of the frame (it may extend over the border) and the size it
+is resampled to. Letterboxing, tiles, zoomed search windows and template crops are all crops.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from refdet_core.types import BoxXYXY
 
 ColourBGR = Tuple[int, int, int]
 PAD_BGR: ColourBGR = (114, 114, 114)
-"""Grey that fills what lies outside the frame; training pads with the same."""
+"""The grey that fills the area outside the frame; training pads with the same."""
 
 Border = Union[str, Tuple[int, int, int]]
-"""What fills a crop outside the image: a name of :data:`BORDERS`, or red, green, blue (0-255)."""
+"""Fill of a crop outside the image: a name of :data:`BORDERS`, or red, green, blue (0-255)."""
 GREY = "grey"
 BORDERS: Dict[str, Callable[[np.ndarray], ColourBGR]] = {
     GREY: lambda image_bgr: PAD_BGR,
@@ -46,9 +45,9 @@ def _mean_colour(image_bgr: np.ndarray) -> ColourBGR:
 class Crop:
     """A rectangle of the frame in whole pixels, resampled to ``out_width x out_height``.
 
-    ``x, y`` may be negative and the rectangle may end outside the frame; what is outside is
-    filled with ``border``. The two axes have their own scale, so that the inverse is
-    exact although the rectangle is rounded to whole pixels.
+    ``x, y`` may be negative and the rectangle may end outside the frame; ``border`` fills the area
+    outside. Each axis has its own scale, so that the inverse is exact although the rectangle is
+    rounded to whole pixels.
     """
 
     x: int
@@ -80,7 +79,7 @@ class Crop:
 
 
 def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
-    """The crop that shows a whole frame in ``out_size``, aspect kept, centred, padded.
+    """The crop that fits a whole frame into ``out_size``: aspect kept, centred, padded.
 
     Args:
         frame_size: ``(width, height)`` of the frame.
@@ -102,13 +101,13 @@ def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
 
 
 def context_side(width: Any, height: Any, context: float) -> Any:
-    """SiamFC's side of boxes with their context; numbers or arrays of widths and heights."""
+    """SiamFC's side of a box with its context, for numbers or arrays of widths and heights."""
     padding = context * (width + height)
     return np.sqrt((width + padding) * (height + padding))
 
 
 def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
-    """The square crop of SiamFC around a box: side ``sqrt((w + p)(h + p))``, ``p = c(w + h)``.
+    """SiamFC's square crop around a box: side ``sqrt((w + p)(h + p))``, ``p = c(w + h)``.
 
     Args:
         box_xyxy: the object's box in frame pixels.
@@ -125,9 +124,9 @@ def square_around(box_xyxy: BoxXYXY, context: float, out_size: int) -> Crop:
 def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
     """Cut, pad and resample one crop; ``(out_height, out_width, 3)`` uint8 BGR.
 
-    Shrinking averages over the source area, enlarging interpolates linearly, and so does
-    shrinking to no less than two thirds, where it skips no pixel and averaging takes ten times
-    as long. A crop inside the frame at scale 1 is a view, not a copy.
+    Enlarging interpolates linearly. Shrinking averages over the source area, except down to two
+    thirds: there linear interpolation skips no pixel and takes a tenth of the time. A crop inside
+    the frame at scale 1 is a view, not a copy.
     """
     height, width = image_bgr.shape[:2]
     x1, y1 = max(crop.x, 0), max(crop.y, 0)
@@ -136,8 +135,8 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
         colour = border_colour(crop.border, image_bgr)
         return np.full((crop.out_height, crop.out_width, 3), colour, dtype=np.uint8)
     piece = image_bgr[y1:y2, x1:x2]
-    # Resample the visible part alone and pad afterwards: a crop far larger than the frame
-    # would otherwise be allocated at frame resolution.
+    # Resample only the visible part and pad afterwards. Otherwise a crop far larger than the frame
+    # would be allocated at frame resolution.
     scale_x, scale_y = crop.out_width / crop.width, crop.out_height / crop.height
     left, top = round((x1 - crop.x) * scale_x), round((y1 - crop.y) * scale_y)
     right = min(crop.out_width, max(left + 1, round((x2 - crop.x) * scale_x)))
@@ -161,7 +160,7 @@ def extract(image_bgr: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def resize(image_bgr: np.ndarray, size: Tuple[int, int], interpolation: int) -> np.ndarray:
-    """``cv2.resize`` to ``(width, height)``, also of a single pixel, which OpenCV 4.5.4 refuses."""
+    """``cv2.resize`` to ``(width, height)``; OpenCV 4.5.4 alone would refuse a single pixel."""
     if image_bgr.shape[:2] == (1, 1):
         return np.tile(image_bgr, (size[1], size[0], 1))
     return cv2.resize(image_bgr, size, interpolation=interpolation)
@@ -170,7 +169,7 @@ def resize(image_bgr: np.ndarray, size: Tuple[int, int], interpolation: int) -> 
 def to_blob(images_bgr: Sequence[np.ndarray]) -> np.ndarray:
     """Stack equal-sized BGR images into the network's ``(B, 3, H, W)`` float32 RGB 0-255.
 
-    Plane by plane, which takes a tenth of ``cv2.dnn.blobFromImages``'s time at 1280x720.
+    Works plane by plane, in a tenth of the time of ``cv2.dnn.blobFromImages`` at 1280x720.
     """
     height, width = images_bgr[0].shape[:2]
     blob = np.empty((len(images_bgr), 3, height, width), np.float32)

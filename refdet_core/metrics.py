@@ -1,7 +1,7 @@
-"""How well predicted boxes agree with ground truth, for one object in one sequence.
+"""Agreement of predicted boxes with ground truth, for one object in one sequence.
 
-Frames inside the labelled span count; a labelled frame without a box means that the object is
-absent. Frames outside the span are ignored: there the object's state is unknown.
+Only frames inside the labelled span count; a labelled frame without a box means that the object is
+absent. Outside the span the object's state is unknown.
 
 Success and precision follow OTB (Wu, Lim, Yang: "Online Object Tracking: A Benchmark", CVPR
 2013), ST-IoU follows drone reference-detection contests: the sum of IoU over the frames that
@@ -29,7 +29,7 @@ class GroundTruth:
     Attributes:
         object_id: its name.
         labelled_frames: first and last labelled frame, both inclusive.
-        boxes_xyxy: box by frame; a labelled frame that is not here is one without the object.
+        boxes_xyxy: box by frame; a labelled frame without an entry does not show the object.
     """
 
     object_id: str
@@ -52,7 +52,7 @@ class Scores:
 
     Attributes:
         frames: labelled frames that were evaluated.
-        present, absent: how many of them show the object, and how many do not.
+        present, absent: number of frames with and without the object.
         iou_threshold: what ``recall`` and ``detection_precision`` require.
         recall: frames found with at least that IoU, of the frames that show the object.
         detection_precision: frames found with at least that IoU, of the frames with a prediction.
@@ -90,9 +90,9 @@ def evaluate(
 
     Args:
         truth: the object's annotation.
-        predictions: best box by frame, xyxy pixels; a frame that is not here has none.
+        predictions: best box by frame, xyxy pixels; a frame without an entry has none.
         frames: the frames that the detector was shown; None means all labelled ones.
-        iou_threshold: least IoU that counts as found.
+        iou_threshold: minimum IoU that counts as found.
     """
     labelled = truth.labelled(frames)
     present = [frame for frame in labelled if frame in truth.boxes_xyxy]

@@ -16,7 +16,7 @@ from refdet_core.types import BoxXYXY, Reference
 
 @dataclass(frozen=True)
 class TemplatePhoto:
-    """A photo named on the command line, and where in it the object is."""
+    """A photo from the command line and the object's ROI in it."""
 
     path: Path
     roi_xyxy: Optional[BoxXYXY] = None

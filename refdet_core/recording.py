@@ -1,4 +1,4 @@
-"""What was found, frame by frame: JSON lines, an annotated video, and a summary at the end."""
+"""Records results: JSON lines, an annotated video, and a final summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VIDEO_FILE = "annotated.mp4"
 
 
 class Recording(Closeable):
-    """Writes results as they come, and counts them.
+    """Writes results frame by frame, and counts them.
 
     Args:
         lines: where the JSON lines go; None: nowhere.
@@ -47,7 +47,7 @@ class Recording(Closeable):
             lines = (folder / DETECTIONS_FILE).open("w", encoding="utf-8")
         except OSError as error:
             raise SourceError(f"'{folder}' cannot be made a folder: {error}") from error
-        # The video file comes into being with its first frame.
+        # The first frame creates the video file.
         return cls(lines, VideoFile(folder / VIDEO_FILE, fps or FALLBACK_FPS) if video else None)
 
     def write(
@@ -63,7 +63,7 @@ class Recording(Closeable):
         Args:
             name: the frame's index or file name.
             time_s: when it was taken; None if unknown.
-            more_ms: milliseconds of stages that the result does not know of.
+            more_ms: milliseconds of stages outside the detector.
         """
         if self._lines is not None:
             self._lines.write(json.dumps(as_line(name, result, time_s)) + "\n")
@@ -75,10 +75,10 @@ class Recording(Closeable):
             self._milliseconds.setdefault(stage, []).append(milliseconds)
 
     def summary(self, backend: BackendInfo) -> str:
-        """What was found and how long it took, a line each.
+        """Counts, backend and times, one per line.
 
         Args:
-            backend: what ran the network.
+            backend: the backend that ran the network.
         """
         found = sum(1 for count in self._found if count)
         medians = "  ".join(
@@ -104,8 +104,8 @@ class Recording(Closeable):
 def as_line(name: FrameName, result: FrameResult, time_s: Optional[float] = None) -> Dict[str, Any]:
     """One line of :data:`DETECTIONS_FILE`: best first, boxes in original pixels.
 
-    ``targets`` says of each template what a search that follows it makes of it, also in frames
-    without a detection; it is empty for searches that follow nothing.
+    ``targets`` has the state of each tracked target, also in frames without a detection; it is
+    empty for searches that do not track.
     """
     return {
         "frame": name,
@@ -131,5 +131,5 @@ def as_line(name: FrameName, result: FrameResult, time_s: Optional[float] = None
 
 
 def frame_stem(name: FrameName) -> str:
-    """The start of the names of files made from a frame."""
+    """The start of the file names made from a frame."""
     return f"{name:06d}" if isinstance(name, int) else Path(name).stem

@@ -1,4 +1,4 @@
-"""Regions of interest as people give them: ``X,Y,W,H`` in pixels, top-left corner and size."""
+"""Regions of interest in text form: ``X,Y,W,H`` in pixels, top-left corner and size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parse_roi(text: str) -> BoxXYXY:
 
 
 def clip_roi(roi_xyxy: BoxXYXY, image_size: Tuple[int, int], what: str) -> BoxXYXY:
-    """Cut a ROI at the image's border, with a warning if anything is cut off.
+    """Clip a ROI to the image, with a warning if anything is clipped.
 
     Args:
         image_size: ``(width, height)`` in pixels.

@@ -22,7 +22,7 @@ def with_settings(texts: Sequence[str], *configs: Any) -> List[Any]:
         configs: dataclass instances; a key belongs to the one that has such a field.
 
     Raises:
-        ConfigError: not one of these, an unknown key, or a value of the wrong type or range.
+        ConfigError: neither form, an unknown key, or a value of the wrong type or range.
     """
     given: Dict[str, Any] = {}
     for text in texts:

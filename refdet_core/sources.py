@@ -37,7 +37,7 @@ class FrameSource(ABC):
 
     Attributes:
         path: the video, folder or image.
-        length: frames the source promises; a damaged source yields fewer.
+        length: number of frames according to the source; a damaged source yields fewer.
         fps: nominal frames per second, None when the source has no time (images).
         size: ``(width, height)`` of the first readable frame.
         problems: one sentence for each frame or stretch that could not be read as it is in the
@@ -80,7 +80,7 @@ class VideoSource(FrameSource):
                     f"The video '{path}' has no frame that can be decoded; it is empty, damaged or "
                     "of a codec this OpenCV lacks."
                 )
-            # The container's count is what it promises; some streams do not say.
+            # The container's own count; some streams have none.
             self.length = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
             self.fps = frame_rate(capture)
             self.size = (first.bgr.shape[1], first.bgr.shape[0])
@@ -129,8 +129,8 @@ class VideoSource(FrameSource):
 class ImagesSource(FrameSource):
     """Image files in natural order (``2.jpg`` before ``10.jpg``), named by their file name.
 
-    A file that cannot be read is reported and left out: one bad image must not end the
-    evaluation of a whole flight.
+    An unreadable file is reported and left out: one bad image must not end the evaluation of a
+    whole flight.
     """
 
     def __init__(self, path: Path, files: list[Path], contrast: Contrast) -> None:

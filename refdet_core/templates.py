@@ -196,7 +196,7 @@ def extend_template(template: Template, more: Template) -> Template:
     if total > MAX_REFERENCES:
         raise BadReferenceError(
             f"'{template.template_id}' has {len(template.features)} references and would get "
-            f"{total}; at most {MAX_REFERENCES} are kept. Set it anew without append."
+            f"{total}; at most {MAX_REFERENCES} are kept. Set it again without append."
         )
     return Template(
         template.template_id,

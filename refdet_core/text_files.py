@@ -1,11 +1,11 @@
-"""Reading text files that people made, whatever editor wrote them."""
+"""Reads text files from any editor."""
 
 from __future__ import annotations
 
 import codecs
 from pathlib import Path
 
-# Windows editors, Excel and PowerShell mark their files so.
+# Windows editors, Excel and PowerShell write these marks.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -17,7 +17,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
     """A text file's content without its byte-order mark: UTF-8, or UTF-16 if the mark says so.
 
     Args:
-        errors: what to do with bytes that are not text: ``strict`` raises, ``replace`` goes on.
+        errors: ``strict`` raises on bytes that are not text, ``replace`` replaces them.
 
     Raises:
         OSError: it cannot be read.

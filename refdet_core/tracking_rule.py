@@ -1,4 +1,4 @@
-"""How a network's answers in a search window become the next box of a followed target."""
+"""How candidates in a search window become the next box of a tracked target."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ class TrackingRule:
     """The search window, and the post-processing of SiamRPN (Li et al., CVPR 2018) and SiamFC.
 
     Attributes:
-        window: how the window is cut around the last box.
-        window_influence: weight of being where expected, the cosine window; within 0 and 1.
-        penalty_k: how strongly a change of size or shape counts against a candidate.
-        size_lr: how fast the reported size follows the measured one, before the score and the
-            penalty slow it down; within 0 and 1.
-        scales: 1 trusts the network's boxes; 3 or 5 look at as many window sizes (SiamFC).
+        window: how to cut the window around the last box.
+        window_influence: weight of the cosine window, which prefers the expected position; within 0
+            and 1.
+        penalty_k: penalty for a change of size or shape.
+        size_lr: how fast the reported size follows the measured one, before score and penalty
+            reduce it; within 0 and 1.
+        scales: number of window sizes: 1 trusts the network's boxes; 3 or 5 as in SiamFC.
         scale_step: ratio of neighbouring window sizes (SiamFC: 1.0375).
         scale_penalty: factor on the scores of all window sizes but the last one (SiamFC: 0.9745).
         scale_lr: with several scales, how fast the size follows the best one (SiamFC: 0.59).

@@ -1,4 +1,4 @@
-"""The small frozen records that travel between stages.
+"""The small frozen dataclasses that the stages exchange.
 
 Boxes are ``xyxy`` float pixels, 0-based, right and bottom edge exclusive, in the original
 frame. Images are ``(H, W, 3)`` uint8 in OpenCV's BGR order.
@@ -16,7 +16,7 @@ BoxXYXY = Tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Reference:
-    """One photo of the object, and where in it the object is.
+    """One photo of the object and the object's box in it.
 
     Args:
         image_bgr: ``(H, W, 3)`` uint8.
@@ -32,7 +32,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Detection:
-    """One found object. ``score`` is a probability, ``bbox_xyxy`` is in frame pixels."""
+    """One detected object. ``score`` is a probability, ``bbox_xyxy`` is in frame pixels."""
 
     template_id: str
     score: float
@@ -42,7 +42,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class RawMaps:
-    """What the detector graph returns for B crops and V template views.
+    """The detector graph's output for B crops and V template views.
 
     Shapes: ``score (B, V, h, w)`` in [0, 1]; ``box (B, V, 4, h, w)`` xyxy in network pixels of
     each crop; ``presence (B, V)`` in [0, 1]. All float32.
@@ -60,14 +60,14 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """Where a search with memory is with one target.
+    """The state of one tracked target.
 
     Attributes:
         state: :data:`SEARCHING` (never seen, or gone for long), :data:`TRACKING`, or
             :data:`LOST` (gone for a short while: if it comes back, it keeps its id).
-        track_id: of the track that is followed or was lost; None while searching.
-        window_xyxy: the piece of the frame that was looked at closely, in frame pixels (it may hang
-            over the border); None if none was.
+        track_id: id of the present or lost track; None while searching.
+        window_xyxy: the search window in frame pixels (it may extend over the border); None without
+            a window.
     """
 
     state: str
@@ -77,16 +77,16 @@ class TargetStatus:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Everything the detector says about one frame.
+    """The detector's result for one frame.
 
     Attributes:
         detections: above the score threshold, best first; empty when nothing was found.
         presence: for each template id the probability that its object is in this frame.
-        bank_version: the template bank that was used; grows with every template change.
+        bank_version: version of the template bank; grows with every template change.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``decode``).
-        targets: for each template id where a search with memory is with it; empty for others.
-        heatmaps: for each template id a ``(h, w)`` float32 map in [0, 1] over the whole
-            frame, 0 where the search did not look; only filled when asked for.
+        targets: for each template id the state of its target; empty for searches that do not track.
+        heatmaps: for each template id a ``(h, w)`` float32 map in [0, 1] over the whole frame, 0
+            where nothing was searched; filled only on request.
     """
 
     detections: Tuple[Detection, ...]

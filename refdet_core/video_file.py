@@ -1,4 +1,4 @@
-"""Writing annotated frames as a video that any player opens."""
+"""Writes annotated frames as a video that any player opens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refdet_core.closeable import Closeable
 from refdet_core.errors import SourceError
 
 FALLBACK_FPS = 10.0
-"""For sources without a time of their own."""
+"""For sources without time stamps."""
 
 
 class VideoFile(Closeable):

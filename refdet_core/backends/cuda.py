@@ -127,7 +127,7 @@ class Gpu(Closeable):
     """
 
     def __init__(self) -> None:
-        with _told_as_sentences():
+        with _as_backend_errors():
             context, device = _primary_context()
             self._context: Optional[Any] = context
             self.name = str(device.name())
@@ -147,7 +147,7 @@ class Gpu(Closeable):
         """
         if self._context is None:
             raise BackendError("This TensorRT backend is closed; open another one.")
-        with _told_as_sentences():
+        with _as_backend_errors():
             self._context.push()
             try:
                 yield
@@ -260,7 +260,7 @@ def require_gpu() -> str:
     Raises:
         BackendError: there is none; the message gives CUDA's reason.
     """
-    with _told_as_sentences():
+    with _as_backend_errors():
         driver.init()
         return str(driver.Device(0).name())
 
@@ -302,7 +302,7 @@ def _nvcc_path() -> str:
 
 
 @contextmanager
-def _told_as_sentences() -> Iterator[None]:
+def _as_backend_errors() -> Iterator[None]:
     """Turn CUDA's errors into RefdetErrors with CUDA's name and code."""
     try:
         yield

@@ -154,15 +154,15 @@ def device_errors(task: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = str(error).partition("\n")[0]
-        if isinstance(error, torch.cuda.OutOfMemoryError) or any(it in told for it in _NO_MEMORY):
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, torch.cuda.OutOfMemoryError) or any(it in reason for it in _NO_MEMORY):
             raise OutOfMemoryError(
-                f"The GPU has no memory left to {task}: {told} Use fewer references or smaller "
+                f"The GPU has no memory left to {task}: {reason} Use fewer references or smaller "
                 "tiles, or end other programs that use the GPU."
             ) from error
-        if any(it in told for it in _NO_DEVICE):
+        if any(it in reason for it in _NO_DEVICE):
             raise DeviceLostError(
-                f"The GPU failed and cannot {task}: {told}; if it does not come back, restart "
+                f"The GPU failed and cannot {task}: {reason}; if it does not come back, restart "
                 "this program."
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""``refdet doctor``: what this machine has, and what is wrong with it.
+"""``refdet doctor``: describes this machine's set-up and its problems.
 
-Standard library only, so that it works where the packages that it looks for are missing.
+Uses only the standard library, so that it works even if the packages it checks are missing.
 """

@@ -1,8 +1,8 @@
-"""Questions that are answered in a process of their own.
+"""Runs checks in separate processes.
 
 Importing a package can fail in any way: it is missing, its libraries do not fit, it prints, hangs,
-or kills the process. So every question of :mod:`refdet_core.doctor.checks` is asked in a new
-interpreter, and whatever becomes of that is an result.
+or kills the process. So every check of :mod:`refdet_core.doctor.checks` runs in a new interpreter,
+and any outcome is a result.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What became of a question.
+    """The result of a check.
 
     Attributes:
-        facts: what it found out; empty if it failed.
+        facts: its findings; empty if it failed.
         error: why it failed, else empty.
-        missing: it failed because that package is not installed.
+        missing: it failed because the package is not installed.
     """
 
     facts: Dict[str, Any] = field(default_factory=dict)
@@ -41,9 +41,9 @@ class CheckResult:
 def run_check(
     name: str, arguments: Sequence[str] = (), timeout_s: float = TIMEOUT_S
 ) -> CheckResult:
-    """Ask one of the questions by its function's name."""
-    # -P is newer than Python 3.8; the root goes first so that a file in the working folder that
-    # is called like a package is not taken for it.
+    """Run one check by its function's name."""
+    # -P is newer than Python 3.8. The root goes first, so that a file in the working folder cannot
+    # shadow a package.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         result = subprocess.run(
@@ -64,7 +64,7 @@ def run_check(
             error=f"it ended the process ({signal.Signals(-result.returncode).name})"
         )
     if result.returncode == 0:
-        # What a package prints while it is imported comes before.
+        # Packages may print during import, before the result.
         with contextlib.suppress(IndexError, ValueError, TypeError):
             return CheckResult(
                 **json.loads(result.stdout.decode(errors="replace").splitlines()[-1])
@@ -75,10 +75,10 @@ def run_check(
 
 
 def run_checks(checks: Mapping[str, Sequence[str]]) -> Dict[str, CheckResult]:
-    """Ask several, some at a time.
+    """Run several checks, some in parallel.
 
     Args:
-        checks: under any key the words of one: its name, then its arguments.
+        checks: by any key the name of a check and its arguments.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         running = {

@@ -1,4 +1,4 @@
-"""The questions, each a function that may import anything. :mod:`.check_process` runs this file."""
+"""The checks, functions that may import anything. :mod:`.check_process` runs this file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tqdm() -> Facts:
 
 
 def cv2() -> Facts:
-    """OpenCV; what it shows windows and reads videos with ("" if it cannot)."""
+    """OpenCV, and its backends for windows and videos ("" if it has none)."""
     import cv2 as package
 
     information = package.getBuildInformation()
@@ -57,7 +57,7 @@ def cv2() -> Facts:
 
 
 def onnxruntime() -> Facts:
-    """ONNX Runtime and what it can run on."""
+    """ONNX Runtime and its execution providers."""
     import onnxruntime as package
 
     return {"version": package.__version__, "providers": package.get_available_providers()}
@@ -93,7 +93,7 @@ def pycuda() -> Facts:
 
 
 def cuda() -> Facts:
-    """The NVIDIA driver and its GPUs; needs no package."""
+    """The NVIDIA driver and the GPUs; needs no package."""
     library = ctypes.CDLL(_DRIVER)
 
     def call(name: str, *arguments: Any) -> None:
@@ -132,7 +132,8 @@ def cuda() -> Facts:
 
 
 def nvcc() -> Facts:
-    """The CUDA compiler: pycuda is built with it, and TensorRT's backend compiles its kernels."""
+    """The CUDA compiler: pycuda is built with it, and the TensorRT backend compiles kernels with
+    it."""
     from refdet_core.nvcc import find_nvcc
 
     path = find_nvcc()
@@ -145,7 +146,7 @@ def nvcc() -> Facts:
 
 
 def bundle(folder: str = "") -> Facts:
-    """A model bundle, its files compared with their sha256; "" is the released one."""
+    """A model bundle, with its files compared to their sha256; "" is the released one."""
     from refdet_core.bundle import load_bundle
 
     found = load_bundle(Path(folder) if folder else None, verify=True)
@@ -158,7 +159,7 @@ def bundle(folder: str = "") -> Facts:
 
 
 def engines(folder: str, *settings: str) -> Facts:
-    """TensorRT's engines in the folder of the settings, newest first, and what each is for."""
+    """The TensorRT engines in the configured folder, newest first, and their purpose."""
     from refdet_core.backends.engines.cache import engine_folder
     from refdet_core.bundle import load_bundle
 
@@ -178,7 +179,7 @@ def engines(folder: str, *settings: str) -> Facts:
 
 
 def backend(name: str, folder: str, *settings: str) -> Facts:
-    """Open the backend with the bundle, as the node does, unless it would have to build engines."""
+    """Open the backend with the bundle as the node does, unless that would build engines."""
     from refdet_core import backends
     from refdet_core.bundle import load_bundle
 
@@ -213,7 +214,7 @@ def _graph_sha256(loaded: Any) -> Dict[str, str]:
 
 
 def _engine_state(path: Path, graphs: Dict[str, str]) -> str:
-    """What the JSON file beside an engine says, and whether the engine is still what it says."""
+    """What the engine is for according to its JSON file, and whether the file still matches."""
     from refdet_core.backends.engines.store import EngineStore
     from refdet_core.backends.engines.target import this_target
     from refdet_core.errors import BackendError
@@ -251,7 +252,7 @@ CHECKS: Dict[str, Callable[..., Facts]] = {
 
 
 def run(name: str, arguments: Tuple[str, ...]) -> Dict[str, Any]:
-    """Call one of the questions; an error is an answer too."""
+    """Run one check; an error is a result too."""
     try:
         return {"facts": CHECKS[name](*arguments)}
     except Exception as error:

@@ -19,20 +19,23 @@ from refdet_core.doctor.report import Section, as_json, as_text, healthy
 from refdet_core.doctor.ros_environment import ros_section
 
 DESCRIPTION = (
-    "Print versions, device, model bundles, engines and the ROS environment, and for all that is "
-    "wrong what it means and what to do. The exit code is 0 if the node can run here, else 1."
+    "Print versions, device, model bundles, engines and the ROS environment, and for each problem "
+    "what it means and what to do. The exit code is 0 if the node can run here, else 1."
 )
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that :func:`doctor` reads."""
-    # As every command has them, but not from detector_arguments.py, whose imports may be what is
+    # Like those of other commands, but not from detector_arguments.py, whose imports may be what is
     # broken.
     parser.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="also look at this model bundle, and open it"
+        "--bundle", type=Path, metavar="DIR", help="also check this model bundle, and open it"
     )
     parser.add_argument(
-        "--backend", default="auto", metavar="NAME", help="what to open it with (default: auto)"
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="the backend to open it with (default: auto)",
     )
     parser.add_argument(
         "--config",
@@ -45,7 +48,7 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print what is here and what is wrong; returns the exit code."""
+    """Print the report; returns the exit code."""
     sections = examine(options.backend, options.bundle, options.config)
     if options.json:
         print(json.dumps(as_json(sections), indent=2))
@@ -55,12 +58,12 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> List[Section]:
-    """Ask everything.
+    """Run all checks.
 
     Args:
-        backend: as the user writes it.
-        bundle: a bundle beside the released one; it is the one that is opened.
-        settings: ``key=value`` of the backend.
+        backend: the backend's name in settings.
+        bundle: a bundle besides the released one; it is opened instead.
+        settings: ``key=value`` for the backend.
     """
     folder = "" if bundle is None else str(bundle.resolve())
     checks: Dict[str, Sequence[str]] = {
@@ -84,7 +87,7 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """The command by itself, for where the other commands cannot even be imported."""
+    """The command alone, for machines on which the other commands cannot be imported."""
     parser = argparse.ArgumentParser(prog="refdet doctor", description=DESCRIPTION)
     add_doctor_arguments(parser)
     return doctor(parser.parse_args(arguments))

@@ -1,4 +1,4 @@
-"""The machine: processor, memory, GPU with its software, and what of a Jetson it is."""
+"""The machine: processor, memory, the GPU with its software, and the Jetson model."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _XAVIER_NX_MODE = 8
 
 
 def machine_section(root: Path = ROOT) -> Section:
-    """Processor, memory, Jetson. ``root`` is where /proc, /sys and /etc are."""
+    """Processor, memory, Jetson. ``root`` contains /proc, /sys and /etc."""
     model = jetson_model(root)
     facts = [("CPU", _processor(root)), ("memory", _memory(root))]
     findings: List[Finding] = []
     if model:
         facts.append(("Jetson", model))
-        facts.append(("L4T", _l4t(root) or "not told (in a container it is not)"))
+        facts.append(("L4T", _l4t(root) or "unknown (containers do not show it)"))
         mode = _power_mode()
-        facts.append(("power mode", mode or "not told (nvpmodel -q, outside of a container)"))
+        facts.append(("power mode", mode or "unknown (see nvpmodel -q outside of a container)"))
         findings += _power_findings(model, mode, root)
     return Section("Machine", tuple(facts), tuple(findings))
 
 
 def gpu_section(results: Mapping[str, CheckResult], root: Path = ROOT) -> Section:
-    """The NVIDIA GPU and its software. ``results``: those of :data:`ASKED`."""
+    """The NVIDIA GPU and its software. ``results``: of the checks :data:`ASKED`."""
     cuda, model = results["cuda"], jetson_model(root)
     facts: List[Tuple[str, str]] = []
     for device in [] if cuda.error else cuda.facts["devices"]:
@@ -130,7 +130,7 @@ def _processor(root: Path) -> str:
 
 
 def _cores(root: Path) -> Tuple[int, int]:
-    """Cores that are switched on, and that there are."""
+    """Number of cores that are online, and of all cores."""
     counts = []
     for name in ("online", "present"):
         text = _read(root / "sys/devices/system/cpu" / name).strip()
@@ -149,11 +149,11 @@ def _memory(root: Path) -> str:
         re.search(rf"^{name}:\s*(\d+) kB", text, re.M) for name in ("MemTotal", "MemAvailable")
     ]
     total, available = (int(found.group(1)) / 1024**2 if found else 0.0 for found in sizes)
-    return f"{total:.1f} GB, {available:.1f} GB available" if total else "not told"
+    return f"{total:.1f} GB, {available:.1f} GB available" if total else "unknown"
 
 
 def _l4t(root: Path) -> str:
-    """``35.3.1`` out of ``# R35 (release), REVISION: 3.1, ...``."""
+    """``35.3.1`` from ``# R35 (release), REVISION: 3.1, ...``."""
     found = re.search(r"R(\d+)[^,]*,\s*REVISION:\s*([\d.]+)", _read(root / "etc/nv_tegra_release"))
     return f"{found.group(1)}.{found.group(2)}" if found else ""
 

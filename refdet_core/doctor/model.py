@@ -9,7 +9,7 @@ from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 
 def bundle_section(bundles: Mapping[str, CheckResult]) -> Section:
-    """``bundles``: the answer to ``bundle`` for each folder, "" being the released one."""
+    """``bundles``: the result of the check ``bundle`` for each folder; "" is the released one."""
     facts: List[Tuple[str, str]] = []
     findings: List[Finding] = []
     for folder, result in bundles.items():
@@ -32,7 +32,7 @@ def bundle_section(bundles: Mapping[str, CheckResult]) -> Section:
 
 
 def engine_section(result: CheckResult) -> Section:
-    """TensorRT's engines in the folder that the settings name."""
+    """The TensorRT engines in the configured folder."""
     if result.error:
         return Section(
             "TensorRT engines",
@@ -40,7 +40,7 @@ def engine_section(result: CheckResult) -> Section:
             (
                 Finding(
                     WARNING,
-                    f"The engines cannot be looked at: {result.error}",
+                    f"The engines cannot be checked: {result.error}",
                     "give another one with --config engine_folder=DIR, the node's parameter of the "
                     "same name, or change this one's owner",
                 ),

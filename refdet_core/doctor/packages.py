@@ -11,7 +11,7 @@ from refdet_core.doctor.check_process import CheckResult
 from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 OLDEST_PYTHON = (3, 8)
-# Module: its names for pip and, on Ubuntu, for apt, and how bad it is to be without.
+# Module: its names for pip and for Ubuntu's apt, and the severity if it is missing.
 _NEEDED = {
     "numpy": ("numpy", "python3-numpy", BROKEN),
     "cv2": ("'opencv-python-headless<5'", "python3-opencv", BROKEN),
@@ -23,7 +23,7 @@ ASKED = (*_NEEDED, "onnxruntime", "torch")
 
 
 def package_section(results: Mapping[str, CheckResult]) -> Section:
-    """Versions, and what is missing or broken. ``results``: those of :data:`ASKED`."""
+    """Versions, and missing or broken packages. ``results``: of the checks :data:`ASKED`."""
     facts: List[Tuple[str, str]] = [
         ("refdet", _refdet_version()),
         ("Python", f"{platform.python_version()} ({sys.executable})"),
@@ -69,7 +69,7 @@ def package_section(results: Mapping[str, CheckResult]) -> Section:
 
 
 def version_or_state(result: CheckResult) -> str:
-    """A package's version, or that it is missing or broken."""
+    """A package's version, or "missing" or "broken"."""
     if result.error:
         return "not installed" if result.missing else "broken"
     return str(result.facts["version"])

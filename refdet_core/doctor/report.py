@@ -1,4 +1,4 @@
-"""What the doctor found, as text and as JSON."""
+"""The doctor's report as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 BROKEN = "broken"
 """The node cannot run."""
 WARNING = "warning"
-"""The node runs, but slower or with less than it could."""
+"""The node runs, but slower or with fewer features."""
 
 _MARKS = {BROKEN: "!!", WARNING: "! "}
 _COLOURS = {BROKEN: "\033[1;31m", WARNING: "\033[33m"}
@@ -17,12 +17,12 @@ _PLAIN = "\033[0m"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A problem.
 
     Attributes:
         level: :data:`BROKEN` or :data:`WARNING`.
-        what: what is wrong and what it means.
-        fix: what to do about it.
+        what: the problem and its consequence.
+        fix: the remedy.
     """
 
     level: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Section:
-    """One subject: facts as (name, value), and what is wrong with them."""
+    """One subject: facts as (name, value), and their problems."""
 
     title: str
     facts: Tuple[Tuple[str, str], ...]
@@ -40,12 +40,12 @@ class Section:
 
 
 def healthy(sections: Sequence[Section]) -> bool:
-    """Whether nothing keeps the node from running."""
+    """Whether the node can run."""
     return not any(item.level == BROKEN for section in sections for item in section.findings)
 
 
 def as_json(sections: Sequence[Section]) -> Dict[str, Any]:
-    """Everything that :func:`as_text` says, to read by programs."""
+    """The content of :func:`as_text` for programs."""
     return {
         "ok": healthy(sections),
         "sections": [
@@ -60,7 +60,7 @@ def as_json(sections: Sequence[Section]) -> Dict[str, Any]:
 
 
 def as_text(sections: Sequence[Section], coloured: bool) -> str:
-    """Facts in aligned lines; findings below those of their section, marked ``!!`` or ``!``."""
+    """Facts in aligned lines, each section followed by its findings, marked ``!!`` or ``!``."""
     width = max((len(name) for section in sections for name, _ in section.facts), default=0)
     lines: List[str] = []
     for section in sections:

@@ -1,6 +1,6 @@
-"""ROS 2 as the environment describes it: packages that can be found, variables, Fast DDS.
+"""The ROS 2 environment: importable packages, variables, Fast DDS.
 
-Nothing of ROS is imported.
+It does not import ROS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_RMW = "rmw_fastrtps_cpp"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 PROFILE = "fastdds_shm.xml"
 LARGEST_DOMAIN = 232
-# A raw 1280x720 image is 2.7 MB; Fast DDS's own segment of 0.5 MB loses most of them.
+# A raw 1280x720 image is 2.7 MB; Fast DDS's default segment of 0.5 MB loses most of them.
 LEAST_SEGMENT_BYTES = 4 << 20
 LEAST_SHARED_MEMORY_MB = 128
 SHARED_MEMORY = Path("/dev/shm")
@@ -32,7 +32,7 @@ def ros_section(
     environment: Mapping[str, str],
     shared_memory: Path = SHARED_MEMORY,
 ) -> Section:
-    """What the node meets in this ``environment``, with the NumPy of that answer."""
+    """The ROS environment in ``environment``, with the NumPy version of that check."""
     distro = environment.get("ROS_DISTRO", "")
     found = {name: _find(name) for name in _PACKAGES}
     facts: List[Tuple[str, str]] = [("distribution", distro or "ROS_DISTRO is not set")]
@@ -54,7 +54,7 @@ def ros_section(
 
 
 def _find(name: str) -> str:
-    """A package's version, "found" if it tells none, empty if there is no such package."""
+    """A package's version; "found" if it has none, empty if there is no such package."""
     try:
         spec = util.find_spec(name)
     except (ImportError, ValueError):
@@ -64,7 +64,7 @@ def _find(name: str) -> str:
         return ""
     for distribution in (name, f"ros-{name}".replace("_", "-")):
         try:
-            # Generated message packages have one without a version in it.
+            # Generated message packages have metadata without a version.
             return metadata.version(distribution) or "found"
         except metadata.PackageNotFoundError:
             continue
@@ -168,7 +168,7 @@ def _profile_findings(given: Mapping[str, str], environment: Mapping[str, str]) 
 
 
 def _profile_complaint(path: Path) -> str:
-    """What is wrong with a Fast DDS profile; empty if nothing is."""
+    """The problem with a Fast DDS profile; empty if there is none."""
     try:
         root = ElementTree.parse(str(path)).getroot()
     except OSError as error:
@@ -190,7 +190,7 @@ def _profile_complaint(path: Path) -> str:
 
 
 def _shipped_profile(environment: Mapping[str, str]) -> Path:
-    """The profile that comes with refdet, where it was installed or in its sources."""
+    """The profile of refdet, from its installation or its sources."""
     candidates = [
         Path(prefix) / "share" / "refdet_ros" / "config" / PROFILE
         for prefix in environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)

@@ -1,1 +1,1 @@
-"""``refdet live``: a camera, stream or video on the screen, and the target drawn in it by hand."""
+"""``refdet live``: shows a camera, stream or video; the user draws the target in it."""

@@ -1,4 +1,4 @@
-"""The command ``refdet live``: a source, a session and a window brought together."""
+"""The command ``refdet live``: connects a source, a session and a window."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from refdet_core.video_file import FALLBACK_FPS
 
 SAVE_FOLDER = Path("refdet_live")
 _POLL_S = 0.02
-"""How long the window waits for the user, or for a camera's next frame."""
+"""How long the window waits for input or for a camera's next frame."""
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that ``refdet live`` does not share with other commands."""
+    """The arguments of ``refdet live`` that other commands do not have."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(
         ("keys in the window:", *(f"  {key:<7}{meaning}" for key, meaning in HELP))
@@ -76,7 +76,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def live(options: argparse.Namespace) -> int:
-    """``refdet live``: until the source ends, N frames are through, or the user has enough."""
+    """``refdet live``: run until the source ends, N frames are done, or the user quits."""
     _check(options)
     box_xyxy = None if options.init is None else parse_roi(options.init)
     contrast = Contrast(options.contrast)
@@ -104,9 +104,9 @@ def live(options: argparse.Namespace) -> int:
                 session = Session(detector, source.name, options.output or SAVE_FOLDER)
                 _in_window(source, session, window, recording, first, most)
         except KeyboardInterrupt:
-            pass  # the usual way to leave a camera without a window
+            pass  # the usual way to stop a camera without a window
         except BrokenPipeError:
-            # `refdet live ... | head` has read enough; Python would complain when it exits.
+            # `refdet live ... | head` closed the pipe; Python would complain at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             _report(options, source, recording.summary(detector.backend.info))
@@ -131,7 +131,7 @@ def _recording(options: argparse.Namespace, source: LiveSource) -> Recording:
 
 
 def _next_frame(source: LiveSource) -> Optional[Frame]:
-    """The next frame, however long it takes; None at the end."""
+    """Wait for the next frame; None at the end."""
     frame = None
     while frame is None and not source.ended:
         frame = source.read(_POLL_S)
@@ -184,14 +184,14 @@ def _in_window(
 
 
 def _record(recording: Recording, session: Session) -> None:
-    """Write the frame that the session leaves, with what was found in it last."""
+    """Write the session's present frame with its latest result, before the next frame."""
     if session.seen is not None:
         frame, result = session.seen
         recording.write(frame.name, frame.bgr, result, frame.time_s)
 
 
 def _report(options: argparse.Namespace, source: LiveSource, summary: str) -> None:
-    # The lines are alone on standard output, for a program that reads them.
+    # Standard output carries only the JSON lines, for programs that read them.
     lines_on_stdout = options.no_window and options.output is None
     report = [f"'{source.name}' ended." if source.ended else "stopped.", summary]
     if source.left_out:

@@ -1,4 +1,4 @@
-"""Where things are on the canvas of ``refdet live``, and from the canvas back to the frame."""
+"""The layout of the ``refdet live`` canvas, and the mapping from canvas to frame."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Tuple
 
 FRAME_PANEL_PX = (1080, 680)
-"""Largest width and height of the frame on the canvas: with the column beside it and the two
-bars that makes at most 1360x768."""
+"""Largest width and height of the frame on the canvas; with the side column and the two bars the
+canvas is at most 1360x768."""
 LARGEST_SCALE = 3.0
 COLUMN_PX = 256
 BAR_PX = 36

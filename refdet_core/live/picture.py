@@ -1,4 +1,4 @@
-"""The canvas of ``refdet live``: what it shows, and how it is painted."""
+"""Paints the canvas of ``refdet live``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True)
 class Drawing:
-    """A box in the making, in frame pixels.
+    """A box that is being drawn, in frame pixels.
 
     Attributes:
         cursor: where the mouse is; None: not over the frame.
-        box_xyxy: from where the button was pressed to the cursor; None before that.
+        box_xyxy: from the point of the button press to the cursor; None before the press.
     """
 
     cursor: Optional[Tuple[float, float]] = None
@@ -45,12 +45,12 @@ class View:
     Attributes:
         frame_bgr: the frame, ``(H, W, 3)`` uint8.
         state: ``searching``, ``tracking``, ``lost`` or :data:`NO_TARGET`.
-        detections: what was found in it.
-        window_xyxy: the piece that was searched closely; None: the whole frame.
+        detections: the detections in the frame.
+        window_xyxy: the search window; None: the whole frame was searched.
         heatmap: ``(h, w)`` float32 over the whole frame; None: none yet.
         thumbnails_bgr: photos of the template.
         status: the text beside the state.
-        hint: what can be done now, or what just happened.
+        hint: what the user can do now, or what just happened.
         drawing: while a box is being drawn.
         help: keys and what they do, laid over the frame; empty: none.
     """
@@ -114,7 +114,7 @@ def _paint_thumbnails(canvas: np.ndarray, view: View, place: Rectangle) -> None:
 
 
 def _paint_window(canvas: np.ndarray, view: View, layout: Layout) -> None:
-    """The searched window and its heatmap, at the same scale one above the other."""
+    """The search window above its heatmap, at the same scale."""
     crop = _window_crop(view, layout.search)
     searched = "whole frame"
     if view.window_xyxy is not None:
@@ -136,7 +136,7 @@ def _paint_window(canvas: np.ndarray, view: View, layout: Layout) -> None:
 
 
 def _window_crop(view: View, place: Rectangle) -> Crop:
-    """What the square panels show: the search window, or the whole frame."""
+    """The crop in the square panels: the search window, or the whole frame."""
     if view.window_xyxy is None:
         return letterbox(view.frame_bgr.shape[1::-1], (place.width, place.height))
     x1, y1, x2, y2 = (round(value) for value in view.window_xyxy)
@@ -144,7 +144,7 @@ def _window_crop(view: View, place: Rectangle) -> Crop:
 
 
 def _cut(heatmap: np.ndarray, crop: Crop, frame_size: Tuple[int, int]) -> np.ndarray:
-    """The heatmap of a crop, ``(out_height, out_width)``; exact, not to the next cell."""
+    """The heatmap of a crop, ``(out_height, out_width)``, with subcell precision."""
     # Heatmap pixels to crop pixels; pixel centres are at a half.
     scale_x = frame_size[0] / heatmap.shape[1] * crop.out_width / crop.width
     scale_y = frame_size[1] / heatmap.shape[0] * crop.out_height / crop.height
@@ -191,7 +191,7 @@ def _caption(canvas: np.ndarray, place: Rectangle, text: str) -> None:
 def _write(
     picture: np.ndarray, text: str, origin: Tuple[int, int], text_colour: ColourBGR, size: float
 ) -> None:
-    """One line, made smaller if it would not fit."""
+    """One line, shrunk if it does not fit."""
     text = printable(text)
     width = cv2.getTextSize(text, _FONT, size, 1)[0][0]
     size *= min(1.0, (picture.shape[1] - origin[0] - GAP_PX) / max(1, width))

@@ -1,6 +1,6 @@
-"""What ``refdet live`` is doing: frames, keys and the mouse in, a view of it out.
+"""The state of ``refdet live``: takes frames, keys and the mouse, returns a view.
 
-It knows neither windows nor cameras, so that a test can drive it.
+It knows neither windows nor cameras, so that tests can drive it.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ Event = Union[Key, Mouse]
 
 
 class Session:
-    """One run: until there is a target the first frame stays, then frames are searched.
+    """One run: the first frame stays until there is a target, then frames are searched.
 
     Args:
-        detector: its search is ``track`` or ``auto``; with a template there is nothing to draw.
+        detector: its search must be ``track`` or ``auto``; with a template no box needs drawing.
         source_name: shown with the frame's name.
-        folder: where pictures are saved; made when the first one is.
-        clock: seconds, for the rate and how long a notice stays.
+        folder: folder for saved pictures; made with the first one.
+        clock: returns seconds; for the frame rate and the duration of notices.
 
     Attributes:
         done: whether the user wants to quit.
-        seen: the frame on the screen and what was found in it; None before the first search.
+        seen: the frame on the screen and its result; None before the first search.
     """
 
     def __init__(
@@ -100,22 +100,22 @@ class Session:
 
     @property
     def wants_frame(self) -> bool:
-        """Whether the next frame should be taken."""
+        """Whether to take the next frame."""
         return self._frame is None or (self._drawing is None and not self._paused)
 
     @property
     def layout(self) -> Layout:
-        """Where things are on the canvas; there must have been a frame."""
+        """The layout of the canvas; needs a frame."""
         return layout_for(self._current.bgr.shape[1::-1])
 
     def take(self, frame: Frame) -> None:
-        """Go on to this frame."""
+        """Show and search this frame."""
         self._frame = frame
         if self._drawing is None:
             self._search()
 
     def handle(self, event: Event) -> None:
-        """Do what a key or the mouse asks for."""
+        """Handle a key or the mouse."""
         if isinstance(event, Mouse):
             self._draw(event)
             return
@@ -138,7 +138,7 @@ class Session:
             self._searched_s.clear()
 
     def view(self) -> View:
-        """What is to be seen now; there must have been a frame."""
+        """The present view; needs a frame."""
         frame = self._current
         shown_help = HELP if self._help else ()
         if self.seen is None:
@@ -216,7 +216,7 @@ class Session:
             self._drawn(box_xyxy)
 
     def _box_to(self, point: Tuple[float, float]) -> BoxXYXY:
-        """From where the button was pressed to this point, cut at the frame's border."""
+        """The box from the point of the button press to this point, clipped to the frame."""
         assert self._pressed is not None
         height, width = self._current.bgr.shape[:2]
         x1, x2 = (float(v) for v in np.clip(sorted((self._pressed[0], point[0])), 0, width))
@@ -224,7 +224,7 @@ class Session:
         return x1, y1, x2, y2
 
     def _drawn(self, box_xyxy: BoxXYXY) -> None:
-        """The box is complete: take it as the target, or as one more photo of it."""
+        """The box is complete: use it as the target, or as one more photo of it."""
         width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
         if min(width, height) < MIN_SIDE_PX:
             self._say(
@@ -248,13 +248,13 @@ class Session:
         self._search()
 
     def _follows(self, box_xyxy: BoxXYXY) -> bool:
-        """Whether the target is already followed there."""
+        """Whether the target is already tracked there."""
         found = self.seen[1].detections if self.seen is not None else ()
         followed = as_boxes([detection.bbox_xyxy for detection in found])
         return bool((iou_matrix(followed, as_boxes(box_xyxy)) > 0).any())
 
     def _save(self) -> None:
-        """The clean frame, what is on the screen, and the target cut out: usable as a photo."""
+        """Save the frame, the canvas, and the target as a photo."""
         stem = frame_stem(self._current.name)
         pictures = {"frame": self._current.bgr, "view": paint(self.view(), self.layout)}
         if self.seen is not None and self.seen[1].detections:

@@ -1,7 +1,7 @@
-"""Where the frames of ``refdet live`` come from.
+"""The frame sources of ``refdet live``.
 
-A camera or stream is read by a thread that keeps the newest frame alone: what is shown is never
-older than one frame, however slow the search. A file is read frame by frame, none left out.
+A thread reads a camera or stream and keeps only the newest frame, so the view is never older than
+one frame, however slow the search is. A file is read frame by frame, without gaps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from refdet_core.sources import open_source
 from refdet_core.video import Frame, frame_rate, presentation_ns, read_frames
 
 STALL_S = 5.0
-"""A camera or stream that delivers nothing for this long is given up."""
+"""A camera or stream that is silent for this long counts as lost."""
 
 MOST_JITTER_S = 0.5
 
@@ -34,14 +34,14 @@ _RETRY_S = 0.05
 
 
 class LiveSource(Closeable):
-    """Frames to be shown as they come.
+    """A source of frames for live viewing.
 
     Attributes:
         name: what to call it on the screen.
         fps: frames per second; None if unknown.
         paced: whether the frames come at their own pace (camera, stream) or when asked (file).
-        ended: whether there are no more.
-        left_out: frames that were never read, because newer ones came.
+        ended: whether there are no more frames.
+        left_out: number of frames that were replaced by newer ones.
     """
 
     name: str
@@ -52,10 +52,10 @@ class LiveSource(Closeable):
 
     @abstractmethod
     def read(self, wait_s: float) -> Optional[Frame]:
-        """The next frame; None if none has come within ``wait_s`` seconds, or none will.
+        """The next frame; None if none comes within ``wait_s`` seconds, or at the end.
 
         Raises:
-            SourceError: it has stopped delivering.
+            SourceError: the source has stopped delivering.
         """
 
 
@@ -88,8 +88,8 @@ class StreamSource(LiveSource):
 
     Args:
         name: what to call it on the screen.
-        capture: opened; it belongs to this object from now on.
-        endless: it never ends by itself (a camera): after a frame that failed the next may come.
+        capture: an open capture, owned by this object from now on.
+        endless: the source has no end (a camera): a failed read may be followed by a frame.
         contrast: makes frames of more than 8 bits 8-bit.
         stall_s: give up after so many seconds without a frame.
     """
@@ -135,7 +135,7 @@ class StreamSource(LiveSource):
         with self._change:
             self._finished = True
         self._thread.join(timeout=1)
-        # A thread stuck in the driver still uses the capture; it ends with the process.
+        # A thread blocked in the driver still uses the capture; it ends with the process.
         if not self._thread.is_alive():
             self._capture.release()
 
@@ -195,7 +195,7 @@ def open_live_source(text: str, contrast: Optional[Contrast] = None) -> LiveSour
         contrast: makes frames of more than 8 bits 8-bit; None follows the range in use.
 
     Raises:
-        SourceError: it cannot be opened; one sentence with what to do.
+        SourceError: it cannot be opened.
     """
     if text.isdigit() or _is_device(text):
         capture = _captured(int(text) if text.isdigit() else text, cv2.CAP_ANY)
@@ -204,7 +204,7 @@ def open_live_source(text: str, contrast: Optional[Contrast] = None) -> LiveSour
                 f"The camera '{text}' cannot be opened: there is none, another program uses it, "
                 "or you may not read it; see `ls -l /dev/video*`."
             )
-        # Not every driver keeps less than four frames back; the thread takes care of the rest.
+        # Some drivers still buffer up to four frames; the thread drains them.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return StreamSource(text, capture, endless=True, contrast=contrast)
     if "!" in text:
@@ -240,10 +240,10 @@ def _open_address(text: str, contrast: Contrast) -> LiveSource:
             f"The stream '{text}' cannot be opened; are the address, user and password right, and "
             "does the camera answer (`ffplay ADDRESS`)?"
         )
-    # User and password are not for the screen.
+    # Do not show user and password.
     name = re.sub("//[^/@]*@", "//", text)
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        # A recording on a server, which would come as fast as the network takes it.
+        # A recording on a server would arrive as fast as the network allows.
         return FileSource(name, _all_frames(capture, contrast), frame_rate(capture))
     return StreamSource(name, capture, endless=False)
 
@@ -256,9 +256,9 @@ def _all_frames(capture: cv2.VideoCapture, contrast: Contrast) -> Iterator[Frame
 
 
 def _captured(source: Union[int, str], backend: int) -> cv2.VideoCapture:
-    """An opened capture, or one that is not; OpenCV's own complaints are held back."""
+    """A capture, open or not; OpenCV's own messages are suppressed."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # OpenCV 4.5 has it at the top.
+    # OpenCV 4.5 has it at the top level.
     home: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
     level = home.setLogLevel(0)
     try:

@@ -1,4 +1,4 @@
-"""A window of OpenCV's: shows pictures, hands over keys and the mouse."""
+"""An OpenCV window that shows images and reports keys and the mouse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_WINDOWS = (
 
 
 class Window(Closeable):
-    """One window, as large as its first picture; the user may resize it.
+    """One window, initially as large as its first image; the user may resize it.
 
     Raises:
         RefdetError: there is no display, or this OpenCV has no windows.
@@ -46,7 +46,7 @@ class Window(Closeable):
         cv2.setMouseCallback(title, self._on_mouse)
 
     def show(self, picture_bgr: np.ndarray) -> None:
-        """Show a picture; the mouse is reported in its pixels."""
+        """Show an image; mouse positions are in its pixels."""
         size = (picture_bgr.shape[1], picture_bgr.shape[0])
         if size != self._shown_size:
             cv2.resizeWindow(self._title, *size)
@@ -54,9 +54,10 @@ class Window(Closeable):
         cv2.imshow(self._title, picture_bgr)
 
     def events(self, wait_s: float) -> List[Event]:
-        """What the user did until now, at least for one millisecond and at most ``wait_s`` seconds.
+        """The user's input since the last call; waits between one millisecond and ``wait_s``
+        seconds.
 
-        A closed window is a pressed ``q``.
+        Closing the window counts as pressing ``q``.
         """
         code = cv2.waitKey(max(1, round(wait_s * 1e3)))
         events, self._events = self._events, []
@@ -76,7 +77,7 @@ class Window(Closeable):
 
 
 def _check_display() -> None:
-    """Qt would end the process where there is no display."""
+    """Qt ends the process if there is no display."""
     advice = "On a machine without a screen give --no-window; over ssh use `ssh -X`."
     name = os.environ.get("DISPLAY")
     if not name:
@@ -85,7 +86,7 @@ def _check_display() -> None:
         return
     try:
         x11 = ctypes.CDLL("libX11.so.6")
-    except OSError:  # then this OpenCV does not use it
+    except OSError:  # this OpenCV does not use Qt
         return
     x11.XOpenDisplay.restype = ctypes.c_void_p
     display = x11.XOpenDisplay(None)

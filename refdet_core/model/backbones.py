@@ -20,20 +20,20 @@ BACKBONES: Dict[str, Tuple[Tuple[float, float, float], Tuple[float, float, float
     "efficientnet_b0": _IMAGENET,
     "resnet18": _IMAGENET,
 }
-"""timm name to the (mean, std) its weights expect of RGB 0-255. The 0.75 MobileNet has weights
-trained on COCO with plain 0-255; they come from TensorFlow, whose one-sided padding is left away
-because it costs ONNX Runtime a quarter of the whole graph's time."""
+"""timm name to the (mean, std) that its weights expect of RGB 0-255. The weights of the 0.75
+MobileNet were trained on COCO with plain 0-255 in TensorFlow; its one-sided padding is omitted
+because it costs ONNX Runtime a quarter of the graph's time."""
 
 
 class Backbone(nn.Module):
-    """A timm feature pyramid cut off after its deepest needed stride.
+    """A timm feature pyramid that ends at its deepest needed stride.
 
     Args:
         name: one of :data:`BACKBONES`.
         strides: which levels to return, e.g. ``(8, 16)``, finest first.
         pretrained: load timm's weights from its hub.
-        cut_blocks: leave away that many of the deepest level's last blocks (they repeat at the same
-            size, so the level keeps its channels). MobileNets and EfficientNets only.
+        cut_blocks: number of blocks to drop at the end of the deepest level (they repeat at the
+            same size, so the level keeps its channels). MobileNets and EfficientNets only.
 
     Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to a list of ``(B, C_i, H / stride_i, W / stride_i)``.
     """
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
             name, pretrained=pretrained, features_only=True, out_indices=indices
         )
         self.channels: List[int] = self.net.feature_info.channels()
-        if hasattr(self.net, "_stage_out_idx"):  # timm keeps MobileNet blocks nobody asked for
+        if hasattr(self.net, "_stage_out_idx"):  # timm keeps unused MobileNet blocks
             self.net.blocks = self.net.blocks[: max(self.net._stage_out_idx)]
         if cut_blocks:
             self._cut(cut_blocks)
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         return features
 
     def load_weights(self, path: Path) -> None:
-        """Take the matching part of a timm state dict (.safetensors or .pth).
+        """Load the matching part of a timm state dict (.safetensors or .pth).
 
         Raises:
             ConfigError: a layer this backbone uses has no weights in the file.

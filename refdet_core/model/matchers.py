@@ -3,7 +3,7 @@
 Every matcher maps ``frame (B, C, h, w)`` and ``kernel (V, C, kh, kw)`` to responses
 ``(B, V, M, h, w)``, same ``h, w``, zero outside the frame. None uses a convolution with run-time
 weights (TensorRT up to 8.4 rejects it): correlation is one matrix product with all views at
-once, so the cost per further template is small.
+once, so each further template costs little.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Matcher(nn.Module):
 class Depthwise(Matcher):
     """Depthwise cross-correlation (SiamRPN++, Li et al. 2019) followed by a 1x1 convolution.
 
-    Both are linear, so they are computed as one: the 1x1 weights are scaled by the kernel's
-    channels for each kernel cell, one matrix product applies them to the frame, and the results
-    are shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
+    Both are linear, so they are computed together: for each kernel cell the 1x1 weights are scaled
+    by the kernel's channels, one matrix product applies them to the frame, and the results are
+    shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Pixelwise(Matcher):
     """Cosine of every frame cell with every kernel cell (pixel-wise correlation, Alpha-Refine,
     Yan et al. 2021), and with the mean of each template scale's cells.
 
-    The head that follows learns how the parts lie beside each other. Cosines mean the same for
-    an object never seen in training, which is why this generalises from few instances.
+    The following head learns the arrangement of the parts. Cosines mean the same for an object
+    never seen in training, so this generalises from few instances.
 
     Args:
-        scales: template scales, whose kernels lie one below the other: ``kernel (V, C, S k, k)``.
+        scales: template scales, whose kernels are stacked vertically: ``kernel (V, C, S k, k)``.
     """
 
     def __init__(self, channels: int, kernel_size: int, scales: int = 1) -> None:
@@ -98,7 +98,7 @@ MATCHERS: Dict[str, Type[Matcher]] = {"depthwise": Depthwise, "pixelwise": Pixel
 
 
 def make_matcher(name: str, channels: int, kernel_size: int, scales: int = 1) -> Matcher:
-    """Build a matcher by name, for kernels of that many template scales."""
+    """Build a matcher by name, for kernels with this number of template scales."""
     if name not in MATCHERS:
         raise ConfigError(f"Unknown matcher '{name}'; valid are {', '.join(MATCHERS)}.")
     return MATCHERS[name](channels, kernel_size, scales)

@@ -17,7 +17,7 @@ from refdet_core.model.neck import Neck
 
 _CONTEXT_SHARE = 0.75
 """Share of the template crop's side that becomes the kernel: the object (half of the side at
-SiamFC's context 0.5) and a rim of its surroundings."""
+SiamFC's context 0.5) and a margin around it."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,12 @@ class SiameseConfig:
             stride works.
         heatmap_size: cells per side for that input.
         template_size: side of the template encoder's input.
-        template_scales: the template is encoded at each of these sizes, shares of
-            ``template_size``, so that a close-up has a kernel made at a far object's size; with
-            ``pixelwise`` only.
+        template_scales: sizes at which the template is encoded, as shares of ``template_size``, so
+            that a close-up also yields a kernel at a far object's size; ``pixelwise`` only.
         hidden: width of the head.
-        box_coding: what the head says of a box, see
+        box_coding: how the head encodes a box, see
             :func:`refdet_core.model.heads.decode_boxes`.
-        cut_blocks: blocks left away at the end of the backbone.
+        cut_blocks: blocks dropped at the end of the backbone.
     """
 
     backbone: str = "mobilenetv3_large_100"
@@ -62,7 +61,7 @@ class SiameseConfig:
         return self.img_size / self.heatmap_size
 
     def __post_init__(self) -> None:
-        for name in ("strides", "template_scales"):  # lists, when they come from YAML
+        for name in ("strides", "template_scales"):  # YAML gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.kernel_size % 2 == 0:
             raise ConfigError(
@@ -99,8 +98,8 @@ class Siamese(nn.Module):
         )
 
     def encode_template(self, image: Tensor) -> Tensor:
-        """Template crops to kernels: at every scale the centre of the feature map, averaged to
-        k x k cells."""
+        """Template crops to kernels: at each scale the centre of the feature map, averaged to k x k
+        cells."""
         kernels: List[Tensor] = []
         for scale in self.config.template_scales:
             scaled = image

@@ -121,7 +121,7 @@ class SearchPlan(ABC):
             ConfigError: this plan does not track.
         """
         raise ConfigError(
-            "This search looks at every frame anew and cannot start from a box; "
+            "This search treats each frame independently and cannot start from a box; "
             "choose the search 'track' or 'auto'."
         )
 

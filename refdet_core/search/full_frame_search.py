@@ -20,13 +20,13 @@ _NOTHING = Candidates(np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0))
 
 
 class FullFrameSearch(SearchPlan):
-    """Looks at every crop of the tilings that suit the templates, and merges what they show.
+    """Searches every crop of the tilings that suit the templates, and merges the results.
 
     Args:
-        choose_tilings: which tilings suit an object.
+        choose_tilings: returns the tilings that suit an object.
         nms_iou: boxes of one template that overlap more than this are one object.
-        score_threshold: least probability of a reported detection.
-        max_detections: most detections per template and frame.
+        score_threshold: minimum probability of a reported detection.
+        max_detections: maximum number of detections per template and frame.
         budget: maximum number of crops per frame, the others follow in the next frames; 0: all.
     """
 
@@ -61,11 +61,11 @@ class FullFrameSearch(SearchPlan):
     ) -> Dict[str, Candidates]:
         """For each template the candidates of all crops that are due in this frame.
 
-        Boxes are cut at the frame's border; one object is there once, whatever seams cross it and
-        however many scales show it; best first.
+        Boxes are clipped to the frame. An object appears once, even if it lies on a seam or several
+        scales show it. Best first.
 
         Args:
-            expected: the templates, and how large their objects may be; None: of any size.
+            expected: the possible sizes of each template's object; None: any.
         """
         parts: Dict[str, List[Candidates]] = {name: [] for name in expected}
         for tiling, crops, due, template_ids in self._due(frame.frame_size, expected):
@@ -83,7 +83,7 @@ class FullFrameSearch(SearchPlan):
     def _due(
         self, frame_size: Tuple[int, int], expected: Mapping[str, Optional[SizeRange]]
     ) -> List[Tuple[Tiling, List[Crop], List[int], List[str]]]:
-        """The passes of this frame: a tiling, its crops, which of them are due, and for whom."""
+        """The passes of this frame: a tiling, its crops, the due ones, and the templates."""
         choices = [self._choose_tilings(frame_size, sizes) for sizes in expected.values()]
         wanted: Dict[Tiling, List[str]] = {}
         for same_rank in zip_longest(*choices):  # every template's most promising tiling first
@@ -99,7 +99,7 @@ class FullFrameSearch(SearchPlan):
         ]
 
     def _merged(self, scales: Sequence[Candidates]) -> Candidates:
-        """What several scales show, each object once."""
+        """Merge the candidates of several scales, each object once."""
         if not scales:
             return _NOTHING
         if len(scales) == 1:

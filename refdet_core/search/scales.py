@@ -14,11 +14,11 @@ from typing import Optional, Tuple
 
 AUTOMATIC_SCALE = 0.0
 MIN_SCALE, MAX_SCALE = 0.25, 4.0
-"""What a setting may force."""
+"""The range of a scale set by the user."""
 
 _STEPS_PER_OCTAVE = 2  # scales are rounded to these, so that objects of like sizes share a pass
-_TOLERANCE = 1.0  # octaves from the best size in which the network still finds an object
-_FINEST = 2.0  # enlarging more shows no more
+_TOLERANCE = 1.0  # octaves around the best size within which the network still finds an object
+_FINEST = 2.0  # enlarging further adds no detail
 _MOST_PIXELS = 4.5e6  # of a pass over the frame in the network: a finer scale takes too long
 # An object of unknown size: shares of the frame's shorter side, and how small is small enough.
 _LEAST_SHARE, _MOST_SHARE, _LEAST_PX = 1 / 42, 3 / 8, 17.0
@@ -27,19 +27,19 @@ _GROWTH_PER_S = 0.25  # octaves: 60 m away, a drone that comes closer at 10 m/s
 
 @dataclass(frozen=True)
 class SizeRange:
-    """How large an object may be in the frame: square root of its box's area, pixels."""
+    """The possible sizes of an object in the frame: square root of its box's area, pixels."""
 
     least_px: float
     most_px: float
 
     def after(self, passed_s: float) -> SizeRange:
-        """How large it may be so many seconds later: it or the camera comes closer or leaves."""
+        """The possible sizes ``seconds`` later, as the object or the camera comes closer or leaves."""
         factor = 2 ** (_GROWTH_PER_S * min(max(0.0, passed_s), 60.0))
         return SizeRange(self.least_px / factor, self.most_px * factor)
 
 
 def any_size(frame_size: Tuple[int, int]) -> SizeRange:
-    """Sizes of an object that nothing is known of, in a frame of ``(width, height)`` pixels."""
+    """The sizes of an unknown object in a frame of ``(width, height)`` pixels."""
     side = min(frame_size)
     return SizeRange(min(_LEAST_PX, _LEAST_SHARE * side), _MOST_SHARE * side)
 
@@ -51,7 +51,7 @@ def search_scales(
 
     Args:
         frame_size: ``(width, height)`` in pixels.
-        expected: sizes the object may have in this frame; None: any.
+        expected: the possible sizes of the object in this frame; None: any.
         best_object_px: the size at which the network finds objects best, in network pixels.
     """
     possible = any_size(frame_size)
@@ -73,7 +73,7 @@ def search_scales(
 
 
 def _allowed(scale: float, frame_size: Tuple[int, int]) -> float:
-    """The nearest step that neither enlarges nor costs too much."""
+    """The nearest step that neither enlarges too much nor costs too much."""
     most = min(_FINEST, math.sqrt(_MOST_PIXELS / (frame_size[0] * frame_size[1])))
     highest = math.floor(math.log2(most) * _STEPS_PER_OCTAVE + 1e-6)
     lowest = round(math.log2(MIN_SCALE) * _STEPS_PER_OCTAVE)

@@ -1,4 +1,4 @@
-"""Spreading a search of the whole frame over several frames where one frame is too short."""
+"""Spreads a full-frame search over several frames on a device that is too slow for one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MOST_REMEMBERED = 4096  # tiles, of frame sizes and scales that may never come 
 
 
 class TileSchedule:
-    """Hands out a few tiles a frame until each was seen once, then begins the next round.
+    """Hands out a few tiles per frame until each was searched once, then starts the next round.
 
-    A round starts with the scale that scored highest when it was last seen, and there with the
-    tiles that did, so that an object that showed itself is looked at again soon; no tile that is
-    always asked for waits longer than two rounds.
+    A round starts with the scale that scored highest last time, and within it with the highest
+    tiles, so that a likely object is searched again soon. No tile that is always requested waits
+    longer than two rounds.
 
     Args:
         budget: maximum number of tiles per frame; 0: all.
@@ -28,10 +28,10 @@ class TileSchedule:
         self._best_scores: Dict[Crop, float] = {}
 
     def next(self, scales: Sequence[Sequence[Crop]]) -> List[List[int]]:
-        """Which tiles to look at in this frame. Tiles that are new join the round under way.
+        """The tiles to search in this frame. New tiles join the present round.
 
         Args:
-            scales: all tiles there are, scale by scale, the most promising scale first.
+            scales: all tiles by scale, the most promising scale first.
 
         Returns:
             For each scale the indices of its tiles that are due.
@@ -59,7 +59,7 @@ class TileSchedule:
             self._best_scores.update(zip(tiles, (float(score) for score in best_scores)))
 
     def _by_promise(self, scales: Sequence[Sequence[Crop]]) -> List[Crop]:
-        """All tiles in the order of a round; equal ones in the order they are given."""
+        """All tiles in the order of a round; equal ones in the given order."""
         known = self._best_scores
         ranked = sorted(scales, key=lambda some: -max((known[tile] for tile in some), default=0.0))
         return [tile for some in ranked for tile in sorted(some, key=lambda tile: -known[tile])]

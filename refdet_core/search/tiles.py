@@ -1,4 +1,4 @@
-"""Overlapping tiles that show a frame at one scale, small objects enlarged or large ones shrunk."""
+"""Overlapping tiles that show a frame at one scale."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Tiles(Tiling):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
-    multiple. Larger frames get the fewest tiles that overlap enough, no larger than they have to
-    be, spread evenly.
+    multiple. Larger frames get the smallest number of tiles that overlap enough, evenly spread and
+    no larger than necessary.
 
     Args:
         tile_size: largest ``(width, height)`` of a tile in network pixels.
-        overlap: least overlap of neighbours in network pixels; at least the size of the largest
-            object that must be seen whole.
+        overlap: minimum overlap of neighbours in network pixels; at least the size of the largest
+            object that must fit into one tile.
         multiple: tile sides in network pixels are multiples of this.
         scale: network pixels per frame pixel.
     """
@@ -67,7 +67,7 @@ class Tiles(Tiling):
         return side, out_side, list(dict.fromkeys(starts))
 
     def _rounded(self, side: float) -> int:
-        """Up to the network's multiple."""
+        """Round up to the network's multiple."""
         return math.ceil(side / self.multiple - 1e-6) * self.multiple
 
 

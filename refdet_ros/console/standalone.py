@@ -46,7 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         options = options_from(args)
         # Away from the default domain 0, and from others on this machine.
         prepare_dds(20 + os.getpid() % 80)
-        with NodeProcess(log, parameters) as node, _camera(args) as camera:
+        with NodeProcess(parameters, log) as node, _camera(args) as camera:
             # What starts ROS comes after its environment.
             from refdet_ros.console.server import serve
 

@@ -368,7 +368,7 @@ def test_a_jetson_at_full_power_has_nothing_wrong(tmp_path, power_mode):
 
 def test_a_machine_without_any_of_these_files(tmp_path):
     facts = dict(machine_section(tmp_path).facts)
-    assert "Jetson" not in facts and facts["memory"] == "not told"
+    assert "Jetson" not in facts and facts["memory"] == "unknown"
 
 
 def gpu(**changes):

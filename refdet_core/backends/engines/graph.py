@@ -72,12 +72,12 @@ class Graph:
     def observe(self, feeds: Sequence[Feed]) -> Dict[str, Span]:
         """Run the graph in ONNX Runtime and observe every float32 tensor."""
         onnx = import_onnx()
-        told = onnx.ModelProto()
-        told.CopyFrom(self._proto)
+        watched = onnx.ModelProto()
+        watched.CopyFrom(self._proto)
         for name in self.producers:
             if name not in self.outputs:
-                told.graph.output.append(onnx.ValueInfoProto(name=name))
-        session = reference_session(told.SerializeToString(), optimized=False)
+                watched.graph.output.append(onnx.ValueInfoProto(name=name))
+        session = reference_session(watched.SerializeToString(), optimized=False)
         names = [item.name for item in session.get_outputs() if item.type == "tensor(float)"]
         spans: Dict[str, Span] = {}
         for feed in feeds:

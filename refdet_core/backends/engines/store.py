@@ -124,15 +124,15 @@ class EngineStore:
             yield
 
     def _wait_for(self, file: Any) -> None:
-        started, told = time.monotonic(), -PERIOD_S
+        started, logged = time.monotonic(), -PERIOD_S
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 waited = time.monotonic() - started
-                if waited - told >= PERIOD_S:
-                    told = waited
+                if waited - logged >= PERIOD_S:
+                    logged = waited
                     _LOG.info(
                         "Another process builds engines in '%s'; waiting for it, %.0f s so far.",
                         self.folder,
