@@ -37,7 +37,7 @@ class LiveSource(Closeable):
     """A source of frames for live viewing.
 
     Attributes:
-        name: what to call it on the screen.
+        name: the name on the screen.
         fps: frames per second; None if unknown.
         paced: whether the frames come at their own pace (camera, stream) or when asked (file).
         ended: whether there are no more frames.
@@ -63,7 +63,7 @@ class FileSource(LiveSource):
     """A recording: every frame, one by one.
 
     Args:
-        name: what to call it on the screen.
+        name: the name on the screen.
         frames: all of them, in order.
         fps: nominal; None for images.
     """
@@ -87,7 +87,7 @@ class StreamSource(LiveSource):
     """A camera or stream: the newest frame.
 
     Args:
-        name: what to call it on the screen.
+        name: the name on the screen.
         capture: an open capture, owned by this object from now on.
         endless: the source has no end (a camera): a failed read may be followed by a frame.
         contrast: makes frames of more than 8 bits 8-bit.

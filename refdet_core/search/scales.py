@@ -16,7 +16,7 @@ AUTOMATIC_SCALE = 0.0
 MIN_SCALE, MAX_SCALE = 0.25, 4.0
 """The range of a scale set by the user."""
 
-_STEPS_PER_OCTAVE = 2  # scales are rounded to these, so that objects of like sizes share a pass
+_STEPS_PER_OCTAVE = 2  # rounds scales, so that objects of similar sizes share a pass
 _TOLERANCE = 1.0  # octaves around the best size within which the network still finds an object
 _FINEST = 2.0  # enlarging further adds no detail
 _MOST_PIXELS = 4.5e6  # of a pass over the frame in the network: a finer scale takes too long
@@ -33,7 +33,7 @@ class SizeRange:
     most_px: float
 
     def after(self, passed_s: float) -> SizeRange:
-        """The possible sizes ``seconds`` later, as the object or the camera comes closer or leaves."""
+        """The possible sizes some seconds later, as object or camera comes closer or leaves."""
         factor = 2 ** (_GROWTH_PER_S * min(max(0.0, passed_s), 60.0))
         return SizeRange(self.least_px / factor, self.most_px * factor)
 
