@@ -38,8 +38,15 @@ setup(
         ]
     ),
     package_data={
-        "refdet_core": ["py.typed", "backends/*.cu", "bundles/**/*", "bundles/*"],
-        "refdet_ros": ["py.typed", "demo/**/*", "demo/*", "console/web/**/*", "console/web/*"],
+        "refdet_core": ["py.typed", "backends/*.cu", "report/*.j2", "bundles/**/*", "bundles/*"],
+        "refdet_ros": [
+            "py.typed",
+            "bags/*.j2",
+            "demo/**/*",
+            "demo/*",
+            "console/web/**/*",
+            "console/web/*",
+        ],
         "refdet_training": ["py.typed", "recipes/*.yaml", "evaluation/*.j2"],
     },
     data_files=[
@@ -58,6 +65,7 @@ setup(
             "refdet = refdet_core.__main__:main",
             "detector = refdet_ros.__main__:main",
             "console = refdet_ros.console.__main__:main",
+            "locate = refdet_ros.locate.__main__:main",
             "video_to_bag = refdet_ros.video_to_bag:main",
             "play_bag = refdet_ros.play_bag:main",
             "evaluate_bag = refdet_ros.evaluate_bag:main",

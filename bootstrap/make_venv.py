@@ -38,6 +38,8 @@ FULL_OPENCV_NEEDS = "libgl1 libglib2.0-0 libsm6 libxext6"
 WORK = ROOT / "build" / "bootstrap"
 
 STAGES = {"base": ["base.txt"], "test": ["base.txt", "training.txt", "test.txt"]}
+# Official packages without a wheel; each is built from the folder of its name beside this file.
+STAND_IN_PACKAGES = ("vision_msgs", "tf2_msgs")
 WINDOW_STAGE = "window"  # base, and an OpenCV with windows
 DOCS_STAGE = "docs"  # no ROS, no compiler
 # IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
@@ -339,13 +341,12 @@ def make(stage: str) -> None:
     }
     base = digest(REQUIREMENTS / "base.txt")
     repair = BOOTSTRAP / "repair_imported_targets.cmake"
-    shim_source = BOOTSTRAP / "vision_msgs"
-    shim = Step("vision_msgs", digest(base, repair, shim_source))
+    shims = {name: Step(name, digest(base, repair, BOOTSTRAP / name)) for name in STAND_IN_PACKAGES}
     msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"))
     windows = Step("full_opencv", digest(pinned("opencv-python-headless")))
     project = Step("refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"))
 
-    if not (shim.done() and msgs.done()):
+    if not (msgs.done() and all(shim.done() for shim in shims.values())):
         check_machine()
         check_build_tools()
     # The test stage contains the base stage.
@@ -354,12 +355,14 @@ def make(stage: str) -> None:
     if not satisfied:
         check_machine()
         install_requirements(requirements[layer], layer)
-    if not shim.done():
-        if not (STATE / "vision_msgs.manifest").exists() and importable("vision_msgs.msg"):
-            with shim.running("vision_msgs is there already; its stand-in is not built"):
+    for name, shim in shims.items():
+        if shim.done():
+            continue
+        if not (STATE / f"{name}.manifest").exists() and importable(f"{name}.msg"):
+            with shim.running(f"{name} is there already; its stand-in is not built"):
                 pass
         else:
-            build_interfaces(shim, shim_source, "vision_msgs")
+            build_interfaces(shim, BOOTSTRAP / name, name)
     if not msgs.done():
         build_interfaces(msgs, ROOT / "msg", "refdet_msgs")
     if not project.done():

@@ -49,6 +49,9 @@ ARGUMENTS = {
     "search": "where to look: tiles, full_frame, track or auto",
     "console": "true serves the console, a page to set targets and watch in a web browser",
     "console_options": "its command line, for example '--address 0.0.0.0 --port 8080'",
+    "locate": "true also says where on the map targets are (docs/locate.md)",
+    "camera_info_topic": "for locate; empty: camera_info beside image_topic",
+    "fixed_frame": "for locate: frame of the positions, x east, y north, z up",
     "rviz": "true opens RViz with the annotated picture and the heatmap",
 }
 STRING_PARAMETERS = (
@@ -99,7 +102,8 @@ def start(context):
         "output": "screen",
         "emulate_tty": True,
     }
-    return [*fast_dds_profile(), *detector(settings), *console(given), *rviz(given)]
+    started = [*detector(settings), *locate(given), *console(given), *rviz(given)]
+    return [*fast_dds_profile(), *started]
 
 
 def detector(settings):
@@ -112,6 +116,38 @@ def detector(settings):
         return [TimerAction(period=2.0, actions=detector(settings))]
 
     return [node, RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended))]
+
+
+def locate(given):
+    """The node that says where detections are, if asked for."""
+    if not to_bool("locate", given.get("locate", "false")):
+        return []
+    topic = given.get("camera_info_topic")
+    if topic is None and "image_topic" in given:
+        # As image_pipeline does: /camera/image_raw belongs to /camera/camera_info.
+        base = given["image_topic"]
+        base = base[: -len("/compressed")] if base.endswith("/compressed") else base
+        folder, separator, _ = base.rpartition("/")
+        topic = f"{folder}{separator}camera_info"
+    parameters = [given["params_file"]] if "params_file" in given else []
+    values = {}
+    if "fixed_frame" in given:
+        values["fixed_frame"] = ParameterValue(given["fixed_frame"], value_type=str)
+    if "use_sim_time" in given:
+        values["use_sim_time"] = to_bool("use_sim_time", given["use_sim_time"])
+    return [
+        Node(
+            package="refdet_ros",
+            executable="locate",
+            name="locate",
+            namespace=given.get("namespace", ""),
+            parameters=[*parameters, values] if values else parameters,
+            remappings=[("camera_info", topic)] if topic else [],
+            ros_arguments=["--log-level", given["log_level"]] if "log_level" in given else [],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
 
 
 def to_bool(name, value):

@@ -17,8 +17,10 @@ from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.photo_arguments import add_photo_arguments
+from refdet_core.report.page import check_packages
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.bags.frames import frames
+from refdet_ros.bags.html_report import write_html_report
 from refdet_ros.bags.reading import Bag, BagTopic
 from refdet_ros.bags.replay import Replay, replay_offline
 from refdet_ros.bags.report import TargetResult, as_dict, as_text, score_targets
@@ -43,6 +45,7 @@ have 'references' of the same form. 'frame' is the n-th image of the bag, counte
 """
 
 
+IOU_THRESHOLD = 0.5
 _PROFILE_HINT = (
     "Frames may have been lost between the processes: Fast DDS has no profile here. Set "
     "FASTRTPS_DEFAULT_PROFILES_FILE (Kilted: FASTDDS_DEFAULT_PROFILES_FILE) to "
@@ -99,9 +102,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--search", choices=SEARCH_NAMES, help="offline: where to look")
     parser.add_argument("--score-threshold", type=float, help="offline: default: the bundle's own")
     add_detector_arguments(parser, "offline: ")
-    parser.add_argument("--iou-threshold", type=float, default=0.5, help="of recall (default: 0.5)")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="write report.json and annotated.mp4 there"
+        "--iou-threshold", type=float, default=IOU_THRESHOLD, help="of recall (default: 0.5)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write report.html, report.json and annotated.mp4 there",
     )
     return parser
 
@@ -128,8 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if replay.dropped and not _has_dds_profile():
                 print(_PROFILE_HINT)
             if args.output is not None:
-                video, report = write_output(args.output, bag, topic, replay, targets, results)
-                print(f"Annotated video: {video}\nReport: {report}")
+                written = write_output(
+                    args.output, bag, topic, replay, targets, results, args.iou_threshold
+                )
+                print("Written: " + ", ".join(str(path) for path in written))
     except RefdetError as error:
         print(f"evaluate_bag: {error}", file=sys.stderr)
         return 1
@@ -200,8 +210,11 @@ def write_output(
     replay: Replay,
     targets: Sequence[Target],
     results: Sequence[TargetResult],
-) -> tuple[Path, Path]:
-    """Write the annotated video and the report; returns their paths.
+    iou_threshold: float = IOU_THRESHOLD,
+) -> list[Path]:
+    """Write the reports and the annotated video; returns their paths.
+
+    Without the packages that it needs there is no HTML report, and a warning.
 
     Raises:
         RefdetError: the folder cannot be made or written to.
@@ -211,7 +224,15 @@ def write_output(
     report.write_text(json.dumps(as_dict(replay, results), indent=2) + "\n", encoding="utf-8")
     video = folder / "annotated.mp4"
     write_video(video, bag, topic, replay, targets)
-    return video, report
+    written = [video, report]
+    try:
+        check_packages()
+    except ConfigError as error:
+        _LOG.warning("%s", error)
+    else:
+        page = write_html_report(folder, bag, topic, replay, targets, results, iou_threshold)
+        written.insert(0, page)
+    return written
 
 
 def make_folder(folder: Path) -> None:

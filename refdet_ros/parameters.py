@@ -220,9 +220,18 @@ def declare(node: Node) -> Settings:
     Raises:
         ConfigError: a value from the command line, launch file or params file cannot be used.
     """
+    return changed(Settings(), declare_options(node, OPTIONS))
+
+
+def declare_options(node: Node, options: Dict[str, Option]) -> Dict[str, Any]:
+    """Declare parameters, and return the values they start with by name.
+
+    Raises:
+        ConfigError: a value from the command line, launch file or params file cannot be used.
+    """
     given: Dict[str, Any] = {}
     overrides = node._parameter_overrides
-    for name, known in OPTIONS.items():
+    for name, known in options.items():
         default = "" if known.several else known.default
         override = overrides.get(name)
         # To whoever writes -p auto_lost_s:=1 that is a number like any other.
@@ -232,7 +241,7 @@ def declare(node: Node) -> Settings:
             given[name] = node.declare_parameter(name, default, _descriptor(name, known)).value
         except ParameterException as error:
             raise ConfigError(f"Parameter '{name}' cannot be used: {error}") from error
-    return changed(Settings(), given)
+    return given
 
 
 def changed(settings: Settings, values: Dict[str, Any]) -> Settings:

@@ -15,6 +15,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from refdet_core.templates import Template as CoreTemplate
 from refdet_core.types import LOST, SEARCHING, TRACKING, BoxXYXY, Detection, FrameResult
+from refdet_ros.annotations import AnnotationPublisher
 from refdet_ros.conversions import to_compressed, to_image
 from refdet_ros.pictures import debug_picture, heatmap_picture
 
@@ -40,6 +41,7 @@ class ResultPublisher:
         self._templates = node.create_lifecycle_publisher(TemplateArray, "templates", _LATCHED)
         self._heatmap = _PicturePublisher(node, "heatmap")
         self._debug_image = _PicturePublisher(node, "debug_image")
+        self._annotations = AnnotationPublisher(node)
 
     @property
     def wants_heatmap(self) -> bool:
@@ -51,6 +53,7 @@ class ResultPublisher:
         self._detections.publish(to_detections(result, header))
         frame_size = frame_bgr.shape[1], frame_bgr.shape[0]
         self._targets.publish(to_targets(result, header, frame_size))
+        self._annotations.publish(result, header)
         # Somebody may have subscribed while the frame was searched without a heatmap.
         if self._heatmap.wanted and (result.heatmaps or not result.presence):
             self._heatmap.publish(heatmap_picture(result, frame_bgr), "mono8", header)
@@ -65,6 +68,7 @@ class ResultPublisher:
         """Take the topics back."""
         for publisher in (self._detections, self._targets, self._templates):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._annotations.destroy()
         self._heatmap.destroy()
         self._debug_image.destroy()
 

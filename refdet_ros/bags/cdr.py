@@ -34,6 +34,14 @@ def read_stamp_ns(cdr: bytes) -> int:
     return int(sec) * _NS + int(nanosec)
 
 
+def read_frame_id(cdr: bytes) -> str:
+    """The header's frame_id of a serialised message with a header."""
+    order = _byte_order(cdr)
+    (length,) = struct.unpack(order + "I", cdr[_STAMP.stop : _STAMP.stop + 4])
+    text = cdr[_STAMP.stop + 4 : _STAMP.stop + 4 + length]
+    return bytes(text).rstrip(b"\0").decode("utf-8", "replace")
+
+
 def restamp(cdr: bytes, time_ns: int) -> bytes:
     """A copy of a serialised message with a header, with another stamp and nothing else changed."""
     stamp = struct.pack(_byte_order(cdr) + "iI", *split_ns(time_ns))

@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from refdet_msgs.msg import TemplateReference
 from refdet_msgs.srv import SetTemplate
 from std_msgs.msg import Header
+from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
 from refdet_core.closeable import Closeable
@@ -133,6 +134,12 @@ class LiveDetector(Closeable):
         with self._lock:
             self._numbers.clear()
             self._answers.clear()
+        bar = tqdm(total=topic.count, desc="replay", unit="frame", disable=None)
+
+        def on_publish(topic_name: str, stamp_ns: int, number: int) -> None:
+            self._remember(stamp_ns, number)
+            bar.update()
+
         player = BagPlayer(
             self._node,
             bag,
@@ -140,7 +147,7 @@ class LiveDetector(Closeable):
             remap={topic.name: name},
             rate=rate,
             restamp_now=True,
-            on_publish=self._remember,
+            on_publish=on_publish,
         )
         try:
             if not player.wait_for_subscribers(self._start_timeout_s):
@@ -152,6 +159,7 @@ class LiveDetector(Closeable):
             sent = report.counts.get(topic.name, 0)
             self._wait_for_answers(sent)
         finally:
+            bar.close()
             player.close()
         with self._lock:
             answers = dict(self._answers)
@@ -192,7 +200,7 @@ class LiveDetector(Closeable):
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
 
-    def _remember(self, topic: str, stamp_ns: int, number: int) -> None:
+    def _remember(self, stamp_ns: int, number: int) -> None:
         with self._lock:
             self._numbers[stamp_ns] = number
 

@@ -23,10 +23,13 @@ class Answer:
 
     Attributes:
         latency_ms: stamp to detections received (live), or time in the detector (offline).
+        presence: by template, the probability of the best candidate, reported or not; empty where
+            the detector did not say.
     """
 
     detections: tuple[Detection, ...]
     latency_ms: float
+    presence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,21 @@ class Replay:
     def latency_ms(self, share: float) -> float | None:
         """A percentile of the latencies, None without answers."""
         return percentile([answer.latency_ms for answer in self.answers.values()], share)
+
+    def presence(self, template_id: str) -> dict[int, float]:
+        """The probability of one template's best candidate by frame; where the detector did not
+        say, that of its detection, 0 without one.
+        """
+        return {
+            number: answer.presence.get(
+                template_id,
+                max(
+                    (d.score for d in answer.detections if d.template_id == template_id),
+                    default=0.0,
+                ),
+            )
+            for number, answer in self.answers.items()
+        }
 
     def best(self, template_id: str) -> dict[int, Detection]:
         """The best detection of one template by frame."""
@@ -102,11 +120,13 @@ def replay_offline(
     for number, time_ns, frame_bgr in tqdm(
         frames(bag, topic, contrast),
         total=topic.count,
+        desc="replay",
         unit="frame",
         disable=None if progress else True,
     ):
         first_ns = time_ns if first_ns is None else first_ns
         before = time.perf_counter()
         result = detector.detect(frame_bgr, time_s=(time_ns - first_ns) * 1e-9)
-        answers[number] = Answer(result.detections, (time.perf_counter() - before) * 1e3)
+        latency_ms = (time.perf_counter() - before) * 1e3
+        answers[number] = Answer(result.detections, latency_ms, dict(result.presence))
     return Replay("offline", len(answers), answers, time.perf_counter() - started)

@@ -123,13 +123,11 @@ def as_dict(replay: Replay, results: Sequence[TargetResult]) -> dict[str, Any]:
 
 def as_text(replay: Replay, results: Sequence[TargetResult]) -> str:
     """The table and the lines under it."""
-    lines = [_table(_rows(results)), "", _timing(replay)]
-    if any(result.scores is not None for result in results) and replay.dropped:
-        lines.append("Dropped frames are not scored.")
-    return "\n".join(lines)
+    return "\n".join([_table(as_rows(results)), "", *timing_lines(replay, results)])
 
 
-def _rows(results: Sequence[TargetResult]) -> list[list[str]]:
+def as_rows(results: Sequence[TargetResult]) -> list[list[str]]:
+    """The table's cells, its head first."""
     scored = [result.scores for result in results if result.scores is not None]
     iou = scored[0].iou_threshold if scored else 0.5
     tracked = any(result.id_switches is not None for result in results)
@@ -154,7 +152,8 @@ def _rows(results: Sequence[TargetResult]) -> list[list[str]]:
     return rows
 
 
-def _timing(replay: Replay) -> str:
+def timing_lines(replay: Replay, results: Sequence[TargetResult]) -> list[str]:
+    """What is said under the table."""
     shown = f"{replay.sent} frames sent"
     if replay.camera_hz:
         shown += f" at {replay.camera_hz:.1f} Hz"
@@ -163,10 +162,13 @@ def _timing(replay: Replay) -> str:
         answered += f" at {replay.answer_hz:.1f} Hz"
     what = "stamp to detections received" if replay.mode == "live" else "time in the detector"
     p50, p95 = _number(replay.latency_ms(50), 1), _number(replay.latency_ms(95), 1)
-    return (
-        f"{shown}, {answered}, {replay.dropped} dropped.\n"
-        f"Latency ({what}): p50 {p50} ms, p95 {p95} ms."
-    )
+    lines = [
+        f"{shown}, {answered}, {replay.dropped} dropped.",
+        f"Latency ({what}): p50 {p50} ms, p95 {p95} ms.",
+    ]
+    if any(result.scores is not None for result in results) and replay.dropped:
+        lines.append("Dropped frames are not scored.")
+    return lines
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from refdet_core.drawing import TRUTH_COLOUR, draw_box, draw_detections, draw_text
 from refdet_core.metrics import box_iou
@@ -49,7 +50,10 @@ def write_video(
 ) -> None:
     """Write the annotated MP4, at the bag's own rate."""
     with VideoFile(path, topic_rate_hz(bag, topic) or FALLBACK_FPS) as video:
-        for _, frame_bgr in annotated_frames(bag, topic, replay, targets):
+        annotated = annotated_frames(bag, topic, replay, targets)
+        for _, frame_bgr in tqdm(
+            annotated, total=topic.count, desc="video", unit="frame", disable=None
+        ):
             video.write(frame_bgr)
 
 

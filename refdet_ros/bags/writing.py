@@ -66,7 +66,7 @@ class ImageBagWriter(Closeable):
             self._writer = Writer(Path(path), version=_METADATA_VERSION, storage_plugin=plugin)
             self._writer.open()
             self._connection = self._writer.add_connection(
-                name, self._msgtype, typestore=self._store, offered_qos_profiles=[_reliable_qos()]
+                name, self._msgtype, typestore=self._store, offered_qos_profiles=[reliable_qos()]
             )
         except Exception as error:
             raise SourceError(
@@ -115,8 +115,12 @@ def _check_choice(name: str, value: str, valid: Any) -> None:
         raise ConfigError("Unknown {} '{}'; valid are {}.".format(name, value, ", ".join(valid)))
 
 
-def _reliable_qos() -> Any:
-    """Reliable: 'ros2 bag play' offers what is recorded, and that suits every subscriber."""
+def reliable_qos(latched: bool = False) -> Any:
+    """Reliable: 'ros2 bag play' offers what is recorded, and that suits every subscriber.
+
+    Args:
+        latched: transient local; late subscribers get the last messages, too.
+    """
     from rosbags.interfaces import (
         Qos,
         QosDurability,
@@ -131,7 +135,7 @@ def _reliable_qos() -> Any:
         QosHistory.KEEP_LAST,
         _QOS_DEPTH,
         QosReliability.RELIABLE,
-        QosDurability.VOLATILE,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
         unset,
         unset,
         QosLiveliness.SYSTEM_DEFAULT,

@@ -88,14 +88,13 @@ def _run_node(
             raise RefdetError(f"{error} The end of {node.log}:\n{node.log_tail()}") from error
     results = score_targets(replay, targets)
     _say("Drawing ...")
-    video, report = write_output(output, bag, topic, replay, targets, results)
+    written = write_output(output, bag, topic, replay, targets, results)
     sheet = output / "contact_sheet.png"
     write_contact_sheet(sheet, bag, topic, replay, targets)
     _say("\nWhat the node reported:\n")
     _say(as_text(replay, results) + "\n")
-    _say(f"  annotated video   {video}")
-    _say(f"  contact sheet     {sheet}")
-    _say(f"  report            {report}")
+    for path in (*written, sheet):
+        _say(f"  {path}")
 
 
 def _say(text: str) -> None:

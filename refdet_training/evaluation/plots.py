@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from refdet_core.metrics import SUCCESS_THRESHOLDS
+from refdet_core.report.page import for_people, new_figure
 from refdet_training.evaluation.detection_numbers import (
     CALIBRATION_BINS,
     LOOSE_IOU,
@@ -52,8 +53,8 @@ def _panels(evaluation: Evaluation, draw: Draw) -> Figure:
     sources = evaluation.sources
     columns = min(_COLUMNS, len(sources))
     rows = -(-len(sources) // columns)
-    figure = Figure((columns * _PANEL_INCHES[0], rows * _PANEL_INCHES[1]), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    figure, axes_grid = new_figure(rows, columns, _PANEL_INCHES)
+    grid = axes_grid.flat
     for source in sources:
         axes = next(grid)
         draw(axes, evaluation, source)
@@ -71,7 +72,7 @@ def _precision_recall(axes: Axes, evaluation: Evaluation, source: str) -> None:
             area = average_precision(
                 answers.scores, answers.ious >= iou, int(answers.present.sum())
             )
-            label = f"{one.name}, IoU {iou:g}: {_number(area)}"
+            label = f"{one.name}, IoU {iou:g}: {for_people(area)}"
             axes.plot(recall, precision, style, color=colour, label=label)
     _square(axes, "recall", "precision")
     _legend_below(axes, "average precision")
@@ -132,7 +133,7 @@ def _reliability(axes: Axes, evaluation: Evaluation, source: str) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     scores = [item.mean_score for item in bins]
     right = [item.share_right for item in bins]
-    label = f"{bundle.name}, calibration error {_number(error)}"
+    label = f"{bundle.name}, calibration error {for_people(error)}"
     axes.plot(scores, right, "o-", color=_COLOURS[0], label=label)
     counts = axes.twinx()
     counts.hist(answers.scores, np.linspace(0, 1, CALIBRATION_BINS + 1).tolist(), color="0.85")
@@ -195,7 +196,3 @@ def _legend_below(axes: Axes, title: str = "") -> None:
 
 def _cycle(evaluation: Evaluation) -> Sequence[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(len(evaluation.methods))]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import cv2
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
+from refdet_core.report.page import (
+    new_pictures_folder,
+    save_figures,
+    save_picture,
+    write_pages,
+)
 from refdet_training.evaluation.measure import Evaluation
 from refdet_training.evaluation.pictures import KINDS, worst_cases
 from refdet_training.evaluation.plots import draw_plots
@@ -24,9 +25,6 @@ from refdet_training.evaluation.tables import (
     sequence_rows,
 )
 
-PICTURES = "pictures"
-_DPI = 110
-_JPEG_QUALITY = 88
 HEADINGS = {
     "detection": {
         "present": "frames with object",
@@ -71,10 +69,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     """Write ``report.json``, ``report.md``, ``report.html`` (self-contained), ``predictions.csv``,
     ``sequences.csv`` and ``pictures/`` into the folder; files of these names are replaced.
     """
-    pictures = folder / PICTURES
-    pictures.mkdir(parents=True, exist_ok=True)
-    for old in (*pictures.glob("*.jpg"), *pictures.glob("*.png")):
-        old.unlink()
+    new_pictures_folder(folder)
     numbers = all_numbers(evaluation)
     text = json.dumps(numbers, indent=1, allow_nan=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
@@ -86,20 +81,10 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         "numbers": numbers,
         "headings": HEADINGS,
         "kinds": KINDS,
-        "plots": _save_plots(evaluation, folder),
+        "plots": save_figures(draw_plots(evaluation), PLOT_TITLES, folder),
         "cases": _save_cases(evaluation, folder),
     }
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"number": _number, "embedded": lambda name: _embedded(folder / name)}
-    for name in ("report.md", "report.html"):
-        page = templates.get_template(f"{name}.j2").render(content)
-        (folder / name).write_text(page, encoding="utf-8")
+    write_pages(Path(__file__).parent, ("report.md", "report.html"), content, folder)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -110,32 +95,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
-def _save_plots(evaluation: Evaluation, folder: Path) -> list[Row]:
-    saved = []
-    for name, figure in draw_plots(evaluation).items():
-        file = f"{PICTURES}/{name}.png"
-        figure.savefig(folder / file, dpi=_DPI)
-        saved.append({"file": file, "title": PLOT_TITLES[name]})
-    return saved
-
-
 def _save_cases(evaluation: Evaluation, folder: Path) -> list[Row]:
-    saved = []
-    for number, case in enumerate(worst_cases(evaluation)):
-        file = f"{PICTURES}/{case.kind}_{number:02d}.jpg"
-        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        (folder / file).write_bytes(cv2.imencode(".jpg", case.image_bgr, quality)[1].tobytes())
-        saved.append({"file": file, "kind": case.kind, "caption": case.caption})
-    return saved
-
-
-def _embedded(path: Path) -> str:
-    """The picture as a data URI, so that the page needs no other file."""
-    kind = "png" if path.suffix == ".png" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return [
+        {
+            "file": save_picture(f"{case.kind}_{number:02d}", case.image_bgr, folder),
+            "kind": case.kind,
+            "caption": case.caption,
+        }
+        for number, case in enumerate(worst_cases(evaluation))
+    ]

@@ -37,6 +37,9 @@ DETECTOR_ARGUMENTS = [
     "search",
     "console",
     "console_options",
+    "locate",
+    "camera_info_topic",
+    "fixed_frame",
     "rviz",
 ]
 

@@ -58,16 +58,19 @@ class NodeProcess:
     """``python -m refdet_ros`` with parameters, remaps and a namespace.
 
     Args:
+        module: another node's than the detector's.
         faults: folder of commands for the device it runs on, see :mod:`faulty_backend`.
     """
 
-    def __init__(self, log, namespace="", arguments=(), faults=None, **parameters):
-        command, environment = [sys.executable, "-m", "refdet_ros"], dict(os.environ)
+    def __init__(
+        self, log, namespace="", arguments=(), faults=None, module="refdet_ros", **parameters
+    ):
+        command, environment = [sys.executable, "-m", module], dict(os.environ)
         if faults is not None:
             program = "import faulty_backend, sys; sys.exit(faulty_backend.run_node())"
             command = [sys.executable, "-c", program]
             environment.update(PYTHONPATH=str(REPOSITORY / "test"), FAULTS=str(faults))
-        name = "detector"
+        name = "detector" if module == "refdet_ros" else module.rpartition(".")[2]
         command += ["--ros-args"]
         command += ["-r", "__ns:=/" + namespace] if namespace else []
         for key, value in parameters.items():
@@ -319,10 +322,11 @@ def start_node(colour_bundle, tmp_path_factory):
     """Start node processes with the toy model; they are stopped when the module ends."""
     started = []
 
-    def start(namespace="", arguments=(), faults=None, **parameters):
-        parameters.setdefault("bundle", colour_bundle)
+    def start(namespace="", arguments=(), faults=None, module="refdet_ros", **parameters):
+        if module == "refdet_ros":
+            parameters.setdefault("bundle", colour_bundle)
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        process = NodeProcess(log, namespace, arguments, faults, **parameters)
+        process = NodeProcess(log, namespace, arguments, faults, module, **parameters)
         started.append(process)
         return process
 

@@ -75,7 +75,14 @@ def test_with_the_users_own_video(flight, squares, colour_bundle, tmp_path):
     assert report["targets"][0]["scores"] is None
     # Nearly always in view, but halfway out of it once.
     assert report["targets"][0]["frames_found"] > 0.6 * report["frames_answered"]
-    for name in ("annotated.mp4", "contact_sheet.png", "report.json", "references", "bag"):
+    for name in (
+        "report.html",
+        "annotated.mp4",
+        "contact_sheet.png",
+        "report.json",
+        "references",
+        "bag",
+    ):
         assert (tmp_path / "out" / name).exists() and name in output
     assert cv2.imread(str(tmp_path / "out" / "contact_sheet.png")) is not None
     assert len(list(open_source(tmp_path / "out" / "annotated.mp4"))) == 20

@@ -11,24 +11,27 @@ pytest.importorskip("rclpy", reason="needs a ROS 2 Python")
 import rclpy
 from refdet_msgs.msg import Target, TargetArray, Template, TemplateArray, TemplateReference
 from refdet_msgs.srv import ClearTemplate, SetTemplate
+from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray
 
-OFFICIAL_DETECTION2DARRAY = (
-    "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
-)
+OFFICIAL_HASHES = {
+    Detection2DArray: "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968",
+    TFMessage: "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
+}
 
 
-def test_detection2darray_has_the_official_type_hash() -> None:
-    """What DDS announces; a subscriber with another hash would not be a vision_msgs 4.x one."""
+@pytest.mark.parametrize("message", OFFICIAL_HASHES, ids=lambda message: message.__name__)
+def test_stand_ins_have_the_official_type_hash(message: Any) -> None:
+    """What DDS announces; a subscriber with another hash would not be the official one."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=101)
     try:
         node = rclpy.create_node("type_hash", context=context)
-        node.create_publisher(Detection2DArray, "type_hash_probe", 1)
+        node.create_publisher(message, "type_hash_probe", 1)
         (endpoint,) = node.get_publishers_info_by_topic("type_hash_probe")
         if not hasattr(endpoint, "topic_type_hash"):
             pytest.skip("this ROS 2 release has no type hashes (they came with Iron)")
-        assert str(endpoint.topic_type_hash) == OFFICIAL_DETECTION2DARRAY
+        assert str(endpoint.topic_type_hash) == OFFICIAL_HASHES[message]
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
