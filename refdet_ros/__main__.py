@@ -29,8 +29,8 @@ def main(args: Optional[List[str]] = None) -> int:
     if {"-h", "--help"} & set(sys.argv[1:] if args is None else args):
         print(USAGE)
         return 0
-    # rclpy's C handlers end the context and then call Python's. Python's own would raise
-    # KeyboardInterrupt at any line, a second Ctrl-C in the middle of cleaning up.
+    # rclpy's C handlers end the context and then call Python's. Python's default handler would
+    # raise KeyboardInterrupt at any line; a second Ctrl-C could interrupt the clean-up.
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -49,7 +49,7 @@ def main(args: Optional[List[str]] = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        # A signal while the node is being made ends the context under it: that is no failure.
+        # A signal during the node's construction ends the context; that is no failure.
         if rclpy.ok():
             raise
     finally:
@@ -57,12 +57,12 @@ def main(args: Optional[List[str]] = None) -> int:
             ended = node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-        # The interpreter resets other handlers before it tears down modules and threads.
+        # The interpreter resets all other handlers before it tears down modules and threads.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     exit_code = node.exit_code if node is not None else 0
     if not ended:
-        # Its thread is inside a driver, where the interpreter's own end would crash it.
+        # Its thread is inside a driver; a normal interpreter exit would crash there.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
@@ -70,7 +70,7 @@ def main(args: Optional[List[str]] = None) -> int:
 
 
 def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:
-    """Spin; a callback that raises is reported and does not end the node."""
+    """Spin; an exception in a callback is logged and does not end the node."""
     try:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):

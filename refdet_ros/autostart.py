@@ -1,4 +1,4 @@
-"""Configuring and activating without being asked."""
+"""Configures and activates the node automatically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_S = 0.05
 
 
 class StartableNode(Protocol):
-    """What starting a node by itself needs of it."""
+    """The parts of a node that autostart uses."""
 
     create_timer: Callable[..., Any]
     get_logger: Callable[[], Any]
@@ -27,25 +27,24 @@ class StartableNode(Protocol):
 
     @property
     def worth_another_try(self) -> bool:
-        """Whether what failed may succeed later with the same settings."""
+        """Whether the failed transition may succeed later with the same settings."""
 
     def model_is_opened(self) -> bool:
-        """Begin to open the model if that was not begun; True once it has ended, well or not."""
+        """Start opening the model if necessary; True once that has ended, successfully or not."""
 
     def end(self, exit_code: int) -> None:
         """End the process."""
 
 
 class Autostart:
-    """Brings a node up, and tries again later if that fails and may go well another time.
+    """Brings a node up, and retries if a failure may be temporary.
 
-    The model is opened before the transition begins, because a transition keeps the executor's
-    thread: meanwhile the node answers, even if engines are built for ten minutes.
+    The model is opened before the transition, because a transition blocks the executor's thread. So
+    the node answers meanwhile, even if building engines takes ten minutes.
 
     Args:
-        clock: for the timer; not one that a simulation can stop.
-        build_only: instead of activating, end the process once the node is configured, or cannot
-            be.
+        clock: the timer's clock; a simulation must not be able to stop it.
+        build_only: do not activate; end the process once configuring has succeeded or failed.
     """
 
     def __init__(self, node: StartableNode, clock: Clock, build_only: bool) -> None:
@@ -57,7 +56,7 @@ class Autostart:
     def _tick(self) -> None:
         if time.monotonic() < self._next_s:
             return
-        # First of all, so that nothing unforeseen below is repeated with every tick.
+        # Set first, so that an exception below is not repeated with every tick.
         self._next_s = time.monotonic() + RETRY_S
         node = self._node
         if node.lifecycle == "unconfigured":

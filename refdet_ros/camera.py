@@ -1,4 +1,4 @@
-"""The camera topic: subscribing to it, and knowing why nothing comes."""
+"""The camera topic: the subscription, and the reason when no image arrives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _POLICIES = {
 
 
 def to_bgr(message: CameraMessage, stretch: Optional[Stretch] = None) -> np.ndarray:
-    """The picture of a raw or compressed message, ``(H, W, 3)`` uint8 BGR.
+    """The image of a raw or compressed message, ``(H, W, 3)`` uint8 BGR.
 
     Args:
         stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
@@ -60,7 +60,7 @@ class Camera:
         self._since = time.monotonic()
         self._incompatible = ""
         self.newest: Optional[CameraMessage] = None
-        # Resolved first, so that remapping `image` moves `image/compressed` with it.
+        # Resolved first, so that remapping `image` also moves `image/compressed`.
         self.topic = node.resolve_topic_name("image") + (
             "/compressed" if transport == "compressed" else ""
         )
@@ -72,11 +72,11 @@ class Camera:
             QoSProfile(depth=1, reliability=reliability, durability=durability),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._refused),
         )
-        # A launch file may have remapped the compressed topic itself.
+        # A launch file may also remap the compressed topic itself.
         self.topic = self._subscription.topic_name
 
     def problem(self) -> str:
-        """Why no image comes, as a sentence; empty while images come."""
+        """Why no image arrives, as a sentence; empty while images arrive."""
         silent_s = time.monotonic() - self._since
         if silent_s < INPUT_TIMEOUT_S:
             return ""
@@ -102,7 +102,7 @@ class Camera:
         self._on_message(message)
 
     def _refused(self, event: Any) -> None:
-        """A publisher of the topic offers less than we request."""
+        """A publisher of the topic offers a weaker quality of service than requested."""
         self._incompatible = (
             "a publisher offers an incompatible quality of service "
             f"({_policy_name(event.last_policy_kind)}) to image_qos '{self._qos}'; "
@@ -112,7 +112,7 @@ class Camera:
 
 
 def _policy_name(kind: Any) -> str:
-    """``RELIABILITY`` from the event's policy, which is an enum or its number."""
+    """The name of the event's policy, for example ``RELIABILITY``; it is an enum or its number."""
     from rclpy.qos import qos_policy_name_from_kind
 
     return str(qos_policy_name_from_kind(kind)).replace("_QOS_POLICY", "")

@@ -1,7 +1,7 @@
 """sensor_msgs images to ``(H, W, 3)`` uint8 BGR arrays, and arrays to messages.
 
-cv_bridge does the encodings it knows where it is installed and works; everything else, and
-machines without it, use the converter below. Both give the same pixels.
+cv_bridge converts the encodings it knows, if it is installed and works; the converter below does
+the rest. Both give the same pixels.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _PACKED: Dict[str, Tuple[str, int, Optional[int]]] = {
     "32SC1": ("i4", 1, cv2.COLOR_GRAY2BGR),
     "32FC1": ("f4", 1, cv2.COLOR_GRAY2BGR),
     "64FC1": ("f8", 1, cv2.COLOR_GRAY2BGR),
-    # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the corner.
+    # OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the
+    # corner.
     "bayer_rggb8": ("u1", 1, cv2.COLOR_BayerBG2BGR),
     "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2BGR),
     "bayer_gbrg8": ("u1", 1, cv2.COLOR_BayerGR2BGR),
@@ -71,7 +72,7 @@ class ImageError(RefdetError):
 
 
 def image_to_bgr(message: Image, stretch: Optional[Stretch] = None) -> np.ndarray:
-    """The picture in a raw image message. The result of ``bgr8`` shares the message's memory.
+    """The image in a raw message. The result of ``bgr8`` shares the message's memory.
 
     Args:
         stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
@@ -129,7 +130,7 @@ def to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
 
 
 def to_compressed(picture: np.ndarray, encoding: str, header: Header) -> CompressedImage:
-    """An array as a JPEG message, named the way image_transport's own plugin names it."""
+    """An array as a JPEG message, with the format string of image_transport's own plugin."""
     data = array.array("B")
     _, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
     data.frombytes(jpeg.data)
@@ -144,7 +145,7 @@ def _pixel_bytes(encoding: str) -> int:
 
 
 def _check_size(message: Image, rows: int, row_bytes: int) -> None:
-    """Refuse messages that promise more pixels than they carry."""
+    """Refuse messages that announce more pixels than they contain."""
     if message.step < row_bytes:
         raise ImageError(
             f"The {message.encoding} image of width {message.width} needs rows of at least "
@@ -159,7 +160,7 @@ def _check_size(message: Image, rows: int, row_bytes: int) -> None:
 
 
 def _packed(message: Image, stretch: Stretch) -> np.ndarray:
-    """Encodings whose pixels lie side by side."""
+    """Encodings with interleaved pixels."""
     kind, channels, conversion = _PACKED[message.encoding]
     _check_size(message, message.height, message.width * _pixel_bytes(message.encoding))
     dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
@@ -216,7 +217,7 @@ def _semi_planar(message: Image) -> np.ndarray:
 
 
 def _find_cv_bridge() -> Optional[Callable[[Image], np.ndarray]]:
-    """cv_bridge's conversion, or None where it is missing or would break.
+    """cv_bridge's conversion, or None if it is missing or unsafe.
 
     Its compiled part is built against NumPy 1 on Humble and Jazzy and can crash the process
     under NumPy 2, so it is not even tried there. REFDET_CV_BRIDGE=0 does without it.

@@ -1,4 +1,4 @@
-"""What the node counts: frames in and out, drops by reason, times."""
+"""Counters of the node: frames in and out, drops by reason, times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Snapshot:
         times_ms: median and 95th percentile over the same window, by name: ``wait`` (in the slot),
             ``convert``, ``detect`` and its stages, ``publish``, ``latency`` (stamp to published, on
             the node's clock) and ``overhead`` (latency without detect).
-        since_input_s: seconds since the last frame arrived; None when none ever did.
+        since_input_s: seconds since the last frame arrived; None if none has arrived.
     """
 
     input_hz: float
@@ -40,7 +40,7 @@ class Snapshot:
 
 
 class Statistics:
-    """Counts from any thread, read by the diagnostics."""
+    """Counters that any thread may increase; the diagnostics read them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,19 +53,19 @@ class Statistics:
         self._results: Deque[Tuple[float, Dict[str, float]]] = deque()
 
     def arrived(self) -> None:
-        """A frame came in."""
+        """Count a received frame."""
         with self._lock:
             self._received += 1
             self._arrivals.append(time.monotonic())
 
     def dropped(self, reason: str) -> None:
-        """A frame gave no result; ``reason`` is one of :data:`DROP_REASONS`."""
+        """Count a frame without a result; ``reason`` is one of :data:`DROP_REASONS`."""
         with self._lock:
             self._drops[reason] += 1
             self._recent_drops.append((time.monotonic(), reason))
 
     def published(self, times_ms: Dict[str, float]) -> None:
-        """A frame's detections went out; its times by name, milliseconds."""
+        """Count a published frame with its times by name, milliseconds."""
         with self._lock:
             self._processed += 1
             self._results.append((time.monotonic(), times_ms))
@@ -75,7 +75,7 @@ class Statistics:
         with self._lock:
             now = time.monotonic()
             since_input_s = now - self._arrivals[-1] if self._arrivals else None
-            # The last arrival stays, it tells how long ago it was.
+            # The last arrival stays, for ``since_input_s``.
             while len(self._arrivals) > 1 and self._arrivals[0] < now - WINDOW_S:
                 self._arrivals.popleft()
             while self._recent_drops and self._recent_drops[0][0] < now - WINDOW_S:

@@ -20,10 +20,10 @@ from refdet_ros.python_log import PythonLog
 
 
 class DetectorResources:
-    """The resources of a node; None while they are not there.
+    """The resources of a node; None while they do not exist.
 
     Attributes:
-        opening: the model while it is being opened.
+        opening: the model during its opening.
         pipeline: the open detector.
         camera: the subscription while the node is active.
     """
@@ -39,7 +39,7 @@ class DetectorResources:
         self.camera: Optional[Camera] = None
 
     def open_model(self, settings: Settings) -> ModelOpening:
-        """Begin to open the model, unless that has begun."""
+        """Start opening the model, unless that has started."""
         if self.opening is None:
             self._publisher = ResultPublisher(self._node)
             pipeline = Pipeline(

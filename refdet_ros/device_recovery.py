@@ -1,4 +1,4 @@
-"""A device that is lost while frames come, and the attempts to have it back."""
+"""Reopens a device that was lost while frames were processed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _LOG = logging.getLogger(__name__)
 
 
 class DeviceRecovery:
-    """Opens the backend again after a :class:`DeviceLostError`, and again until it works.
+    """Reopens the backend after a :class:`DeviceLostError`, and retries until that works.
 
-    Unless a new backend meets a lost device as well: after most of CUDA's errors that is so for as
-    long as the process lives. Then it gives up.
+    It gives up if a new backend finds the device lost as well: after most CUDA errors the device
+    stays lost until the process ends.
 
     Args:
-        reopen: opens it again; called in the worker's thread.
-        submit: has a job run in the worker's thread, without waiting for it.
-        on_loss: told once of every loss, in the worker's thread.
+        reopen: reopens the backend; called in the worker's thread.
+        submit: queues a job for the worker's thread, without waiting for it.
+        on_loss: called once per loss, in the worker's thread.
 
     Attributes:
-        hopeless: only a new process can have the device back.
+        hopeless: only a new process can use the device again.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DeviceRecovery:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the device, as a sentence; empty while it works."""
+        """The device's problem as a sentence; empty while it works."""
         lost, failure = self._lost, self._failure
         if not lost:
             return ""
@@ -60,7 +60,7 @@ class DeviceRecovery:
         )
 
     def lost(self, error: DeviceLostError) -> None:
-        """The device did not answer. To be called in the worker's thread."""
+        """Report a loss. Call it in the worker's thread."""
         if not self._lost:
             self._lost_s = time.monotonic()
             self._lost = str(error)
@@ -68,7 +68,7 @@ class DeviceRecovery:
         self.tend()
 
     def tend(self) -> None:
-        """Begin the next attempt if it is time; to be called now and then, from any thread."""
+        """Start the next attempt if it is due. Call it regularly, from any thread."""
         with self._lock:
             waits = self._trying or time.monotonic() < self._next_s
             if not self._lost or self.hopeless or waits:
@@ -77,7 +77,7 @@ class DeviceRecovery:
         try:
             self._submit(self._attempt)
         except WorkerBusyError:
-            self._trying = False  # it is shutting down
+            self._trying = False  # the node is shutting down
 
     def _attempt(self) -> None:
         try:
@@ -91,6 +91,7 @@ class DeviceRecovery:
         else:
             _LOG.info("The device is back after %.1f s.", time.monotonic() - self._lost_s)
             self._lost = self._failure = ""
-        # Also after a success: a device that is lost at every frame must not keep the thread busy.
+        # Also after a success: a device that is lost with every frame must not keep the thread
+        # busy.
         self._next_s = time.monotonic() + RETRY_S
         self._trying = False

@@ -17,19 +17,18 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass(frozen=True)
 class NodeState:
-    """What the diagnostics tell besides the counts.
+    """The content of the diagnostics besides the counters.
 
     Attributes:
         lifecycle: ``unconfigured``, ``inactive``, ``active`` or ``finalized``.
         fault: why the last transition failed, as a sentence; empty when it did not.
-        opening: how far opening the model is; empty when it is not being opened.
-        device_problem: what is wrong with the device while it is being opened again, else empty.
-        input_problem: why no image comes; empty when images come.
+        opening: progress of opening the model; empty if it is not being opened.
+        device_problem: the problem of a lost device until it works again, else empty.
+        input_problem: why no image arrives; empty while images arrive.
         contrast: how pictures of more than 8 bits become 8-bit, and the range in force.
-        last_error: the last frame or request that failed, and when.
+        last_error: the error of the last failed frame or request.
         templates: number of references by template id.
-        targets: where the search is with each template; empty if it follows nothing, or if no
-            frames are being searched.
+        targets: state of each target; empty if the search does not track or no frames are searched.
     """
 
     lifecycle: str
@@ -50,7 +49,7 @@ class NodeState:
 
 
 def to_diagnostics(name: str, state: NodeState, counts: Snapshot, stamp: Time) -> DiagnosticArray:
-    """One status with a sentence for the operator and every number behind it.
+    """One status: a sentence for the operator, and all values.
 
     Args:
         name: the node's fully qualified name.
@@ -69,7 +68,7 @@ def to_diagnostics(name: str, state: NodeState, counts: Snapshot, stamp: Time) -
 
 
 def _verdict(state: NodeState, counts: Snapshot) -> Tuple[bytes, str]:
-    """The level, and what matters most now as a sentence."""
+    """The level, and the most important fact as a sentence."""
     if state.fault:
         return ERROR, state.fault + (f"; now {state.opening}" if state.opening else "")
     if state.opening:
@@ -111,7 +110,7 @@ def _verdict(state: NodeState, counts: Snapshot) -> Tuple[bytes, str]:
 
 
 def _in_words(status: TargetStatus) -> str:
-    """The state, and the track's id if there is a track: ``tracking 3``."""
+    """The state and, if there is a track, its id: ``tracking 3``."""
     return status.state + ("" if status.track_id is None else f" {status.track_id}")
 
 

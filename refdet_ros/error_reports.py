@@ -1,4 +1,4 @@
-"""What went wrong in the node: to the log, to a service's client, to the diagnostics."""
+"""Reports the node's errors to the log, to clients and to the diagnostics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ErrorReports:
     """Logs each error once and keeps the newest for the diagnostics.
 
     Args:
-        node: whose log and name are used.
+        node: supplies the log and the name.
 
     Attributes:
         fault: why the last transition failed, as a sentence; empty when it did not.
@@ -56,7 +56,7 @@ class ErrorReports:
             if not self.worth_another_try:
                 name = self._node.get_fully_qualified_name()
                 fault += (
-                    " That is not tried again by itself: change a setting, for example precision, "
+                    " There is no automatic retry: change a setting, for example precision, "
                     f"then 'ros2 lifecycle set {name} configure'."
                 )
             # Autostart would repeat it with each retry; a shutdown interrupts on purpose.
@@ -70,7 +70,7 @@ class ErrorReports:
         return True
 
     def refusal(self, what: str, error: Exception) -> str:
-        """The sentence for the client. An error that is not the client's is logged in full."""
+        """The message for the client. An internal error is logged with its trace."""
         if isinstance(error, RefdetError):
             self._node.get_logger().warning(f"{what} refused: {error}")
             return str(error)
@@ -79,7 +79,7 @@ class ErrorReports:
         return f"Internal error, see the node's log: {error!r}"
 
     def frame_failed(self, error: Exception) -> None:
-        """A frame gave no result, or the device was lost. Called in the worker's thread."""
+        """Report a failed frame or a lost device. Called in the worker's thread."""
         self.last_error = text = str(error) or type(error).__name__
         log = self._node.get_logger()
         if isinstance(error, DeviceLostError):

@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="evaluate_bag: %(message)s")
     try:
         if args.output is not None:
-            # Before the replay, which may take minutes.
+            # Checked before the replay, which may take minutes.
             make_folder(args.output)
         with Bag(args.bag) as bag:
             topic = bag.image_topic(args.topic)
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def choose_targets(
     args: argparse.Namespace, bag: Bag, topic: BagTopic, contrast: Contrast | None = None
 ) -> list[Target]:
-    """What to look for, from the command line.
+    """The targets from the command line.
 
     Args:
         contrast: makes pictures of more than 8 bits uint8; None follows the range in use.
@@ -176,7 +176,7 @@ def choose_targets(
     last = max((entry.truth.labelled_frames[1] for entry in objects), default=0)
     if last >= topic.count and not args.first_frame:
         _LOG.warning(
-            "The ground truth goes on to frame %d, the bag has %d images: if its first one is a "
+            "The ground truth continues to frame %d, the bag has %d images: if its first one is a "
             "later frame of the video, say which with --first-frame.",
             *(last, topic.count),
         )
@@ -236,10 +236,10 @@ def write_output(
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, unless it is there.
+    """Make a folder for results, unless it exists.
 
     Raises:
-        ConfigError: it cannot be made, or nothing can be written into it.
+        ConfigError: it cannot be made or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from rclpy.lifecycle import LifecycleNode
 
 
 def answer_invalid_transitions(node: LifecycleNode) -> None:
-    """Answer a transition that is not possible now with ``success=false``.
+    """Answer an invalid transition with ``success=false``.
 
     rclpy (3.3 to 7.1) lets the exception through, which ends the executor.
     """

@@ -1,4 +1,4 @@
-"""Opening the model in the background, so that the node answers meanwhile."""
+"""Opens the model in the background, so that the node answers meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ModelOpening:
     """A pipeline that opens its model in its worker's thread.
 
     Args:
-        log: its newest message tells how far the opening is.
+        log: its newest message shows the progress.
     """
 
     def __init__(self, pipeline: Pipeline, log: PythonLog) -> None:
@@ -24,7 +24,7 @@ class ModelOpening:
         self._done = pipeline.open()
 
     def finished(self, wait_s: float = 0.0) -> bool:
-        """Whether it has ended, well or not; waits at most ``wait_s`` seconds for that."""
+        """Whether it has ended, successfully or not; waits at most ``wait_s`` seconds."""
         return bool(wait([self._done], timeout=wait_s).done)
 
     def opened(self) -> Pipeline:
@@ -38,7 +38,7 @@ class ModelOpening:
 
     @property
     def progress(self) -> str:
-        """How long it has taken and what it does now, in words."""
+        """The elapsed time and the present step, in words."""
         newest = self._log.newest
         return "opening the model for {:.0f} s{}".format(
             time.monotonic() - self._since_s, f": {newest}" if newest else ""

@@ -30,14 +30,14 @@ from refdet_ros.services import DetectorServices
 
 DIAGNOSTICS_PERIOD_S = 1.0
 LOST_DEVICE = 75
-"""Exit code where only a new process can use the GPU again; the launch file starts one."""
+"""Exit code if only a new process can use the GPU again; the launch file starts one."""
 
 
 class DetectorNode(LifecycleNode):
     """Finds the objects in the reference photos in a camera topic.
 
     Attributes:
-        exit_code: of the process, should it end now.
+        exit_code: the process's exit code if it ends now.
 
     Raises:
         ConfigError: a parameter it was started with cannot be used.
@@ -58,22 +58,22 @@ class DetectorNode(LifecycleNode):
 
         self._services_of_detector = DetectorServices(self, self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Not on the node's clock: a simulation that stands still must not silence diagnostics.
+        # Not the node's clock: a paused simulation must not silence the diagnostics.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._every_second, clock=self._steady)
         if self._settings.autostart or self._settings.build_only:
             self._autostart = Autostart(self, self._steady, self._settings.build_only)
 
-    # Lifecycle. rclpy swallows what these raise, so each reports its own exceptions.
+    # Lifecycle. rclpy swallows exceptions here, so each transition reports its own.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take the model that was opened; open it now, and wait, if that was not begun."""
+        """Use the opened model; if opening has not started, open it and wait."""
 
         def action() -> None:
             while not self.model_is_opened(wait_s=DIAGNOSTICS_PERIOD_S):
                 if not self.context.ok():
                     raise RefdetError("The node is shutting down.")
-                # The executor's thread waits here, so its timer does not do it.
+                # The timer cannot run while the executor's thread waits here.
                 self._publish_diagnostics()
             pipeline = self._resources.take_model(self._settings)
             self.get_logger().info(f"model {pipeline.model}, backend {pipeline.backend_name}")
@@ -85,7 +85,7 @@ class DetectorNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the topics and listen to the camera."""
+        """Activate the topics and subscribe to the camera."""
 
         def action() -> None:
             super(DetectorNode, self).on_activate(state)
@@ -101,7 +101,7 @@ class DetectorNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; the model and the templates stay."""
+        """Unsubscribe from the camera; the model and the templates stay."""
 
         def action() -> None:
             self._resources.stop_camera()
@@ -114,7 +114,7 @@ class DetectorNode(LifecycleNode):
         return TransitionCallbackReturn.ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the model; templates are gone."""
+        """Release the model and the templates."""
         self._resources.release()
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
@@ -126,19 +126,19 @@ class DetectorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start over: release everything and be unconfigured."""
+        """Release everything and become unconfigured."""
         self._resources.release()
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> bool:
-        """Stop the worker; for the end of the process. False if its thread would not end."""
+        """Stop the worker at the end of the process; False if its thread does not end."""
         ended = self._resources.release()
         self._python_log.close()
         return ended
 
     def model_is_opened(self, wait_s: float = 0.0) -> bool:
-        """Begin to open the model if nobody has; True once that is done, well or not."""
+        """Start opening the model if necessary; True once that has ended, successfully or not."""
         return self._resources.open_model(self._settings).finished(wait_s)
 
     def end(self, exit_code: int) -> None:
@@ -152,7 +152,7 @@ class DetectorNode(LifecycleNode):
         if pipeline is not None and self._settings.enabled:
             pipeline.offer(message)
 
-    # Parameters and what the services ask.
+    # Parameters, and access for the services.
 
     def _on_set_parameters(self, parameters: List[Parameter]) -> SetParametersResult:
         try:
@@ -189,7 +189,7 @@ class DetectorNode(LifecycleNode):
 
     @property
     def worth_another_try(self) -> bool:
-        """Whether what failed may go well another time with the same settings."""
+        """Whether the failed transition may succeed later with the same settings."""
         return self._errors.worth_another_try
 
     @property
@@ -197,7 +197,7 @@ class DetectorNode(LifecycleNode):
         """The running detector.
 
         Raises:
-            RefdetError: the node is not configured; the sentence says how to.
+            RefdetError: the node is not configured; the message says what to do.
         """
         opening, pipeline = self._resources.opening, self._resources.pipeline
         if pipeline is not None:
@@ -221,7 +221,7 @@ class DetectorNode(LifecycleNode):
         return self._resources.newest_frame()
 
     def refusal(self, what: str, error: Exception) -> str:
-        """The sentence for the client; what is not the client's fault is logged in full."""
+        """The message for the client; an internal error is logged with its trace."""
         return self._errors.refusal(what, error)
 
     @property
@@ -231,7 +231,7 @@ class DetectorNode(LifecycleNode):
 
     @property
     def _needs_new_process(self) -> str:
-        """Why only a new process can go on, as a sentence; empty while this one can."""
+        """Why only a new process can continue, as a sentence; empty while this one can."""
         pipeline = self._resources.pipeline
         if pipeline is not None and pipeline.device_is_gone:
             return pipeline.device_problem

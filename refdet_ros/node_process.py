@@ -63,7 +63,7 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT if self._output is not None else None,
-                # Ctrl-C goes to the parent, which then stops the node in order.
+                # Ctrl-C reaches only the parent, which stops the node in order.
                 start_new_session=True,
             )
         except OSError as error:
@@ -103,7 +103,7 @@ class NodeProcess:
         return "\n".join("  " + line for line in lines[-_LOG_TAIL:])
 
     def stop(self) -> None:
-        """End the node: politely, then firmly. Stopping twice is harmless."""
+        """End the node by SIGINT, then SIGTERM, then SIGKILL. Stopping twice is harmless."""
         process, self._process = self._process, None
         if process is not None:
             for number, patience_s in (

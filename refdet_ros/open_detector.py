@@ -1,4 +1,4 @@
-"""The detector that the settings ask for, ready for its first frame."""
+"""Opens the configured detector, ready for its first frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refdet_ros.parameters import Settings
 
 
 def open_detector(settings: Settings) -> Detector:
-    """Load the model and run it once. A TensorRT engine may have to be built, which takes minutes.
+    """Load the model and run it once. Building a TensorRT engine may take minutes.
 
     Raises:
         RefdetError: the model or the backend cannot be used.
@@ -35,12 +35,12 @@ def open_detector(settings: Settings) -> Detector:
 
 
 def warm_up(detector: Detector) -> None:
-    """Run the network once on each kind of crop: the first time takes longer.
+    """Run the network once on each kind of crop, because the first run is slower.
 
     Raises:
         RefdetError: the backend refuses one of them.
     """
-    # Through a detector of its own, so that the first target of the real one gets the id 1.
+    # With a separate detector, so that the first target of the real one gets the id 1.
     trial = Detector(detector.bundle, detector.backend, detector.config, trackers=detector.trackers)
     height, width = detector.config.tile_height, detector.config.tile_width
     frame = np.full((height, width, 3), 114, np.uint8)
@@ -49,4 +49,4 @@ def warm_up(detector: Detector) -> None:
     if detector.config.search in TRACKING_SEARCHES:
         trial.lock(DEFAULT_TEMPLATE_ID, (0, 0, 64, 64))
         trial.detect(frame, time_s=1.0)
-        trial.detect(frame, time_s=10.0)  # by now it may be anywhere: the widest window
+        trial.detect(frame, time_s=10.0)  # unseen for long: the widest window

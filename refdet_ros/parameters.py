@@ -1,7 +1,7 @@
-"""The node's parameters: its own, and every setting of the detector and of its backend.
+"""The node's parameters: its own, and all settings of the detector and the backend.
 
-:class:`Settings` is their table. Its values are read once, replaced as a whole when a
-parameter changes, and never fetched per frame.
+:class:`Settings` is the table. Its values are read once, replaced as a whole when a parameter
+changes, and never fetched per frame.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from refdet_core.tracking_bundles import AUTO as AUTO_TRACKING
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_QOS = ("sensor_data", "reliable", "system_default")
 
-# Shown by `ros2 param describe` and kept by rclpy; the detector checks what it is given itself.
+# `ros2 param describe` shows them and rclpy enforces them; the detector checks again itself.
 _RANGES: Dict[str, Tuple[float, float]] = {
     "tile_width": (64, 16384),
     "tile_height": (64, 16384),
@@ -76,19 +76,19 @@ _CHOICES = {
     "reference_pooling": POOLINGS,
     "precision": PRECISIONS,
 }
-# Parameters of rclpy itself, which a params file may carry next to ours.
+# rclpy's own parameters, which a params file may contain as well.
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known about a parameter besides its name, type and default.
+    """The description of a parameter besides its name, type and default.
 
     Attributes:
         running: may change at any time; otherwise only while the node is unconfigured.
         low, high: inclusive range of a number.
         choices: the valid values of a string.
-        several: a string array is taken as well as a string.
+        several: accepts a string array as well as a string.
     """
 
     default: Any
@@ -109,23 +109,23 @@ def option(default: Any, description: str, **details: Any) -> Any:
 class Settings(DetectorConfig, BackendConfig):
     """All parameters of the node ``detector`` and their defaults.
 
-    Those of the detector and of its backend come with the base classes, and are described there.
+    The base classes define and describe those of the detector and the backend.
     """
 
-    bundle: str = option("", "Folder of the model bundle; empty takes the released model.")
+    bundle: str = option("", "Folder of the model bundle; empty: the released model.")
     tracking_bundle: str = option(
         AUTO_TRACKING,
         "Bundles of the networks that follow targets in their windows: names or folders joined by "
         "'+', auto (the best that come with refdet, beside its own bundle), or none: the search "
         "network follows.",
     )
-    backend: str = option("auto", "What runs the network.", choices=BACKEND_NAMES)
+    backend: str = option("auto", "Backend that runs the network.", choices=BACKEND_NAMES)
     autostart: bool = option(
-        True, "Configure and activate without being asked, and retry until it works."
+        True, "Configure and activate automatically, and retry until it works."
     )
     build_only: bool = option(
         False,
-        "Open the model, which builds the TensorRT engines that are missing, and end the process: "
+        "Open the model, which builds missing TensorRT engines, and end the process: "
         "with exit code 0, or 1 if that failed.",
     )
     enabled: bool = option(
@@ -184,12 +184,12 @@ class Settings(DetectorConfig, BackendConfig):
 
     @property
     def detector(self) -> DetectorConfig:
-        """The part of the settings that belongs to the detector."""
+        """The detector's settings."""
         return DetectorConfig(**self._values_of(DetectorConfig))
 
     @property
     def backend_config(self) -> BackendConfig:
-        """The part of the settings that belongs to the backend."""
+        """The backend's settings."""
         return BackendConfig(**self._values_of(BackendConfig))
 
     def _values_of(self, config: Type[Any]) -> Dict[str, Any]:
@@ -215,7 +215,7 @@ OPTIONS: Dict[str, Option] = {
 
 
 def declare(node: Node) -> Settings:
-    """Declare every parameter and return the values it starts with.
+    """Declare every parameter and return the initial values.
 
     Raises:
         ConfigError: a value from the command line, launch file or params file cannot be used.
@@ -234,7 +234,7 @@ def declare_options(node: Node, options: Dict[str, Option]) -> Dict[str, Any]:
     for name, known in options.items():
         default = "" if known.several else known.default
         override = overrides.get(name)
-        # To whoever writes -p auto_lost_s:=1 that is a number like any other.
+        # Users write -p auto_lost_s:=1 for a float parameter.
         if isinstance(default, float) and override and override.type_ is Parameter.Type.INTEGER:
             overrides[name] = Parameter(name, value=float(override.value))
         try:
@@ -248,7 +248,7 @@ def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
     """The settings with some values replaced.
 
     Raises:
-        ConfigError: a value is not valid, or they do not fit together.
+        ConfigError: a value is not valid, or values do not fit together.
     """
     clean: Dict[str, Any] = {
         name: _several(name, value) if OPTIONS[name].several else value
@@ -269,7 +269,7 @@ def changed(settings: Settings, values: Dict[str, Any]) -> Settings:
 
 
 def check_changeable(settings: Settings, new: Settings, remedy: str) -> None:
-    """Refuse changes that need the node to be unconfigured.
+    """Refuse changes that are possible only while the node is unconfigured.
 
     Args:
         remedy: how to change such a parameter, as the end of a sentence.
@@ -283,14 +283,14 @@ def check_changeable(settings: Settings, new: Settings, remedy: str) -> None:
 
 
 def own_values(parameters: Iterable[Parameter]) -> Dict[str, Any]:
-    """Name and value of those parameters that are in the table."""
+    """Name and value of the parameters in the table."""
     return {
         parameter.name: parameter.value for parameter in parameters if parameter.name in OPTIONS
     }
 
 
 def unknown_names(given: Iterable[str]) -> List[str]:
-    """A warning for each name that was given to the node and does not exist (a typo, mostly)."""
+    """A warning for each given name that does not exist (usually a typo)."""
     warnings = []
     for name in given:
         if name in OPTIONS or name.split(".")[0] in _FOREIGN:
@@ -305,7 +305,7 @@ def _descriptor(name: str, known: Option) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=name,
         description=known.description + ("" if known.running else " Only while unconfigured."),
-        # A string or an array of strings: two types cannot be declared otherwise.
+        # Accepts a string or an array of strings; rclpy cannot declare two types.
         dynamic_typing=known.several,
     )
     if known.choices:

@@ -1,4 +1,4 @@
-"""What the node shows to people: the heatmap, and the frame with what was found."""
+"""Pictures for people: the heatmap, and the frame with the detections."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def heatmap_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
 
 
 def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
-    """The frame with every detection's box, id and score, and the window that was looked into.
+    """The frame with every detection's box, id and score, and the search windows.
 
     A window is green while its target is tracked, red while it is lost, and orange while a
-    candidate is looked at.
+    candidate is checked.
 
     Returns:
         ``(H, W, 3)`` uint8 BGR.
@@ -40,7 +40,7 @@ def debug_picture(result: FrameResult, frame_bgr: np.ndarray) -> np.ndarray:
 
 
 def _draw_window(picture: np.ndarray, status: TargetStatus, name: str) -> None:
-    """A thin outline, cut at the frame's border; with a name it tells the state, too."""
+    """A thin outline, clipped to the frame; with a name it also shows the state."""
     if status.window_xyxy is None:
         return
     height, width = picture.shape[:2]

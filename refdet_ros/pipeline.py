@@ -1,4 +1,4 @@
-"""The detector of the node, and the one thread that may use it."""
+"""The node's detector, and the only thread that uses it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from refdet_ros.worker import Worker
 
 JOB_TIMEOUT_S = 10.0
 OPENING_STOP_S = 1.0
-"""Nobody can interrupt TensorRT while it builds an engine."""
+"""An engine build of TensorRT cannot be interrupted."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class TemplateChange:
-    """What came of a template change.
+    """The result of a template change.
 
     Attributes:
         encode_ms: time spent encoding the references.
-        followed: whether the object is followed from where the request said it is.
+        followed: whether the object is tracked from the requested place.
     """
 
     reference_count: int
@@ -49,12 +49,12 @@ class TemplateChange:
 
 
 class Pipeline:
-    """Owns the detector and the one thread that may use it.
+    """Owns the detector and the only thread that uses it.
 
     Args:
-        clock: the node's; ages and latencies are measured on it.
-        on_error: told about every frame that failed, with the exception, and once of a device that
-            was lost; in the worker's thread.
+        clock: the node's clock; it measures ages and latencies.
+        on_error: called with the exception of every failed frame, and once for a lost device; in
+            the worker's thread.
         keep_waiting: False once the process shuts down.
 
     Attributes:
@@ -85,38 +85,38 @@ class Pipeline:
         self._recovery = DeviceRecovery(self._reopen, self._worker.submit, on_error)
 
     def open(self) -> Future[None]:
-        """Begin to load the model and the photos of ``template_path``; do not wait for it.
+        """Start loading the model and the photos of ``template_path``, without waiting.
 
         Returns:
-            Done when the detector is ready. It raises a RefdetError if something cannot be used.
+            A future that ends when the detector is ready, or raises a RefdetError.
         """
         return self._worker.submit(self._open)
 
     def close(self) -> bool:
-        """End the thread and release the backend; False if what it does would not end."""
+        """End the thread and release the backend; False if the thread does not end."""
         return self._worker.stop(OPENING_STOP_S if self._detector is None else JOB_TIMEOUT_S)
 
     def tend(self) -> None:
-        """Have a lost device opened again when it is time; to be called every second or so."""
+        """Retry opening a lost device if that is due. Call it about every second."""
         self._recovery.tend()
 
     @property
     def device_problem(self) -> str:
-        """What is wrong with the device, as a sentence; empty while it works."""
+        """The device's problem as a sentence; empty while it works."""
         return self._recovery.problem
 
     @property
     def device_is_gone(self) -> bool:
-        """Whether the device was lost for as long as this process lives."""
+        """Whether the device is lost until the process ends."""
         return self._recovery.hopeless
 
     def offer(self, message: CameraMessage) -> None:
-        """Take the newest frame; one that the worker has not begun is replaced."""
+        """Pass the newest frame to the worker; it replaces a waiting one."""
         if self._worker.offer((message, time.perf_counter())):
             self._statistics.dropped("replaced")
 
     def finish_frames(self) -> None:
-        """Forget the waiting frame and wait for the one in work."""
+        """Drop the waiting frame and wait for the current one."""
         self._worker.forget_frame()
         self._worker.call(lambda: None, JOB_TIMEOUT_S)
 
@@ -124,7 +124,7 @@ class Pipeline:
         """Use other settings from the next frame on.
 
         Raises:
-            RefdetError: they cannot be used; the old ones stay.
+            RefdetError: they are not valid; the old ones stay.
         """
         if settings.detector != self.settings.detector:
             config = settings.detector
@@ -140,11 +140,11 @@ class Pipeline:
         append: bool,
         here_xyxy: Optional[BoxXYXY] = None,
     ) -> TemplateChange:
-        """Look for the object in these photos from the next frame on.
+        """Search for the object in these photos from the next frame on.
 
         Args:
-            here_xyxy: where it is in the newest frame, if that is known. The searches that follow
-                targets begin there, unless a reference is appended to what they follow already.
+            here_xyxy: the object in the newest frame, if known. Searches that track start there,
+                unless a reference is appended to a tracked template.
 
         Raises:
             RefdetError: they cannot be used; the old templates stay.
@@ -152,7 +152,7 @@ class Pipeline:
         return self._call(lambda: self._set_template(references, template_id, append, here_xyxy))
 
     def clear_template(self, template_id: Optional[str]) -> Tuple[str, ...]:
-        """Stop looking for one object, or for all (None). Returns the ids that are gone.
+        """Remove one template, or all (None). Returns the removed ids.
 
         Raises:
             RefdetError: there is no template of that id.
@@ -167,7 +167,7 @@ class Pipeline:
         return self._call(job)
 
     def publish_templates(self) -> None:
-        """Publish again what is being looked for; for subscribers of a node just activated."""
+        """Publish the templates again, for subscribers of a newly activated node."""
         self._templates.publish(self._opened.bank.templates)
 
     @property
@@ -180,13 +180,13 @@ class Pipeline:
 
     @property
     def targets(self) -> Dict[str, TargetStatus]:
-        """Where the search was with each target in the newest frame; see ``FrameResult``."""
+        """The state of each target in the newest frame; see ``FrameResult``."""
         return self._frames.targets
 
     @property
     def backend(self) -> Optional[BackendInfo]:
-        """What runs the network; None until it is open."""
-        return self._backend  # kept, because a device that is lost cannot say what it is
+        """The backend that runs the network; None until it is open."""
+        return self._backend  # stored, because a lost device cannot be queried
 
     @property
     def backend_name(self) -> str:
@@ -201,7 +201,7 @@ class Pipeline:
 
     @property
     def score_threshold(self) -> float:
-        """The threshold in force: the parameter's, else the bundle's."""
+        """The current threshold: the parameter, else the bundle's."""
         return self._opened.score_threshold
 
     @property
@@ -212,7 +212,7 @@ class Pipeline:
 
     @property
     def _working(self) -> Detector:
-        """The detector, if its device is there."""
+        """The detector, if its device works."""
         self._check_device()
         return self._opened
 
@@ -221,7 +221,7 @@ class Pipeline:
             raise RefdetError(f"Not possible now: {self._recovery.problem} Try again later.")
 
     def _call(self, job: Callable[[], Result]) -> Result:
-        """Run a job in the worker's thread and wait for it; a lost device is noticed."""
+        """Run a job in the worker's thread and wait for it; notices a lost device."""
 
         def watched() -> Result:
             try:
@@ -230,12 +230,12 @@ class Pipeline:
                 self._recovery.lost(error)
                 raise
 
-        self._check_device()  # here too: the worker may be at work on the device for long
+        self._check_device()  # here too, because the worker may be busy with the device for long
         return self._worker.call(watched, JOB_TIMEOUT_S)
 
     def _open(self) -> None:
         settings = self.settings
-        # First of all, so that a wrong path is not told after minutes.
+        # First, so that a wrong path is reported at once and not after minutes.
         references = from_files(
             settings.template_path,
             settings.template_roi,
@@ -294,7 +294,7 @@ class Pipeline:
 
     def _failed(self, error: Exception) -> None:
         if not self._keep_waiting():
-            return  # the context ended while the frame was in work; nobody could hear of it
+            return  # the context ended during the frame; nobody is listening
         if isinstance(error, DeviceLostError):
             self._statistics.dropped("device lost")
             self._recovery.lost(error)

@@ -24,9 +24,9 @@ _EXAMPLES = """examples:
   play_bag flight_bag --loop --rate 0.5 --remap /image:=/camera/image_raw
   play_bag flight_bag --clock --wait-for-subscribers 10
 
-Header stamps are kept, as 'ros2 bag play' does. A node with a wall clock then sees old
-frames: use --restamp to stamp them anew (latencies are measured from there), or --clock
-together with the node's use_sim_time.
+Header stamps are kept, as 'ros2 bag play' does. A node with a wall clock then sees old frames: use
+--restamp for new stamps (which latencies then refer to), or --clock together with the node's
+use_sim_time.
 With Fast DDS set FASTRTPS_DEFAULT_PROFILES_FILE (Kilted: FASTDDS_DEFAULT_PROFILES_FILE) to
 config/fastdds_shm.xml here and for the subscribers, or most large raw images are lost.
 """
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(own)
     logging.basicConfig(format="play_bag: %(message)s")
     try:
-        # Before any ROS is started: a wrong path should not wait for DDS.
+        # Checked before ROS starts: a wrong path should not wait for DDS.
         if args.clock and args.restamp:
             raise ConfigError("--clock plays the bag's time and --restamp replaces it; choose one.")
         with Bag(args.bag) as bag:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Our arguments, and ``--ros-args ...``.
 
-    rclpy's remove_ros_args would also take ``FROM:=TO`` out of ours.
+    rclpy's remove_ros_args would also remove our ``FROM:=TO``.
     """
     if "--ros-args" not in arguments:
         return arguments, []
@@ -107,7 +107,7 @@ def _split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _play(bag: Bag, args: argparse.Namespace, ros_arguments: list[str]) -> int:
-    # rclpy's own handler would tear the context down under a running publish.
+    # rclpy's own handler would end the context during a publish.
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, _as_interrupt)
     node = rclpy.create_node("play_bag")

@@ -1,4 +1,4 @@
-"""What the node publishes about a frame, and about what it looks for."""
+"""Publishes the result of each frame, and the templates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATES = {SEARCHING: Target.SEARCHING, TRACKING: Target.TRACKING, LOST: Target.
 class ResultPublisher:
     """Publishers of the results; silent while the node is not active.
 
-    ``publish_frame`` may be called from the worker's thread, rclpy's publishers allow that.
+    ``publish_frame`` may be called from the worker's thread; rclpy's publishers allow that.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -45,27 +45,27 @@ class ResultPublisher:
 
     @property
     def wants_heatmap(self) -> bool:
-        """Whether somebody listens to a topic that needs the heatmap."""
+        """Whether a topic that needs the heatmap has a subscriber."""
         return self._heatmap.wanted
 
     def publish_frame(self, header: Header, frame_bgr: np.ndarray, result: FrameResult) -> None:
-        """Publish one frame's result under the frame's own header; pictures only if wanted."""
+        """Publish one frame's result with the frame's header; pictures only for subscribers."""
         self._detections.publish(to_detections(result, header))
         frame_size = frame_bgr.shape[1], frame_bgr.shape[0]
         self._targets.publish(to_targets(result, header, frame_size))
         self._annotations.publish(result, header)
-        # Somebody may have subscribed while the frame was searched without a heatmap.
+        # A subscriber may have come while the frame was searched without a heatmap.
         if self._heatmap.wanted and (result.heatmaps or not result.presence):
             self._heatmap.publish(heatmap_picture(result, frame_bgr), "mono8", header)
         if self._debug_image.wanted:
             self._debug_image.publish(debug_picture(result, frame_bgr), "bgr8", header)
 
     def publish_templates(self, templates: TemplateArray) -> None:
-        """Publish what is being looked for; late subscribers get it too."""
+        """Publish the templates; late subscribers receive them too."""
         self._templates.publish(templates)
 
     def destroy(self) -> None:
-        """Take the topics back."""
+        """Remove the topics."""
         for publisher in (self._detections, self._targets, self._templates):
             self._node.destroy_lifecycle_publisher(publisher)
         self._annotations.destroy()
@@ -79,7 +79,7 @@ class _PicturePublisher:
     def __init__(self, node: LifecycleNode, topic: str) -> None:
         self._node = node
         self._raw = node.create_lifecycle_publisher(Image, topic, _RELIABLE)
-        # Like image_transport: the JPEG topic follows wherever the raw one is remapped to.
+        # As in image_transport, the JPEG topic follows a remap of the raw one.
         compressed_topic = node.resolve_topic_name(topic) + "/compressed"
         self._compressed = node.create_lifecycle_publisher(
             CompressedImage, compressed_topic, _RELIABLE
@@ -101,7 +101,7 @@ class _PicturePublisher:
 
 
 def to_detections(result: FrameResult, header: Header) -> Detection2DArray:
-    """The result in frame pixels; every element carries the frame's header."""
+    """The result in frame pixels; every element has the frame's header."""
     return Detection2DArray(
         header=header,
         detections=[_to_detection(detection, header) for detection in result.detections],
@@ -143,7 +143,7 @@ def to_targets(result: FrameResult, header: Header, frame_size: Tuple[int, int])
 
 
 def _to_region(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> RegionOfInterest:
-    """The part of a box that lies in the frame; empty if none does."""
+    """A box clipped to the frame; empty if it lies outside."""
     x1, x2 = (round(min(max(x, 0.0), frame_size[0])) for x in box_xyxy[0::2])
     y1, y2 = (round(min(max(y, 0.0), frame_size[1])) for y in box_xyxy[1::2])
     return RegionOfInterest(x_offset=x1, y_offset=y1, width=x2 - x1, height=y2 - y1)

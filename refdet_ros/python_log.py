@@ -1,4 +1,4 @@
-"""What ``refdet_core`` and ``refdet_ros`` log the Python way, in the node's own log."""
+"""Forwards Python's log of ``refdet_core`` and ``refdet_ros`` to the node's log."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ SOURCES = ("refdet_core", "refdet_ros")
 
 
 class PythonLog(logging.Handler):
-    """Hands every message of :data:`SOURCES` to a ROS logger, from any thread.
+    """Passes every message of :data:`SOURCES` to a ROS logger, from any thread.
 
     Args:
-        logger: the node's; it decides which levels are shown.
+        logger: the node's logger; it decides which levels are shown.
 
     Attributes:
-        newest: the last message that was more than debugging, empty before the first.
+        newest: the last message above debug level; empty before the first.
     """
 
     def __init__(self, logger: Any) -> None:
@@ -43,7 +43,7 @@ class PythonLog(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        # A line for each level: rclpy refuses a line that changes its level.
+        # One source line per level: rclpy refuses a line that changes its level.
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
         elif record.levelno >= logging.WARNING:

@@ -23,7 +23,7 @@ class RequestedReferences:
     """The references of a request.
 
     Attributes:
-        here_xyxy: where the object is in the newest camera frame, if a reference was cut from it.
+        here_xyxy: the object in the newest camera frame, if a reference was cut from it.
     """
 
     references: Tuple[Reference, ...]
@@ -38,13 +38,13 @@ def from_request(
     """Decode the references of a ``SetTemplate`` request.
 
     Args:
-        newest_frame: gives the newest camera frame as BGR, None when there was none.
+        newest_frame: returns the newest camera frame as BGR, None if there is none.
         stretch: makes photos of more than 8 bits uint8; None takes the range they use.
 
     Raises:
-        RefdetError: naming the reference and what is wrong with it.
+        RefdetError: a reference cannot be used; the message names it.
     """
-    # Before decoding, so that a request with a hundred photos is refused at once.
+    # Checked before decoding, so that a request with a hundred photos is refused at once.
     if not 1 <= len(references) <= MAX_REFERENCES:
         raise BadReferenceError(
             f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."
@@ -98,7 +98,7 @@ def from_files(
 
 
 def _from_picture(message: TemplateReference, stretch: Optional[Stretch]) -> Optional[Reference]:
-    """The reference in the message's own picture; None if it brings none."""
+    """The reference in the message's own image; None if it has none."""
     image, compressed, roi = message.image, message.compressed_image, message.roi
     has_image = bool(len(image.data) or image.width or image.height)
     has_compressed = bool(len(compressed.data) or compressed.format)

@@ -1,7 +1,7 @@
-"""The services of the detector; each answers a refusal with one sentence.
+"""The services of the detector. A refusal is one sentence.
 
 They wait in the executor's thread for the worker, which takes a job before the next frame.
-Meanwhile only the newest camera frame waits, so nothing is late afterwards.
+Meanwhile only the newest camera frame waits, so no backlog builds up.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from refdet_ros.references import from_request
 
 
 class DetectorAccess(Protocol):
-    """What the services need of the detector, in any lifecycle state."""
+    """What the services use of the detector, in any lifecycle state."""
 
     @property
     def pipeline(self) -> Pipeline:
-        """The running detector; raises a RefdetError while there is none."""
+        """The open detector; raises a RefdetError while there is none."""
 
     @property
     def active(self) -> bool:
@@ -38,7 +38,7 @@ class DetectorAccess(Protocol):
         """The newest camera frame as BGR; None while none has arrived."""
 
     def refusal(self, what: str, error: Exception) -> str:
-        """The sentence for the client of a request that failed."""
+        """The message for the client of a failed request."""
 
 
 class DetectorServices:
@@ -97,7 +97,7 @@ class DetectorServices:
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        # Through the parameter, so that there is one state and it can be read back.
+        # Through the parameter, so that there is only one state, and it can be read.
         result = self._node.set_parameters([Parameter("enabled", value=bool(request.data))])[0]
         response.success = result.successful
         response.message = result.reason or (

@@ -20,8 +20,8 @@ from refdet_ros.bags.writing import STORAGES, TRANSPORTS, ImageBagWriter
 
 DEFAULT_FPS = 30.0
 FIRST_STAMP_NS = 1_700_000_000_000_000_000
-"""A fixed first stamp (November 2023): the same video gives the same bag, and a zero stamp would
-mean "no time" to ROS."""
+"""A fixed first stamp (November 2023), so that the same video gives the same bag. ROS takes a zero
+stamp for "no time"."""
 _SAME_S = 1e-6
 
 _EXAMPLES = """examples:
@@ -61,23 +61,23 @@ def write_bag(
     """Write the frames of a source into a new bag.
 
     Args:
-        source: where the frames come from.
+        source: the frames.
         bag: the new bag folder.
         topic: base topic; compressed images go to ``<topic>/compressed``.
         storage: ``mcap`` or ``sqlite3``.
         transport: ``raw`` or ``compressed``.
-        frame_id: of the image headers.
+        frame_id: frame_id of the image headers.
         quality: JPEG quality 1-100 of compressed images.
         fps: frames per second; None takes the times of the video's frames, or 30 a second for
             images.
-        start_s: the bag's first frame is the first one at or after this second of the source.
-        end_s: stop before this second; None means the end.
-        max_frames: most frames to write.
+        start_s: the bag starts with the first frame at or after this second of the source.
+        end_s: stop before this second; None: the end.
+        max_frames: maximum number of frames to write.
         progress: show a progress bar.
 
     Raises:
-        RefdetError: a setting is out of range, no frame falls into the chosen part, or the bag
-            cannot be written. Nothing is left on the disk then.
+        RefdetError: a setting is out of range, the chosen part has no frame, or the bag cannot be
+            written. No partial bag is left behind.
     """
     if fps is not None and (not math.isfinite(fps) or fps <= 0):
         raise ConfigError(f"The frame rate must be above 0, got {fps:g}.")
@@ -110,7 +110,7 @@ def write_bag(
         shutil.rmtree(bag, ignore_errors=True)
         raise SourceError(f"The bag '{bag}' cannot be written: {error.strerror}.") from error
     except BaseException:
-        # A bag that misses its end would pass for a whole one.
+        # A truncated bag could be mistaken for a complete one.
         shutil.rmtree(bag, ignore_errors=True)
         raise
     name = absolute(topic) + ("" if transport == "raw" else "/compressed")

@@ -1,7 +1,7 @@
-"""One thread that does the heavy work, and the slot that holds the newest frame for it.
+"""One thread for the heavy work, and a slot for its newest frame.
 
-A camera at 30 Hz and a network that takes 80 ms need no queue: a queue only makes results
-old. The subscription puts each frame into a slot of one, and the worker takes what is there.
+A camera at 30 Hz and a network that takes 80 ms need no queue, which would only delay results. The
+subscription puts each frame into the slot, and the worker takes it from there.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _POLL_S = 0.1
 
 
 class WorkerBusyError(RefdetError):
-    """The worker did not get a job done in time, or is not running."""
+    """The worker did not finish a job in time, or is not running."""
 
 
 class Worker(Generic[Frame]):
-    """Runs jobs and frames one after the other, jobs first.
+    """Runs jobs and frames one by one, jobs first.
 
     Args:
-        on_frame: what to do with a frame; called in the worker's thread.
-        on_error: told about every exception of ``on_frame``, in the worker's thread.
-        on_stop: the last thing the worker's thread does, whatever ends it.
-        keep_waiting: asked while :meth:`call` waits; False ends the waiting (shutdown).
+        on_frame: processes a frame; called in the worker's thread.
+        on_error: called with every exception of ``on_frame``, in the worker's thread.
+        on_stop: called last in the worker's thread, whatever ends it.
+        keep_waiting: polled while :meth:`call` waits; False ends the wait (shutdown).
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Worker(Generic[Frame]):
         self._slot: Optional[Frame] = None
         self._jobs: Deque[Tuple[Callable[[], Any], Future[Any]]] = deque()
         self._stopping = False
-        # A daemon: a backend that hangs must not keep the process alive after shutdown.
+        # A daemon: a blocked backend must not keep the process alive after shutdown.
         self._thread = threading.Thread(target=self._run, name="refdet_worker", daemon=True)
         self._thread.start()
 
     def offer(self, frame: Frame) -> bool:
-        """Put the newest frame into the slot; True if it replaced one that nobody had taken."""
+        """Put the newest frame into the slot; True if it replaced an untaken one."""
         with self._change:
             replaced = self._slot is not None
             self._slot = frame
@@ -67,7 +67,7 @@ class Worker(Generic[Frame]):
             self._slot = None
 
     def submit(self, job: Callable[[], Result]) -> Future[Result]:
-        """Have a job run in the worker's thread, before the next frame, without waiting for it.
+        """Queue a job for the worker's thread, before the next frame, without waiting.
 
         Raises:
             WorkerBusyError: the worker is not running.
@@ -81,12 +81,13 @@ class Worker(Generic[Frame]):
         return future
 
     def call(self, job: Callable[[], Result], timeout_s: float) -> Result:
-        """Run a job in the worker's thread, before the next frame, and return what it returns.
+        """Run a job in the worker's thread, before the next frame, and return its result.
 
         Raises:
-            WorkerBusyError: it was not done within ``timeout_s`` seconds. A job that had not
-                begun is dropped.
-            Exception: whatever the job raised.
+            WorkerBusyError: it was not done within ``timeout_s`` seconds. A job that has not
+                started is dropped.
+
+                Exception: any exception of the job.
         """
         future = self.submit(job)
         deadline = time.monotonic() + timeout_s
@@ -108,7 +109,7 @@ class Worker(Generic[Frame]):
         )
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread after what it does now; False if that takes over ``timeout_s``."""
+        """End the thread after its current work; False if that takes longer than ``timeout_s``."""
         with self._change:
             self._stopping = True
             self._slot = None
@@ -146,7 +147,7 @@ class Worker(Generic[Frame]):
 
 
 def _finish(job: Callable[[], Any], future: Future[Any]) -> None:
-    """Run a job unless its caller gave up; its result or exception goes to the caller."""
+    """Run a job unless its caller gave up; the caller gets its result or exception."""
     if not future.set_running_or_notify_cancel():
         return
     try:

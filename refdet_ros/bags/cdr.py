@@ -1,8 +1,8 @@
-"""Reading and replacing the header stamp inside serialised messages.
+"""Reads and replaces the header stamp inside serialised messages.
 
 A message whose first field is a std_msgs/Header starts, in plain CDR, with four bytes of
 encapsulation (the second one tells the byte order), then ``int32 sec`` and ``uint32 nanosec``,
-both already aligned. So a megapixel image is restamped by exchanging eight bytes.
+both aligned. So restamping a megapixel image changes only eight bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_frame_id(cdr: bytes) -> str:
 
 
 def restamp(cdr: bytes, time_ns: int) -> bytes:
-    """A copy of a serialised message with a header, with another stamp and nothing else changed."""
+    """A copy of a serialised message with another header stamp."""
     stamp = struct.pack(_byte_order(cdr) + "iI", *split_ns(time_ns))
     return b"".join((cdr[: _STAMP.start], stamp, memoryview(cdr)[_STAMP.stop :]))
 

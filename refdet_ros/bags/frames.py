@@ -1,4 +1,4 @@
-"""The camera frames of a bag as BGR pictures."""
+"""The camera frames of a bag as BGR images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def frames(
         contrast: makes frames of more than 8 bits uint8; None follows the range in use.
 
     Raises:
-        SourceError: a frame cannot be decoded; it says which.
+        SourceError: a frame cannot be decoded; the message names it.
     """
     contrast = contrast or Contrast()
     for number, message in enumerate(bag.messages([topic.name])):
@@ -68,7 +68,7 @@ def decode(message: BagMessage, number: int, stretch: Stretch) -> np.ndarray:
     except RefdetError as error:
         raise SourceError(f"Image {number} of {message.topic}: {error}") from error
     except Exception as error:
-        # What rclpy raises for bytes that are no such message is not documented.
+        # rclpy does not document what it raises for invalid bytes.
         raise SourceError(
             f"Image {number} of {message.topic} is not a readable {message.msgtype}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""Replaying a bag against a running detector node over DDS."""
+"""Replays a bag against a running detector node over DDS."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from refdet_ros.bags.targets import Target
 from refdet_ros.conversions import to_image
 
 _NS = 1_000_000_000
-# The first answer may be lost: the node may not know yet where it goes. Asking twice is harmless.
+# The first answer may be lost before discovery is complete. Asking twice is harmless.
 _ATTEMPTS = 2
 
 
 class LiveDetector(Closeable):
-    """A detector node as seen from outside: its services and topics. Use as a context manager.
+    """The services and topics of a running detector node. Use it as a context manager.
 
     Args:
-        namespace: of the detector node, for example ``/`` or ``/drone1``.
+        namespace: the detector node's namespace, for example ``/`` or ``/drone1``.
         start_timeout_s: how long to wait for the node to appear.
         answer_timeout_s: how long to wait for a service's answer, and for the last detections.
     """
@@ -47,7 +47,7 @@ class LiveDetector(Closeable):
         self._start_timeout_s = start_timeout_s
         self._answer_timeout_s = answer_timeout_s
         self._context = rclpy.Context()
-        # Ctrl-C stays an ordinary KeyboardInterrupt of the calling thread.
+        # Ctrl-C stays a KeyboardInterrupt of the calling thread.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("evaluate_bag", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -73,10 +73,10 @@ class LiveDetector(Closeable):
 
         Args:
             image_type: their message type.
-            while_waiting: called again and again; may raise to end the waiting.
+            while_waiting: called repeatedly; may raise to end the wait.
 
         Raises:
-            RefdetError: it does not within the start timeout; the likely reasons are named.
+            RefdetError: it does not within the start timeout; the message names likely reasons.
         """
         image, detections = self._image_name(image_type), self._name("detections")
         deadline = time.monotonic() + self._start_timeout_s
@@ -101,10 +101,10 @@ class LiveDetector(Closeable):
             )
 
     def set_target(self, target: Target) -> float:
-        """Tell the node what to look for. Returns the milliseconds its encoding took.
+        """Set the node's template. Returns the milliseconds of encoding.
 
         Raises:
-            RefdetError: the node does not answer, or refuses (with its reason).
+            RefdetError: the node does not answer, or refuses; the message has its reason.
         """
         request = SetTemplate.Request(template_id=target.template_id)
         request.references = [_reference_message(item) for item in target.references]
@@ -125,7 +125,7 @@ class LiveDetector(Closeable):
         return float(response.encode_ms)
 
     def replay(self, bag: Bag, topic: BagTopic, rate: float = 1.0) -> Replay:
-        """Publish a bag's images, restamped, and collect what the node answers.
+        """Publish a bag's images, restamped, and collect the node's answers.
 
         Raises:
             RefdetError: no node subscribes to the images, or it answers none of them.
@@ -181,7 +181,7 @@ class LiveDetector(Closeable):
             self._context.try_shutdown()
 
     def _call(self, request: SetTemplate.Request, timeout_s: float) -> Any:
-        """The response; None if it does not come in time."""
+        """The response; None if it does not arrive in time."""
         answered = threading.Event()
         future = self._client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
@@ -210,14 +210,14 @@ class LiveDetector(Closeable):
         detections = detections_from(message)
         with self._lock:
             number = self._numbers.get(stamp_ns)
-            # Somebody else's frame, or one of an earlier replay.
+            # A frame of another publisher or an earlier replay.
             if number is None:
                 return
             self._answers[number] = Answer(detections, (now_ns - stamp_ns) / 1e6)
             self._last_answer_s = time.monotonic()
 
     def _wait_for_answers(self, sent: int) -> None:
-        """Until the last frame is answered, or nothing has come for a while."""
+        """Wait until the last frame is answered, or no answer has arrived for a while."""
         waiting_since = time.monotonic()
         while True:
             with self._lock:

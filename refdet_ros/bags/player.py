@@ -1,4 +1,4 @@
-"""Publishing a bag's messages as they are, at the pace they were recorded."""
+"""Publishes a bag's messages unchanged, at their recorded pace."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class PlayReport:
-    """What was played.
+    """The result of playing a bag.
 
     Attributes:
         counts: messages published by topic (its name in the bag).
         wall_s: seconds from the first to the last message.
-        late: messages published more than 5 ms after their time.
-        worst_late_s: the latest one.
-        stopped: playing ended before the bag did.
+        late: messages published more than 5 ms late.
+        worst_late_s: the largest delay in seconds.
+        stopped: whether playing ended before the end of the bag.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class PlayReport:
     stopped: bool = False
 
     def rate_hz(self, topic: str) -> float | None:
-        """Achieved messages per second of one topic, None of fewer than two messages."""
+        """Achieved messages per second of one topic; None for fewer than two messages."""
         count = self.counts.get(topic, 0)
         return (count - 1) / self.wall_s if count > 1 and self.wall_s > 0 else None
 
 
 class Pacer:
-    """Says when a message is due: bag time, divided by the rate, from the first message on."""
+    """Computes when a message is due: bag time since the first message, divided by the rate."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -54,7 +54,7 @@ class Pacer:
         self._first_ns = 0
 
     def restart(self) -> None:
-        """Let the next message be due at once."""
+        """Make the next message due at once."""
         self._start_s = None
 
     def delay_s(self, time_ns: int, now_s: float) -> float:
@@ -73,13 +73,13 @@ class BagPlayer:
     """Publishes topics of a bag through a node.
 
     Args:
-        node: creates the publishers; its namespace and remaps apply to relative names only,
-            and bags hold absolute ones.
+        node: creates the publishers. Its namespace and remaps apply only to relative names; names
+            in bags are absolute.
         bag: stays open while playing.
-        topics: names in the bag; None means all whose type is installed here.
-        remap: other names by name in the bag.
+        topics: names in the bag; None: all with an installed type.
+        remap: new names by name in the bag.
         rate: playing speed, 1 is real time.
-        restamp_now: put the time of publishing into the header stamps.
+        restamp_now: set header stamps to the time of publishing.
         reliability: ``recorded`` offers the bag's QoS, as 'ros2 bag play' does.
         on_publish: called before each message with its topic, stamp (restamped, else bag time)
             in nanoseconds and its number within the topic.
@@ -133,11 +133,11 @@ class BagPlayer:
             )
 
     def subscribers(self) -> int:
-        """Matched subscriptions, over all topics."""
+        """Number of matched subscriptions, all topics together."""
         return sum(publisher.get_subscription_count() for publisher in self._publishers.values())
 
     def wait_for_subscribers(self, timeout_s: float) -> bool:
-        """Wait until every topic has a subscriber. Returns whether that happened in time."""
+        """Wait until every topic has a subscriber; returns whether that was in time."""
         deadline = time.monotonic() + timeout_s
         while not all(
             publisher.get_subscription_count() for publisher in self._publishers.values()
@@ -211,13 +211,13 @@ class BagPlayer:
             cdr = restamp(cdr, stamp_ns)
         if self._on_publish is not None:
             self._on_publish(message.topic, stamp_ns, number)
-        # Bytes are published as they are, without being turned into a message object.
+        # Bytes are published directly, without a message object.
         self._publishers[message.topic].publish(cdr)
         report.counts[message.topic] = number + 1
 
 
 def message_type(name: str) -> Any | None:
-    """The class of ``package/msg/Name``, None where it is not installed."""
+    """The class of ``package/msg/Name``; None if it is not installed."""
     package, _, rest = name.partition("/")
     folder, _, short = rest.partition("/")
     try:
@@ -227,7 +227,7 @@ def message_type(name: str) -> Any | None:
 
 
 def qos_profile(recorded: Any, reliability: str = "recorded") -> QoSProfile:
-    """What to offer for a topic.
+    """The QoS profile to offer for a topic.
 
     Args:
         recorded: rosbags' ``Qos`` or None; then reliable, which suits every subscriber.
@@ -263,7 +263,7 @@ def parse_remaps(texts: Sequence[str]) -> dict[str, str]:
 
 
 def topic_lines(report: PlayReport) -> list[str]:
-    """One line per topic: how many messages, at which rate."""
+    """One line per topic: number of messages and rate."""
     lines = []
     for topic, count in sorted(report.counts.items()):
         rate = report.rate_hz(topic)

@@ -1,4 +1,4 @@
-"""Reading rosbag2 bags (mcap or sqlite3) through the rosbags package, without ROS.
+"""Reads rosbag2 bags (mcap or sqlite3) with the rosbags package, without ROS.
 
 Every way a bag can be broken ends in a SourceError: rosbags passes on whatever its parsers
 and database drivers raise, so its calls are guarded as a whole.
@@ -23,7 +23,7 @@ class BagTopic:
     """A topic of a bag.
 
     Attributes:
-        qos: the recorded QoS profile (rosbags' ``Qos``), None where none was recorded.
+        qos: the recorded QoS profile (rosbags' ``Qos``); None if none was recorded.
     """
 
     name: str
@@ -89,8 +89,8 @@ class Bag(Closeable):
         """Messages in the order of their bag time.
 
         Args:
-            topics: only these; None means all.
-            start_s: leave out what is earlier than this, in seconds from the first message.
+            topics: only these; None: all.
+            start_s: skip messages before this time, in seconds from the first message.
         """
         chosen = [
             connection
@@ -110,10 +110,10 @@ class Bag(Closeable):
         """The topic that holds the camera images.
 
         Args:
-            name: which one; may be left away if the bag has just one image topic.
+            name: the topic; None if the bag has only one image topic.
 
         Raises:
-            ConfigError: there is none of that name, or the choice is not clear.
+            ConfigError: there is no such topic, or several without a name given.
         """
         images = [topic for topic in self.topics if topic.msgtype in IMAGE_TYPES]
         if name is not None:
@@ -145,7 +145,7 @@ def absolute(topic: str) -> str:
 
 
 def topic_rate_hz(bag: Bag, topic: BagTopic) -> float | None:
-    """Messages per second of a topic as recorded, None of fewer than two messages."""
+    """Recorded messages per second of a topic; None for fewer than two messages."""
     times_ns = [message.time_ns for message in bag.messages([topic.name])]
     if len(times_ns) < 2 or times_ns[-1] <= times_ns[0]:
         return None

@@ -1,4 +1,4 @@
-"""What a detector answered when a bag was replayed, and the offline way to get it."""
+"""The answers of a detector to a replayed bag, and the offline replay."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Replay:
 
     Attributes:
         mode: ``live`` or ``offline``.
-        sent: frames that were shown.
-        answers: by frame number; a frame that is not here was dropped.
+        sent: number of frames shown to the detector.
+        answers: by frame number; a frame without an answer was dropped.
         wall_s: seconds from the first frame sent to the last answer.
-        camera_hz: rate of the frames as they were sent; None offline.
-        worst_late_s: how far the player itself fell behind; 0 offline.
+        camera_hz: rate of the sent frames; None offline.
+        worst_late_s: largest delay of the player itself; 0 offline.
     """
 
     mode: str
@@ -63,7 +63,7 @@ class Replay:
         return len(self.answers) / self.wall_s if self.answers and self.wall_s > 0 else None
 
     def latency_ms(self, share: float) -> float | None:
-        """A percentile of the latencies, None without answers."""
+        """A percentile of the latencies; None without answers."""
         return percentile([answer.latency_ms for answer in self.answers.values()], share)
 
     def presence(self, template_id: str) -> dict[int, float]:
@@ -103,7 +103,7 @@ def replay_offline(
     progress: bool = False,
     contrast: Contrast | None = None,
 ) -> Replay:
-    """Show every frame of a bag to a detector, one after the other, without ROS.
+    """Run a detector on every frame of a bag, without ROS.
 
     Args:
         contrast: makes frames of more than 8 bits uint8; None follows the range in use.

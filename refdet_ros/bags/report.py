@@ -22,13 +22,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class TargetResult:
-    """How one target was found.
+    """The score of one target.
 
     Attributes:
-        found: frames with a detection of it, of the frames that were answered.
-        mean_score: of these detections, None if there are none.
-        scores: agreement with the ground truth, None where there is none.
-        id_switches: see :func:`count_id_switches`; None where there is no ground truth.
+        found: number of answered frames with a detection of it.
+        mean_score: mean score of these detections; None if there are none.
+        scores: agreement with the ground truth; None without ground truth.
+        id_switches: see :func:`count_id_switches`; None without ground truth.
     """
 
     template_id: str
@@ -43,7 +43,7 @@ class TargetResult:
 def score_targets(
     replay: Replay, targets: Sequence[Target], iou_threshold: float = 0.5
 ) -> list[TargetResult]:
-    """Score every target on the frames that were answered; those it was cut from do not count."""
+    """Score every target on the answered frames, except those that its references come from."""
     results = []
     for target in targets:
         best = replay.best(target.template_id)
@@ -70,7 +70,7 @@ def score_targets(
 def count_id_switches(
     truth: GroundTruth, found: Mapping[int, Detection], iou_threshold: float
 ) -> int | None:
-    """How often the object goes on under another track id.
+    """How often the object continues under another track id.
 
     Counted over the detections that overlap the object by at least ``iou_threshold``, as in CLEAR
     MOT (Bernardin, Stiefelhagen 2008).
@@ -122,7 +122,7 @@ def as_dict(replay: Replay, results: Sequence[TargetResult]) -> dict[str, Any]:
 
 
 def as_text(replay: Replay, results: Sequence[TargetResult]) -> str:
-    """The table and the lines under it."""
+    """The table and the lines below it."""
     return "\n".join([_table(as_rows(results)), "", *timing_lines(replay, results)])
 
 

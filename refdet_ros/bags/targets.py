@@ -1,4 +1,4 @@
-"""What an evaluation looks for: reference photos, and where the object really is."""
+"""The targets of an evaluation: reference photos and ground truth."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from refdet_ros.bags.truth import AnnotatedObject
 
 _LOG = logging.getLogger(__name__)
 REFERENCE_MARGIN = 1.0
-"""Surroundings kept around a reference box, as a share of its longer side on each side; the
-template encoder looks at some of them."""
+"""Margin around a reference box, as a share of its longer side; the template encoder uses part of
+it."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One object to look for.
+    """One object to search for.
 
     Attributes:
         template_id: the detections' class_id.
-        truth: None if nothing is known about where it is.
+        truth: the ground truth; None if there is none.
         reference_frames: frames of the bag that the references were cut from; not scored.
     """
 
@@ -66,11 +66,11 @@ def targets_from_truth(
     """Targets whose references are cut out of the bag's own annotated frames.
 
     Args:
-        bag: where the frames are.
+        bag: contains the frames.
         topic: its image topic.
-        objects: frames counted as in the bag.
-        count: so many boxes, evenly spread; 0 takes the annotation's ``references``, or the
-            first box where it has none.
+        objects: ground truth with the bag's frame numbers.
+        count: number of boxes, evenly spread; 0: the annotation's ``references``, or the first box
+            if it has none.
         contrast: makes frames of more than 8 bits uint8; None takes the range each one uses.
 
     Raises:
@@ -95,10 +95,10 @@ def targets_from_truth(
 def target_from_boxes(
     truth: GroundTruth, boxes_xyxy: Mapping[int, BoxXYXY], pictures: Mapping[int, np.ndarray]
 ) -> Target:
-    """A target whose references are these boxes, cut out of the pictures of their frames.
+    """A target whose references are these boxes, cut out of their frames.
 
     Raises:
-        ConfigError: there is no box, or one lies outside its picture.
+        ConfigError: there is no box, or one lies outside its frame.
     """
     if not boxes_xyxy:
         raise ConfigError(f"'{truth.object_id}' has no box in these frames for a reference.")
@@ -107,7 +107,7 @@ def target_from_boxes(
 
 
 def cut_reference(frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> Reference:
-    """A reference photo: the box with some surroundings, cut out of a frame."""
+    """A reference photo: the box with a margin, cut out of a frame."""
     height, width = frame_bgr.shape[:2]
     margin = REFERENCE_MARGIN * max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])
     left, top = max(0, int(box_xyxy[0] - margin)), max(0, int(box_xyxy[1] - margin))

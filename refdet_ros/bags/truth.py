@@ -7,9 +7,9 @@ The file is a list with one entry per video (or one such entry)::
          "bboxes": [{"frame": 0, "x1": 555.0, "y1": 252.0, "x2": 577.0, "y2": 268.0}, ...],
          "references": [{"frame": 3, "x1": ...}, ...]}]}]
 
-``frame`` is the 0-based n-th image. Inside ``labelled_frames`` (first and last, inclusive) a frame
-without a box shows no such object; outside, nothing is known. ``references`` is optional: boxes
-that make good reference photos.
+``frame`` is the 0-based number of the image. Inside ``labelled_frames`` (first and last, inclusive)
+a frame without a box does not show the object; outside, nothing is known. ``references`` is
+optional: boxes that make good reference photos.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class AnnotatedObject:
     """One object of a video.
 
     Attributes:
-        truth: where it is.
-        references: its box by frame, in frames that make good reference photos; may be empty.
+        truth: its boxes.
+        references: its box by frame, for good reference photos; may be empty.
     """
 
     truth: GroundTruth
     references: Mapping[int, BoxXYXY] = field(default_factory=dict)
 
     def shifted(self, first_frame: int) -> AnnotatedObject:
-        """The same with frames counted from ``first_frame``, for a bag that starts there."""
+        """The same with frames counted from ``first_frame``, where the bag starts."""
         first, last = self.truth.labelled_frames
         truth = GroundTruth(
             self.truth.object_id,
@@ -48,12 +48,12 @@ class AnnotatedObject:
         return AnnotatedObject(truth, _shift(self.references, first_frame))
 
     def within(self, frame_count: int) -> AnnotatedObject:
-        """The same without references outside a bag of so many frames."""
+        """The same without references beyond a bag's number of frames."""
         inside = {n: box for n, box in self.references.items() if 0 <= n < frame_count}
         return AnnotatedObject(self.truth, inside)
 
     def spread_references(self, count: int, frame_count: int) -> dict[int, BoxXYXY]:
-        """``count`` boxes by frame, evenly spread over a bag of so many frames."""
+        """``count`` boxes by frame, evenly spread over a bag's frames."""
         frames = sorted(frame for frame in self.truth.boxes_xyxy if 0 <= frame < frame_count)
         if len(frames) > count > 1:
             frames = [frames[round(i * (len(frames) - 1) / (count - 1))] for i in range(count)]
@@ -67,11 +67,11 @@ def load_ground_truth(
 
     Args:
         path: the JSON file.
-        object_ids: only these, in this order; None means all.
+        object_ids: only these, in this order; None: all.
         video_id: which video, if the file has several.
 
     Raises:
-        SourceError: the file is missing or is not of this form; it says where.
+        SourceError: the file is missing or has another form; the message says where.
         ConfigError: there is no such video or object.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""Message types that rosbags does not know, from the definitions that are installed here."""
+"""Message types that rosbags does not know, from the installed definitions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIELD_TYPE = re.compile(r"^\s*([a-zA-Z][\w/]*?)(?:\[[^\]]*\]|<=\d+)*\s+[a-zA-Z]
 
 
 def typestore_for(names: Iterable[str]) -> Any:
-    """A rosbags type store that knows these types and those in their fields.
+    """A rosbags type store with these types and the types of their fields.
 
     Args:
         names: for example ``vision_msgs/msg/Detection2DArray``.

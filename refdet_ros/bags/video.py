@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the bag's frames with detections and ground truth drawn in."""
+"""The annotated video of an evaluation: the bag's frames with detections and ground truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def annotated_frames(
 def annotate(
     frame_bgr: np.ndarray, number: int, replay: Replay, targets: Sequence[Target]
 ) -> np.ndarray:
-    """Draw one frame's truth, detections and a status line on it, and return it."""
+    """Draw truth, detections and a status line on a frame, and return it."""
     answer = replay.answers.get(number)
     status = f"frame {number}"
     for target in targets:
@@ -58,7 +58,7 @@ def write_video(
 
 
 def frame_caption(number: int, replay: Replay, target: Target) -> str:
-    """One line on how a target was found in a frame."""
+    """One line about a target in a frame."""
     found = replay.best(target.template_id).get(number)
     text = f"{target.template_id} frame {number}: "
     text += f"score {found.score:.2f}" if found is not None else "not found"

@@ -1,4 +1,4 @@
-"""Writing camera images into a rosbag2 bag (mcap or sqlite3) through the rosbags package."""
+"""Writes camera images into a rosbag2 bag (mcap or sqlite3) with the rosbags package."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from refdet_ros.bags.reading import COMPRESSED_TYPE, IMAGE_TYPE, absolute
 
 STORAGES = ("mcap", "sqlite3")
 TRANSPORTS = ("raw", "compressed")
-# What Humble reads as well; version 9 writes QoS profiles that only Jazzy and later parse.
+# Readable on Humble; version 9 writes QoS profiles that only Jazzy and later parse.
 _METADATA_VERSION: Literal[8] = 8
 _QOS_DEPTH = 10
 
 
 class ImageBagWriter(Closeable):
-    """Writes one image topic. Use it as a context manager; the bag is complete after that.
+    """Writes one image topic. Use it as a context manager; the bag is complete at its end.
 
     Args:
         path: the new bag folder; it must not exist.
@@ -99,7 +99,7 @@ class ImageBagWriter(Closeable):
             )
             if not encoded:
                 raise SourceError(f"A frame of {frame_bgr.shape} cannot be encoded as JPEG.")
-            # The format string is what compressed_image_transport itself writes.
+            # The format string of compressed_image_transport itself.
             message = types[COMPRESSED_TYPE](
                 header=header, format="bgr8; jpeg compressed bgr8", data=jpeg.reshape(-1)
             )

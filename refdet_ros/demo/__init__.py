@@ -1,1 +1,1 @@
-"""``make demo``: the real node on real footage, over DDS, measured."""
+"""``make demo``: runs the node on real footage over DDS and measures it."""

@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "refdet",
         metavar="DIR",
-        help="where the footage is kept (default: ~/.cache/refdet)",
+        help="folder for the footage (default: ~/.cache/refdet)",
     )
     return parser
 
@@ -71,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if not args.seconds > 0:
             raise ConfigError(f"--seconds must be above 0, got {args.seconds:g}.")
-        # Away from the default domain 0, and from a second demo on this machine.
+        # Not the default domain 0, nor that of a second demo on this machine.
         prepare_dds(20 + os.getpid() % 80)
-        # What starts ROS comes after its environment.
+        # ROS starts only after its environment is set.
         from refdet_ros.demo.scene import annotated_scene, own_scene
         from refdet_ros.demo.session import run
 

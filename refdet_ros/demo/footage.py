@@ -1,4 +1,4 @@
-"""The demo's footage: `vtest.avi` out of the Debian/Ubuntu package `opencv-doc`, without root."""
+"""The demo's footage: `vtest.avi` from the Debian/Ubuntu package `opencv-doc`, without root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from refdet_core.errors import SourceError
 PACKAGE = "opencv-doc"
 CLIP = "vtest.avi"
 CLIP_SIZE = 8_131_690
-# One file has gone round since OpenCV 2.x; annotations.json belongs to exactly this one.
+# The same file since OpenCV 2.x; annotations.json belongs to exactly this one.
 CLIP_SHA256 = frozenset({"45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"})
 INSTALLED = Path("/usr/share/doc/opencv-doc")
 OWN_VIDEO = "or use your own: make demo VIDEO=clip.mp4 TEMPLATE=photo.jpg ROI=x,y,w,h"
@@ -98,14 +98,14 @@ def _take_clip(tree: Path, target: Path) -> bool:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether `path` is the very clip that the annotations were made on."""
+    """Whether `path` is exactly the annotated clip."""
     if not path.is_file() or path.stat().st_size != CLIP_SIZE:
         return False
     return hashlib.sha256(path.read_bytes()).hexdigest() in CLIP_SHA256
 
 
 def _attempt(command: List[str], folder: Optional[Path] = None) -> Optional[str]:
-    """Run a command; None when it worked, else the last line it said."""
+    """Run a command; None on success, else its last line of output."""
     done = subprocess.run(
         command,
         cwd=None if folder is None else str(folder),
@@ -122,7 +122,7 @@ def _attempt(command: List[str], folder: Optional[Path] = None) -> Optional[str]
 def _run(
     command: List[str], failure: str, way_out: str = OWN_VIDEO, folder: Optional[Path] = None
 ) -> None:
-    """Run a command or raise SourceError with one sentence."""
+    """Run a command; raises SourceError if it fails."""
     said = _attempt(command, folder)
     if said is not None:
         raise SourceError(f"{failure} ({said}): {way_out}.")

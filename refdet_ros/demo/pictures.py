@@ -23,8 +23,8 @@ _CELL_WIDTH = 480
 
 
 def write_references(folder: Path, targets: Sequence[Target]) -> list[Path]:
-    """Write every reference photo as PNG, as it is handed to the detector, and where in it the
-    object is: ``rois.txt``, a line ``FILE X,Y,W,H`` for each."""
+    """Write every reference photo as PNG, and the objects' boxes as ``rois.txt``: a line ``FILE
+    X,Y,W,H`` for each."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     rois = []
@@ -64,12 +64,12 @@ def write_contact_sheet(
 
 
 def _frames_of(target: Target, replay: Replay) -> list[int]:
-    """Answered frames that show the target, else any; as many as a row takes."""
+    """Answered frames that show the target, else any; enough for one row."""
     answered = sorted(set(replay.answers) - target.reference_frames)
     if target.truth is not None:
         with_object = [number for number in answered if number in target.truth.boxes_xyxy]
         answered = with_object or answered
-    # The first and last frames are often half out of the picture: leave the ends out.
+    # In the first and last frames the object is often half outside: skip the ends.
     inner = sample_numbers(FRAMES_PER_TARGET + 2, answered)
     return inner[1:-1] if len(inner) == FRAMES_PER_TARGET + 2 else inner[:FRAMES_PER_TARGET]
 

@@ -1,4 +1,4 @@
-"""What the demo shows to the node, and what the node is to look for."""
+"""The demo's footage and targets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from refdet_ros.video_to_bag import DEFAULT_FPS
 
 ANNOTATIONS = Path(__file__).parent / "annotations.json"
 ANNOTATED_PART = (150, 650)
-"""The frames of the clip that are played, 50 s: both objects come, are in view, and are gone."""
+"""The played frames of the clip, 50 s: both objects appear, stay in view, and leave."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is shown to the node, and what it is to look for.
+    """Footage for the node and the targets in it.
 
     Attributes:
         source: the video or folder.
-        targets: truth counted in frames from the start of the part.
-        start_s: where the part begins.
-        seconds: how long it is.
-        transport: of its bag, ``raw`` or ``compressed``.
+        targets: their ground truth counts frames from the start of the part.
+        start_s: start of the part in seconds.
+        seconds: length of the part.
+        transport: the bag's image transport, ``raw`` or ``compressed``.
     """
 
     source: FrameSource
@@ -72,6 +72,6 @@ def own_scene(video: Path, photos: Sequence[TemplatePhoto], seconds: float) -> S
     Raises:
         RefdetError: the video or a photo cannot be read.
     """
-    # A video may be of any size; as JPEG its bag stays small.
+    # The video may be large; JPEG keeps its bag small.
     targets = [target_from_photos(photos, DEFAULT_TEMPLATE_ID)]
     return Scene(open_source(video), targets, 0.0, seconds, "compressed")

@@ -21,18 +21,18 @@ from refdet_ros.video_to_bag import write_bag
 
 
 def run(scene: Scene, output: Path, bundle: Path | None = None, search: str | None = None) -> None:
-    """Run the demo and print what happens.
+    """Run the demo and print its steps.
 
     Args:
-        scene: what to show.
-        output: folder for everything that is written.
-        bundle: of the node; None takes the released model.
-        search: the node's parameter; None takes its default.
+        scene: footage and targets.
+        output: folder for all results.
+        bundle: the node's model bundle; None: the released model.
+        search: the node's parameter; None: its default.
 
     Raises:
-        RefdetError: with one clear sentence. The node is stopped in any case.
+        RefdetError: the demo failed. The node is stopped in any case.
     """
-    # Before anything is started: the node would go on trying.
+    # Checked first, because the node would retry forever.
     load_bundle(bundle)
     parameters = {} if bundle is None else {"bundle": str(bundle.resolve())}
     if search is not None:
@@ -83,7 +83,7 @@ def _run_node(
                 _say(f"Playing {bag.duration_s:.0f} s of camera frames in real time ...")
                 replay = detector.replay(bag, topic)
         except RefdetError as error:
-            # If the node has died, that is the reason; in any case its log says more.
+            # If the node has ended, that is the reason; its log says more in any case.
             node.check()
             raise RefdetError(f"{error} The end of {node.log}:\n{node.log_tail()}") from error
     results = score_targets(replay, targets)
