@@ -178,7 +178,7 @@ def test_a_truth_that_may_be_of_other_frames_is_told(
     options = ("--references-from-ground-truth", "--bundle", colour_bundle)
     assert run(capsys, scene / "raw", "--ground-truth", longer, *options)[0] == 0
     first, second = (record.getMessage() for record in caplog.records)
-    assert "goes on to frame 500, the bag has 10 images" in first and "--first-frame" in first
+    assert "continues to frame 500, the bag has 10 images" in first and "--first-frame" in first
     assert second == "green: only 1 of its 2 annotated references are in this bag."
     caplog.clear()
     assert run(capsys, scene / "raw", "--ground-truth", scene / "truth.json", *options)[0] == 0
