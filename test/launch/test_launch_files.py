@@ -119,7 +119,8 @@ def test_params_file_sets_no_second_default():
 
 
 def test_config_files_are_well_formed():
-    ElementTree.parse(REPOSITORY / "config" / "fastdds_shm.xml")
+    for name in ("fastdds_shm.xml", "sros2_policy.xml"):
+        ElementTree.parse(REPOSITORY / "config" / name)
     rviz = yaml.safe_load((REPOSITORY / "config" / "detector.rviz").read_text())
     topics = [item["Topic"]["Value"] for item in rviz["Visualization Manager"]["Displays"]]
     assert topics == ["debug_image", "heatmap"]

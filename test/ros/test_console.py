@@ -33,7 +33,7 @@ class Film:
         self.colours = ("red", "green")
         self._tools = tools
         self._camera = client.node.create_publisher(Image, topic, qos_profile_sensor_data)
-        tools.wait_for(self._camera.get_subscription_count, 60, "the node")
+        tools.wait_for(self._camera.get_subscription_count, 100, "the node")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._thread.start()
@@ -67,7 +67,7 @@ def film(start_node, connect, tools):
 def browser(console, film):
     film.colours = ("red", "green")
     browser = Browser(console)
-    browser.wait_for(lambda: browser.newest.get("status", {}).get("state") == "active", 60)
+    browser.wait_for(lambda: browser.newest.get("status", {}).get("state") == "active", 100)
     browser.wait_for(lambda: browser.templates() is not None)
     browser.ask("clear_template", template_id="")
     browser.wait_for(lambda: browser.templates() == [])
@@ -380,7 +380,7 @@ def test_another_detector_is_found_and_chosen(browser, console, start_node, conn
         other.wait_for(lambda: names() == ["/detector", "/drone2/detector"], 40)
         other.send("choose", node="/drone2/detector")
         other.wait_for(lambda: other.newest.get("chosen", {}).get("node") == "/drone2/detector")
-        other.wait_for(lambda: other.newest["status"].get("state") == "active", 60)
+        other.wait_for(lambda: other.newest["status"].get("state") == "active", 100)
         draw(other, tools, "green", template_id="second")
         other.wait_for(lambda: seen(other, "second"))
         assert browser.templates() == []
@@ -396,6 +396,8 @@ def test_a_recording_is_made_played_and_deleted(browser, film, console, tools):
     browser.wait_for(lambda: seen(browser, "filmed"))
     assert browser.ask("record", on=True)["success"]
     assert not browser.ask("record", on=True)["success"]
+    browser.pictures.clear()
+    browser.wait_for(lambda: sum(bool(p[0]["result"]) for p in browser.pictures) > 5, 60)
     browser.wait_for(
         lambda: (
             ((browser.newest.get("recording") or {}).get("recording") or {}).get("frames", 0) > 15
@@ -409,7 +411,12 @@ def test_a_recording_is_made_played_and_deleted(browser, film, console, tools):
     browser.wait_for(lambda: not seen(browser, "filmed"))
     assert browser.ask("play", name=name)["success"]
     browser.pictures.clear()
-    box = browser.wait_for(lambda: browser.pictures and seen(browser, "filmed"), what="the bag")
+
+    def box_in_bag():
+        results = [picture[0]["result"] or {"boxes": []} for picture in list(browser.pictures)]
+        return next((box for result in results for box in result["boxes"]), None)
+
+    box = browser.wait_for(box_in_bag, 60, what="the bag")
     np.testing.assert_allclose(box["xywh"], box_of(tools, "red"), atol=3)
     state = browser.wait_for(lambda: browser.newest.get("playback"))
     assert state["name"] == name and state["duration"] > 1

@@ -47,7 +47,7 @@ def film(start_node, connect, tools):
 
     thread = threading.Thread(target=play, daemon=True)
     thread.start()
-    tools.wait_for(camera.get_subscription_count, 60, "the node")
+    tools.wait_for(camera.get_subscription_count, 100, "the node")
     yield
     stop.set()
     thread.join(5)

@@ -55,12 +55,16 @@ connection.addEventListener("close", () => {
 connection
   .on("detectors", ({ detectors }) => {
     const select = $("detector");
-    select.hidden = detectors.length < 2;
     const names = detectors.map(({ node }) => node);
+    // A drone that was chosen and is not there is never silently replaced by another.
+    const missing = wanted && names.length && !names.includes(wanted);
+    if (missing) names.unshift(wanted);
+    select.hidden = names.length < 2;
     if (names.join() !== [...select.options].map(({ value }) => value).join()) {
       select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
       if (wanted) select.value = wanted;
     }
+    if (missing) verdict("stale", `${wanted} is not there; choose a detector`);
     if (!detectors.length) verdict("stale", "No detector is running");
   })
   .on("chosen", ({ node }) => {

@@ -1,6 +1,6 @@
 // The live picture: shows each frame with its own boxes, holds one, and lets a box be drawn on it.
 
-import { $, element } from "./dom.js";
+import { $, element, toast } from "./dom.js";
 import { drawResult, drawSelection, heatLayer } from "./overlays.js";
 import { listen } from "./gestures.js";
 import { View } from "./view.js";
@@ -26,7 +26,10 @@ export class Stage extends EventTarget {
     super();
     this.#connection = connection;
     connection.on("picture", (...parts) => this.#received(parts));
-    connection.on("not_held", () => this.release());
+    connection.on("not_held", () => {
+      this.release();
+      toast("That frame is gone already; draw once more.", false);
+    });
     listen(this.#view, {
       box: () => this.box,
       begin: () => this.#hold(),
