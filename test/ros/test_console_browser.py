@@ -91,8 +91,19 @@ def open_page(chromium, console):
     assert problems == []
 
 
+def until(page, expression):
+    """Wait until an expression of the page is true.
+
+    Playwright's own way evaluates strings in the page, which its security policy forbids.
+    """
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(50)
+
+
 def wait_for_picture(page):
-    page.wait_for_function("document.querySelector('#link b')")
+    until(page, "document.querySelector('#link b')")
 
 
 def place(page, tools, colour):
@@ -175,7 +186,7 @@ def test_photos_are_dropped_and_marked(page, tools, tmp_path):
     cv2.imwrite(str(path), photo)
     page.click("#photos")
     page.set_input_files("#photo-files", [path, path])
-    page.wait_for_function("document.querySelectorAll('#photo-strip button').length === 2")
+    until(page, "document.querySelectorAll('#photo-strip button').length === 2")
     for number in range(2):
         page.locator("#photo-strip button").nth(number).click()
         frame = page.locator("#photo-canvas").bounding_box()
@@ -210,11 +221,11 @@ def test_views_are_added_cleared_and_brought_back(page, tools):
     drag_box(page, tools, "red")
     page.select_option("#confirm-what", "add:car")
     page.click("#confirm button.primary")
-    page.wait_for_function("document.querySelectorAll('.card .thumbs img').length === 2")
+    until(page, "document.querySelectorAll('.card .thumbs img').length === 2")
     page.click("#clear")
     page.wait_for_selector("#targets .empty")
     page.click("#undo")
-    page.wait_for_function("document.querySelectorAll('.card .thumbs img').length === 2")
+    until(page, "document.querySelectorAll('.card .thumbs img').length === 2")
 
 
 def test_the_held_frame_stands_still_while_it_is_zoomed(page, tools, tmp_path):
@@ -326,7 +337,7 @@ def test_a_recording_is_made_and_looked_at_again(page, tools):
     page.click("#recordings .card button >> text=Play")
     page.wait_for_selector("#player:visible")
     page.wait_for_selector("#player-pause[aria-label=Play]")  # the end
-    page.wait_for_function("Number(document.querySelector('#player-seek').max) > 1")
+    until(page, "Number(document.querySelector('#player-seek').max) > 1")
     page.locator("#player-seek").fill("0.5")
     page.wait_for_selector(".plate >> text=filmed")
     page.click("#player-close")

@@ -12,6 +12,7 @@ from refdet_ros.console.ros.side import NoAnswerError, RosSide
 OFFERED = (
     "search",
     "score_threshold",
+    "track_persistence",
     "max_detections",
     "auto_lost_s",
     "auto_forget_s",

@@ -5,6 +5,7 @@ import { $, element, symbol, toast } from "./dom.js";
 const TITLES = {
   search: "Search",
   score_threshold: "Score threshold",
+  track_persistence: "Persistence",
   max_detections: "Detections in a frame, at most",
   auto_lost_s: "Lost after (s)",
   auto_forget_s: "New number after (s)",
