@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,19 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC
 
 from refdet_core.errors import ConfigError
-from refdet_core.model.heads import HeadOutput
+from refdet_core.model.grid import Grid
+from refdet_core.model.head import HeadOutput
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_training.checkpoints import start_from
-from refdet_training.losses import LossConfig, identity_loss, siamese_loss
+from refdet_training.criteria.by_head import make_criterion
+from refdet_training.criteria.heatmap import matched_groups
+from refdet_training.initialisation import initialise
+from refdet_training.losses import LossConfig
 from refdet_training.optimiser import (
+    OptimiserConfig,
     freeze_leading_stages,
     learning_rate_factor,
+    make_optimiser,
     parameter_groups,
 )
 from refdet_training.pairs import PairBatch
@@ -46,13 +51,18 @@ class SiameseTraining(LightningModule):
             starts from, by name.
         initial_partial: leave out tensors of ``initial`` that have another shape here, instead of
             refusing them.
-        lr: peak learning rate of AdamW.
+        initialisation: of random weights, see :func:`refdet_training.initialisation.initialise`.
+        optimiser: which one, and the course of the learning rate.
+        lr: its peak.
         backbone_lr_share: the backbone learns this much slower.
-        weight_decay: of AdamW.
-        warmup_steps: steps until the peak is reached; a cosine follows.
+        weight_decay: of the optimiser.
+        warmup_steps: steps until the peak is reached.
         frozen_blocks: leading backbone stages (with the stem) that keep their weights always.
         backbone_frozen_steps: steps before the rest of the backbone begins to learn.
-        group_size: frames of a batch that meet each other's templates as absent ones.
+        learn_backbone_statistics: let the backbone's batch norms follow the batches, as is needed
+            where it starts from random weights; else they keep their statistics (small batches).
+        group_size: frames of a batch that meet each other's templates as absent ones: in the
+            training of the head ``heatmap``, and in every validation.
     """
 
     def __init__(
@@ -62,12 +72,15 @@ class SiameseTraining(LightningModule):
         backbone_weights: str = "none",
         initial: Path | None = None,
         initial_partial: bool = False,
+        initialisation: str = "default",
+        optimiser: OptimiserConfig = OptimiserConfig(),
         lr: float = 1e-3,
         backbone_lr_share: float = 0.3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 100,
         frozen_blocks: int = 0,
         backbone_frozen_steps: int = 0,
+        learn_backbone_statistics: bool = False,
         group_size: int = 8,
     ) -> None:
         super().__init__()
@@ -80,18 +93,23 @@ class SiameseTraining(LightningModule):
                 "backbone_weights": backbone_weights,
                 "initial": str(initial) if initial else None,
                 "initial_partial": initial_partial,
+                "initialisation": initialisation,
+                "optimiser": asdict(optimiser),
                 "lr": lr,
                 "backbone_lr_share": backbone_lr_share,
                 "weight_decay": weight_decay,
                 "warmup_steps": warmup_steps,
                 "frozen_blocks": frozen_blocks,
                 "backbone_frozen_steps": backbone_frozen_steps,
+                "learn_backbone_statistics": learn_backbone_statistics,
                 "group_size": group_size,
                 "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             }
         )
         self.network = Siamese(network)
-        self.loss_config = loss
+        self.criterion = make_criterion(network.head, loss, group_size)
+        self.optimiser_config = optimiser
+        initialise(self.network, initialisation)
         if frozen_blocks and backbone_weights == "none" and initial is None:
             raise ConfigError(
                 f"model.frozen_blocks is {frozen_blocks}, but the backbone starts from random "
@@ -107,9 +125,10 @@ class SiameseTraining(LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> SiameseTraining:
-        """Train mode, but the backbone's batch norms keep their statistics (small batches)."""
+        """Train mode, but the backbone's batch norms keep their statistics unless they learn."""
         super().train(mode)
-        self.network.backbone.eval()
+        if not self.hparams["learn_backbone_statistics"]:
+            self.network.backbone.eval()
         return self
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -121,12 +140,13 @@ class SiameseTraining(LightningModule):
                 "The training has no end; set trainer.max_steps, or trainer.max_epochs."
             )
         warmup, frozen = settings["warmup_steps"], settings["backbone_frozen_steps"]
-        optimiser = torch.optim.AdamW(groups, weight_decay=settings["weight_decay"])
+        config = self.optimiser_config
+        optimiser = make_optimiser(groups, settings["weight_decay"], config)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
             [
-                lambda step: learning_rate_factor(step, int(total), warmup),
-                lambda step: learning_rate_factor(step, int(total), warmup, frozen),
+                lambda step: learning_rate_factor(step, int(total), warmup, 0, config),
+                lambda step: learning_rate_factor(step, int(total), warmup, frozen, config),
             ][: len(groups)],
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -139,7 +159,7 @@ class SiameseTraining(LightningModule):
                 parameter.grad = None
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        parts = self._losses(batch, *self.encode(batch))
+        parts = self.criterion(self.network, batch, *self.encode(batch))
         total = parts["total"]
         if not torch.isfinite(total):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -153,9 +173,10 @@ class SiameseTraining(LightningModule):
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         features, kernels = self.encode(batch)
-        parts = self._losses(batch, features, kernels)
+        parts = self.criterion(self.network, batch, features, kernels)
         self.log("tune/loss", parts["total"], batch_size=len(features), sync_dist=True)
-        for group, output in self._match(features, kernels):
+        size = self.hparams["group_size"]
+        for group, output in matched_groups(self.network, features, kernels, size):
             self._measure(batch, group, output)
 
     def on_validation_epoch_end(self) -> None:
@@ -176,44 +197,6 @@ class SiameseTraining(LightningModule):
         counts = torch.bincount(batch.owners, minlength=len(features))
         return features, sums / counts[:, None, None, None]
 
-    def _match(self, features: Tensor, kernels: Tensor) -> Iterator[tuple[slice, HeadOutput]]:
-        """Groups of the batch; within one every frame meets every template. In float32."""
-        size = self.hparams["group_size"]
-        for start in range(0, len(features), size):
-            group = slice(start, start + size)
-            output = self.network.match(features[group], kernels[group])
-            yield (
-                group,
-                HeadOutput(output.score.float(), output.deltas.float(), output.presence.float()),
-            )
-
-    def _losses(self, batch: PairBatch, features: Tensor, kernels: Tensor) -> dict[str, Tensor]:
-        """Parts and ``total``, the mean over the batch's groups; identity over the whole batch."""
-        parts: list[dict[str, Tensor]] = [
-            siamese_loss(
-                output,
-                batch.boxes_xyxy[group],
-                batch.present[group],
-                batch.ignore[group, group],
-                self.network.config.stride,
-                self.loss_config,
-                batch.box_weight[group],
-                self.network.config.box_coding,
-            )
-            for group, output in self._match(features, kernels)
-        ]
-        means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-        means["identity"] = identity_loss(
-            features.float(),
-            kernels.float(),
-            batch.boxes_xyxy,
-            batch.present,
-            batch.ignore,
-            self.network.config.stride,
-        )
-        means["total"] = means["total"] + self.loss_config.weights.identity * means["identity"]
-        return means
-
     def _measure(self, batch: PairBatch, group: slice, output: HeadOutput) -> None:
         """Presence of each frame's own template and of its neighbour's, and the own peaks."""
         present, boxes = batch.present[group], batch.boxes_xyxy[group]
@@ -224,12 +207,12 @@ class SiameseTraining(LightningModule):
         logits = torch.cat([output.presence[own, own], output.presence[own, other][known]])
         truth = torch.cat([present, torch.zeros_like(present)[known]])
         self._presence.update(torch.sigmoid(logits), truth.int())
-        hits = peak_hits(output.score[own, own], boxes, self.network.config.stride)
+        hits = peak_hits(output.score[own, own], boxes, self.network.grid)
         if present.any():
             self._peak_hits.update(hits[present].float())
 
 
-def peak_hits(score: Tensor, boxes_xyxy: Tensor, stride: float) -> Tensor:
+def peak_hits(score: Tensor, boxes_xyxy: Tensor, grid: Grid) -> Tensor:
     """Whether each map's highest cell lies on the object: its centre in the box, or in the cell
     of the box's centre when the object is smaller than a cell.
 
@@ -239,8 +222,8 @@ def peak_hits(score: Tensor, boxes_xyxy: Tensor, stride: float) -> Tensor:
     width = score.shape[2]
     cells = torch.stack([peak % width, peak // width], dim=1)
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    reach = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2).clamp(min=stride / 2)
-    return (((cells + 0.5) * stride - centres).abs() <= reach).all(dim=1)
+    reach = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2).clamp(min=grid.stride / 2)
+    return ((cells * grid.stride + grid.first_px - centres).abs() <= reach).all(dim=1)
 
 
 def _load_backbone(network: Siamese, weights: str) -> None:

@@ -11,7 +11,11 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from refdet_core.errors import ConfigError
-from refdet_core.model.heads import HeadOutput, decode_boxes
+from refdet_core.model.head import HeadOutput
+from refdet_core.model.heads import decode_boxes
+from refdet_training.criteria.anchors import AnchorLossConfig
+from refdet_training.criteria.logistic import LogisticConfig
+from refdet_training.criteria.tent import TentLossConfig
 from refdet_training.targets import HEATMAPS, box_deltas
 
 SCORE_LOSSES = ("bce", "quality_focal", "focal", "centernet")
@@ -44,6 +48,8 @@ class LossConfig:
         focal_gamma: of all but ``bce``, how much less easy cells weigh.
         box_loss: of the box deltas, one of :data:`BOX_LOSSES`.
         weights: shares of the parts.
+        logistic, anchors, tent: of the heads ``score``, ``anchors`` and ``tent``; all above is of
+            the head ``heatmap``.
     """
 
     heatmap: str = "gaussian"
@@ -52,6 +58,9 @@ class LossConfig:
     focal_gamma: float = 2.0
     box_loss: str = "smooth_l1"
     weights: LossWeights = field(default_factory=LossWeights)
+    logistic: LogisticConfig = field(default_factory=LogisticConfig)
+    anchors: AnchorLossConfig = field(default_factory=AnchorLossConfig)
+    tent: TentLossConfig = field(default_factory=TentLossConfig)
 
     def __post_init__(self) -> None:
         for name, valid in {

@@ -17,7 +17,6 @@ try:
     import torch
 
     from refdet_core.backends.torch_graphs import Replayed
-    from refdet_core.model.heads import decode_boxes
     from refdet_core.model.siamese import Siamese, SiameseConfig
 except ImportError as error:
     raise BackendError(
@@ -104,10 +103,8 @@ class TorchBackend(Backend["torch.Tensor"]):
             features = self._model.encode_frame(self._laid_out(frames))
             # The matcher squares and sums them, which overflows float16.
             output = self._model.match(features.float(), kernels)
-        config = self._model.config
         # float16 has steps of a pixel beyond 1024.
-        boxes = decode_boxes(output.deltas.float(), config.stride, config.box_coding)
-        return torch.sigmoid(output.score.float()), boxes, torch.sigmoid(output.presence.float())
+        return self._model.decode(output.float())
 
     def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self._on_gpu else images

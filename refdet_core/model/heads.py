@@ -1,40 +1,33 @@
-"""From responses to heatmap, boxes and presence."""
+"""The heads by name, and refdet's own: heatmap, boxes and presence."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Dict, Type
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.anchor_head import AnchorHead
+from refdet_core.model.config import SiameseConfig
+from refdet_core.model.grid import Grid
+from refdet_core.model.head import BaseHead, HeadOutput
+from refdet_core.model.score_head import ScoreHead
+from refdet_core.model.tent_head import TentHead
 
 BOX_BASE_PX = 32.0
-"""Width and height for (dw, dh) of zero, in network pixels."""
+"""Width and height that a zero (dw, dh) stands for, in network pixels."""
 BOX_CODINGS = ("log", "direct")
 _MAX_LOG_SIZE = 4.0
-_PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts there
+_PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts from there
 
 
-@dataclass(frozen=True)
-class HeadOutput:
-    """Logits and box deltas for each frame and view.
+class Head(BaseHead):
+    """Heatmap and presence from a view's responses alone; (dx, dy, dw, dh) also from the frame.
 
-    Shapes: ``score (B, V, h, w)`` logits; ``deltas (B, V, 4, h, w)`` in the head's box coding;
-    ``presence (B, V)`` logits.
-    """
-
-    score: Tensor
-    deltas: Tensor
-    presence: Tensor
-
-
-class Head(nn.Module):
-    """Heatmap and presence from a view's responses only; (dx, dy, dw, dh) also from the frame.
-
-    The frame shows an object's extent, but must not decide whether it is the wanted object: a
-    heatmap that sees the frame's features learns to find whatever stands out.
+    What an object's extent is can be seen in the frame. Whether it is the wanted one must not be:
+    a heatmap that sees the frame's features learns to find whatever stands out.
 
     Args:
         responses: channels M of the matcher.
@@ -69,6 +62,13 @@ class Head(nn.Module):
         self.box = nn.Conv2d(hidden, 4, 3, padding=1)
         self.score.bias = nn.Parameter(torch.tensor([_PRIOR_LOGIT]))
 
+    @classmethod
+    def from_config(cls, config: SiameseConfig, responses: int) -> BaseHead:
+        return cls(responses, config.channels, config.hidden, config.box_coding)
+
+    def boxes(self, output: HeadOutput, grid: Grid) -> Tensor:
+        return decode_boxes(output.deltas, grid.stride, self.box_coding)
+
     def forward(self, responses: Tensor, frame: Tensor) -> HeadOutput:
         batch, views, _, height, width = responses.shape
         compared = self.compare(responses.flatten(0, 1))
@@ -87,7 +87,7 @@ class Head(nn.Module):
 
 
 def decode_boxes(deltas: Tensor, stride: float, coding: str = "log") -> Tensor:
-    """Decode the head's output at every cell to xyxy boxes in network pixels.
+    """What the head says at every cell to xyxy boxes in network pixels.
 
     The centre is the cell's centre plus (dx, dy) strides. The size is :data:`BOX_BASE_PX` times
     ``exp(dw), exp(dh)`` in ``log`` coding (R-CNN's, Girshick et al. 2014) and times ``w, h`` in
@@ -113,3 +113,22 @@ def decode_boxes(deltas: Tensor, stride: float, coding: str = "log") -> Tensor:
         ],
         dim=2,
     )
+
+
+HEADS: Dict[str, Type[BaseHead]] = {
+    "heatmap": Head,
+    "score": ScoreHead,
+    "anchors": AnchorHead,
+    "tent": TentHead,
+}
+
+
+def make_head(config: SiameseConfig, responses: int) -> BaseHead:
+    """Build the head that the configuration names, for that many response channels.
+
+    Raises:
+        ConfigError: an unknown name, or it does not go with the other settings.
+    """
+    if config.head not in HEADS:
+        raise ConfigError(f"Unknown head '{config.head}'; valid are {', '.join(HEADS)}.")
+    return HEADS[config.head].from_config(config, responses)

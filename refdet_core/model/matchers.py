@@ -1,9 +1,7 @@
-"""How template kernels are compared with a frame's features.
+"""The matchers by name, and refdet's own two: cosines and a depthwise correlation with padding.
 
-Every matcher maps ``frame (B, C, h, w)`` and ``kernel (V, C, kh, kw)`` to responses
-``(B, V, M, h, w)``, same ``h, w``, zero outside the frame. None uses a convolution with run-time
-weights (TensorRT up to 8.4 rejects it): correlation is one matrix product with all views at
-once, so each further template costs little.
+In both, correlation is one matrix product with all views at once, so the cost per further
+template is small.
 """
 
 from __future__ import annotations
@@ -15,6 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.attention import CrossAttention
+from refdet_core.model.config import SiameseConfig
+from refdet_core.model.matcher import Matcher
+from refdet_core.model.siamfc_matcher import Correlation
+from refdet_core.model.siamrpn_matchers import DepthwiseBranches, UpChannel
 
 
 def unit(features: Tensor) -> Tensor:
@@ -22,28 +25,29 @@ def unit(features: Tensor) -> Tensor:
     return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True) + 1e-6)
 
 
-class Matcher(nn.Module):
-    """Base of the matchers; ``out_channels`` is M."""
+class _Own(Matcher):
+    """Built from the channels, the kernel's side and the number of template scales."""
 
-    out_channels: int
+    def __init__(self, channels: int, kernel_size: int, scales: int = 1) -> None:
+        super().__init__()
+
+    @classmethod
+    def from_config(cls, config: SiameseConfig, kernel_cells: int) -> Matcher:
+        return cls(config.channels, kernel_cells, len(config.template_scales))
 
 
-class Depthwise(Matcher):
+class Depthwise(_Own):
     """Depthwise cross-correlation (SiamRPN++, Li et al. 2019) followed by a 1x1 convolution.
 
-    Both are linear, so they are computed together: for each kernel cell the 1x1 weights are scaled
-    by the kernel's channels, one matrix product applies them to the frame, and the results are
-    shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
+    Both are linear, so they are computed as one: the 1x1 weights are scaled by the kernel's
+    channels for each kernel cell, one matrix product applies them to the frame, and the results
+    are shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
     """
 
     def __init__(
         self, channels: int, kernel_size: int, scales: int = 1, out_channels: int = 32
     ) -> None:
-        super().__init__()
-        if scales != 1:
-            raise ConfigError(
-                f"The depthwise matcher takes one template scale, not {scales}; use pixelwise."
-            )
+        super().__init__(channels, kernel_size)
         self.out_channels = out_channels
         self.kernel_size = kernel_size
         self.mix = nn.Parameter(torch.empty(out_channels, channels))
@@ -68,19 +72,19 @@ class Depthwise(Matcher):
         return summed.reshape(batch, views, self.out_channels, height, width)
 
 
-class Pixelwise(Matcher):
+class Pixelwise(_Own):
     """Cosine of every frame cell with every kernel cell (pixel-wise correlation, Alpha-Refine,
     Yan et al. 2021), and with the mean of each template scale's cells.
 
-    The following head learns the arrangement of the parts. Cosines mean the same for an object
-    never seen in training, so this generalises from few instances.
+    The head that follows learns how the parts lie beside each other. Cosines mean the same for
+    an object never seen in training, which is why this generalises from few instances.
 
     Args:
-        scales: template scales, whose kernels are stacked vertically: ``kernel (V, C, S k, k)``.
+        scales: template scales, whose kernels lie one below the other: ``kernel (V, C, S k, k)``.
     """
 
     def __init__(self, channels: int, kernel_size: int, scales: int = 1) -> None:
-        super().__init__()
+        super().__init__(channels, kernel_size)
         self.scales = scales
         self.out_channels = scales * (kernel_size * kernel_size + 1)
 
@@ -94,11 +98,27 @@ class Pixelwise(Matcher):
         return cosines.reshape(batch, views, self.out_channels, height, width)
 
 
-MATCHERS: Dict[str, Type[Matcher]] = {"depthwise": Depthwise, "pixelwise": Pixelwise}
+MATCHERS: Dict[str, Type[Matcher]] = {
+    "depthwise": Depthwise,
+    "pixelwise": Pixelwise,
+    "correlation": Correlation,
+    "up_channel": UpChannel,
+    "depthwise_branches": DepthwiseBranches,
+    "cross_attention": CrossAttention,
+}
 
 
-def make_matcher(name: str, channels: int, kernel_size: int, scales: int = 1) -> Matcher:
-    """Build a matcher by name, for kernels with this number of template scales."""
-    if name not in MATCHERS:
-        raise ConfigError(f"Unknown matcher '{name}'; valid are {', '.join(MATCHERS)}.")
-    return MATCHERS[name](channels, kernel_size, scales)
+def make_matcher(config: SiameseConfig, kernel_cells: int) -> Matcher:
+    """Build the matcher that the configuration names, for kernels of that many cells per side.
+
+    Raises:
+        ConfigError: an unknown name, or it does not go with the other settings.
+    """
+    if config.matcher not in MATCHERS:
+        raise ConfigError(f"Unknown matcher '{config.matcher}'; valid are {', '.join(MATCHERS)}.")
+    if len(config.template_scales) > 1 and config.matcher != "pixelwise":
+        raise ConfigError(
+            f"The matcher '{config.matcher}' takes one template scale, not "
+            f"{len(config.template_scales)}; use pixelwise."
+        )
+    return MATCHERS[config.matcher].from_config(config, kernel_cells)

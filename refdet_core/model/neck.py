@@ -1,11 +1,14 @@
-"""From backbone levels to one feature map: 1x1 projections, summed at the finest level."""
+"""From backbone levels to one feature map."""
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Dict, List, Sequence, Type
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from refdet_core.errors import ConfigError
 
 
 class Neck(nn.Module):
@@ -32,3 +35,73 @@ class Neck(nn.Module):
             merged = project(level) + enlarged
         smoothed: Tensor = merged + self.smooth(merged)
         return smoothed
+
+
+class LevelNeck(nn.Module):
+    """Projects every level to ``channels`` with a 1x1 convolution and keeps them apart, one after
+    the other (SiamRPN++, Li et al. 2019, section 3.4). All levels have the same size.
+
+    Shape: list of L maps ``(B, C_i, h, w)`` to ``(B, L channels, h, w)``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(count, channels, 1, bias=False), nn.BatchNorm2d(channels))
+            for count in in_channels
+        )
+
+    def forward(self, levels: List[Tensor]) -> Tensor:
+        return torch.cat([project(level) for project, level in zip(self.project, levels)], dim=1)
+
+
+class ProjectNeck(nn.Module):
+    """One 1x1 convolution of the only level.
+
+    Shape: list of one ``(B, C, h, w)`` to ``(B, channels, h, w)``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        _only(in_channels, "project")
+        self.project = nn.Conv2d(in_channels[0], channels, 1)
+
+    def forward(self, levels: List[Tensor]) -> Tensor:
+        projected: Tensor = self.project(levels[0])
+        return projected
+
+
+class PlainNeck(nn.Module):
+    """The only level as it is."""
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        _only(in_channels, "plain")
+        if in_channels[0] != channels:
+            raise ConfigError(
+                f"The neck 'plain' keeps the backbone's {in_channels[0]} channels; set channels to "
+                f"that, not to {channels}."
+            )
+
+    def forward(self, levels: List[Tensor]) -> Tensor:
+        return levels[0]
+
+
+NECKS: Dict[str, Type[nn.Module]] = {
+    "fpn": Neck,
+    "levels": LevelNeck,
+    "project": ProjectNeck,
+    "plain": PlainNeck,
+}
+
+
+def make_neck(name: str, in_channels: Sequence[int], channels: int) -> nn.Module:
+    """Build a neck by name, for levels of these channels."""
+    if name not in NECKS:
+        raise ConfigError(f"Unknown neck '{name}'; valid are {', '.join(NECKS)}.")
+    return NECKS[name](in_channels, channels)
+
+
+def _only(in_channels: Sequence[int], name: str) -> None:
+    if len(in_channels) != 1:
+        raise ConfigError(f"The neck '{name}' takes one level, not {len(in_channels)}.")

@@ -1,0 +1,145 @@
+"""The base of the backbones: timm's feature pyramids, with their normalisation built in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from refdet_core.errors import ConfigError
+
+Channels = Tuple[float, float, float]
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+_NORMALISATION: Dict[str, Tuple[Channels, Channels]] = {"mobilenetv3_large_075": PLAIN}
+"""(mean, std) that a pyramid's weights expect of RGB 0-255, where it is not ImageNet's. The 0.75
+MobileNet has weights trained on COCO with plain 0-255; they come from TensorFlow, whose one-sided
+padding is left away because it costs ONNX Runtime a quarter of the whole graph's time."""
+
+
+class Backbone(nn.Module):
+    """A timm feature pyramid cut off after its deepest needed stride.
+
+    Other kinds of backbones derive from it and build another ``net``.
+
+    Args:
+        name: one of :data:`refdet_core.model.backbones.BACKBONES`.
+        strides: which levels to return, e.g. ``(8, 16)``, finest first.
+        pretrained: load timm's weights from its hub.
+        cut_blocks: leave away that many of the deepest level's last blocks (they repeat at the same
+            size, so the level keeps its channels). MobileNets and EfficientNets only.
+
+    Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to a list of ``(B, C_i, h_i, w_i)``.
+
+    Attributes:
+        channels: ``C_i`` of each level.
+        lost_cells: cells that its unpadded layers leave away, see :meth:`cells`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    lost_cells: int = 0
+
+    def __init__(
+        self, name: str, strides: Sequence[int], pretrained: bool = False, cut_blocks: int = 0
+    ) -> None:
+        super().__init__()
+        mean, std = self.normalisation(name)
+        self.normalises = (mean, std) != PLAIN
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.stride = strides[0]
+        self.net, self.channels = self._build(name, strides, pretrained)
+        if cut_blocks:
+            self._cut(cut_blocks)
+
+    @staticmethod
+    def normalisation(name: str) -> Tuple[Channels, Channels]:
+        """(mean, std) that the weights expect of RGB 0-255."""
+        return _NORMALISATION.get(name, IMAGENET)
+
+    def cells(self, side_px: int) -> int:
+        """Cells per side of the finest level for an input of that side: for ``8 n`` pixels, and
+        without padding for ``8 n - 1``, ``n`` less :attr:`lost_cells`."""
+        return (side_px + 1) // self.stride - self.lost_cells
+
+    def forward(self, image: Tensor) -> List[Tensor]:
+        if self.normalises:
+            image = (image - self.mean) / self.std
+        return self._levels(image)
+
+    def _levels(self, image: Tensor) -> List[Tensor]:
+        features: List[Tensor] = self.net(image)
+        return features
+
+    def _build(
+        self, name: str, strides: Sequence[int], pretrained: bool
+    ) -> Tuple[nn.Module, List[int]]:
+        """``net`` and the channels of its levels."""
+        net = timm_pyramid(name, strides, pretrained)
+        if hasattr(net, "_stage_out_idx"):  # timm keeps MobileNet blocks nobody asked for
+            net.blocks = net.blocks[: max(net._stage_out_idx)]
+        return net, net.feature_info.channels()
+
+    def _cut(self, count: int) -> None:
+        blocks = list(self.net.blocks[-1]) if hasattr(self.net, "blocks") else []
+        if not 0 < count < len(blocks):
+            raise ConfigError(
+                f"cut_blocks is {count}; the deepest level here has {len(blocks)} blocks, of which "
+                "the first must stay."
+            )
+        self.net.blocks[-1] = nn.Sequential(*blocks[:-count])
+
+    def load_weights(self, path: Path) -> None:
+        """Take the matching part of a timm state dict (.safetensors or .pth).
+
+        Raises:
+            ConfigError: a layer this backbone uses has no weights in the file.
+        """
+        state = _read_state(path)
+        result = self.net.load_state_dict(state, strict=False)
+        if result.missing_keys:
+            raise ConfigError(
+                f"{path} lacks weights of {len(result.missing_keys)} layers of this backbone, "
+                f"first {result.missing_keys[0]}; is it of another architecture?"
+            )
+
+
+def timm_pyramid(name: str, strides: Sequence[int], pretrained: bool, **options: Any) -> Any:
+    """A feature pyramid of timm's, with the deepest levels of these strides.
+
+    Args:
+        strides: a stride that is named n times stands for the n deepest levels of it.
+        options: for ``timm.create_model``.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    probe = timm.create_model(name, features_only=True, **options)
+    available = probe.feature_info.reduction()
+    missing = [stride for stride in strides if available.count(stride) < strides.count(stride)]
+    if missing:
+        raise ConfigError(f"'{name}' has no features at stride {missing}; it has {available}.")
+    indices: List[int] = []
+    for stride in dict.fromkeys(strides):
+        levels = [index for index, other in enumerate(available) if other == stride]
+        indices += levels[-list(strides).count(stride) :]
+    return timm.create_model(
+        name, pretrained=pretrained, features_only=True, out_indices=indices, **options
+    )
+
+
+def _read_state(path: Path) -> Dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(str(path))
+    else:
+        state = torch.load(str(path), map_location="cpu", weights_only=True)
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }

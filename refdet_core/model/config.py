@@ -1,0 +1,100 @@
+"""How a network is composed: the one place of its settings and their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+from refdet_core.errors import ConfigError
+
+UNPADDED_MATCHERS = ("correlation", "up_channel", "depthwise_branches")
+"""Their responses have fewer cells than the features: where the kernel lies wholly inside."""
+
+
+@dataclass(frozen=True)
+class SiameseConfig:
+    """How the network is built. The defaults are the original configuration.
+
+    Attributes:
+        backbone: see :data:`refdet_core.model.backbones.BACKBONES`.
+        strides: backbone levels that are used, finest first; ``(8, 8, 8)`` takes the last three
+            levels of a backbone whose last levels are dilated.
+        neck: how levels become one feature map, see :data:`refdet_core.model.neck.NECKS`.
+        channels: feature channels after the neck, of each level where it keeps them apart.
+        kernel: how template features become a kernel, see
+            :data:`refdet_core.model.kernels.KERNELS`.
+        matcher: see :data:`refdet_core.model.matchers.MATCHERS`.
+        head: see :data:`refdet_core.model.heads.HEADS`.
+        kernel_size: kernel cells per side.
+        img_size: side of the square training input; at run time any multiple of the coarsest
+            stride works.
+        heatmap_size: cells per side for that input. Networks without padding have as many as their
+            layers leave.
+        template_size: side of the template encoder's input.
+        template_scales: the template is encoded at each of these sizes, shares of
+            ``template_size``, so that a close-up has a kernel made at a far object's size; with
+            ``pixelwise`` only.
+        hidden: width of the head.
+        box_coding: what the head ``heatmap`` says of a box, see
+            :func:`refdet_core.model.heads.decode_boxes`.
+        cut_blocks: blocks left away at the end of the backbone.
+        response_scale: factor on the responses of the matcher ``correlation`` (SiamFC: 0.001).
+        anchor_ratios, anchor_scales: anchors of the head ``anchors``: heights over widths, and
+            sides in strides.
+        attention_heads: of the matcher ``cross_attention``.
+        dropout: of the head ``tent`` while it learns.
+        box_offsets: whether the head ``tent`` also says where the box's centre is (its regression
+            has 4 channels) or only its sides (2 channels).
+    """
+
+    backbone: str = "mobilenetv3_large_100"
+    strides: Tuple[int, ...] = (16,)
+    channels: int = 256
+    matcher: str = "depthwise"
+    kernel_size: int = 3
+    img_size: int = 320
+    heatmap_size: int = 32
+    template_size: int = 128
+    template_scales: Tuple[float, ...] = (1.0,)
+    hidden: int = 32
+    box_coding: str = "log"
+    cut_blocks: int = 0
+    neck: str = "fpn"
+    kernel: str = "pooled"
+    head: str = "heatmap"
+    response_scale: float = 0.001
+    anchor_ratios: Tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
+    anchor_scales: Tuple[float, ...] = (8.0,)
+    attention_heads: int = 8
+    dropout: float = 0.3
+    box_offsets: bool = False
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether the responses have fewer cells than the frame's features."""
+        return self.matcher in UNPADDED_MATCHERS
+
+    @property
+    def stride(self) -> float:
+        """Network pixels per heatmap cell."""
+        return float(self.strides[0]) if self.unpadded else self.img_size / self.heatmap_size
+
+    def __post_init__(self) -> None:
+        # They are lists when they come from YAML.
+        for name in ("strides", "template_scales", "anchor_ratios", "anchor_scales"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if list(self.strides) != sorted(self.strides):
+            raise ConfigError(f"strides go from fine to coarse, got {list(self.strides)}.")
+        if self.unpadded:
+            return  # their sizes need not be multiples; Siamese says when too little is left
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(
+                f"kernel_size must be odd so that it has a centre, got {self.kernel_size}."
+            )
+        sides = [self.img_size, *(self.template_size * scale for scale in self.template_scales)]
+        if any(side <= 0 or side % self.strides[-1] for side in sides):
+            raise ConfigError(
+                f"img_size {self.img_size} and template_size {self.template_size} at the scales "
+                f"{self.template_scales} must be multiples of the coarsest stride "
+                f"{self.strides[-1]}."
+            )
