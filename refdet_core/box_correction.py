@@ -14,6 +14,7 @@ import numpy as np
 from refdet_core.backends.base import Backend
 from refdet_core.boxes import as_boxes, iou_matrix, mean_side
 from refdet_core.bundle import Bundle
+from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import best_view
 from refdet_core.imaging import Crop
 from refdet_core.types import BoxXYXY
@@ -62,6 +63,21 @@ def fit_box_correction(
             differences.append(_difference(best[0], np.asarray(box_xyxy, dtype=np.float64)))
     share = _SHARE * size / (size + _HALF_PX)
     return share * np.mean(differences, axis=0) if differences else NO_CORRECTION
+
+
+def template_shape(rule: CropRule, box_xyxy: BoxXYXY) -> np.ndarray:
+    """The correction ``(4,)`` that gives the boxes of a network that measures none the reference's
+    size and shape.
+
+    Such a network says half of the template's side, which a square object has in it at SiamFC's
+    context.
+
+    Args:
+        rule: how the template was cut around ``box_xyxy``.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    sides = np.array([x2 - x1, y2 - y1]) / rule.sides(x2 - x1, y2 - y1) * rule.size
+    return np.concatenate([np.zeros(2), np.log(sides / (rule.size / 2))])
 
 
 def correct_boxes(boxes_xyxy: np.ndarray, box_correction: np.ndarray) -> np.ndarray:

@@ -28,6 +28,8 @@ from refdet_core.tracking_rule import TrackingRule
 FORMAT_VERSION = 2
 SEARCH, TRACK = "search", "track"
 PURPOSES = (SEARCH, TRACK)
+MEASURED, AS_TEMPLATE = "measured", "as_template"
+BOX_SIZES = (MEASURED, AS_TEMPLATE)
 BUNDLES_FOLDER = Path(__file__).parent / "bundles"
 DEFAULT_BUNDLE = BUNDLES_FOLDER / "default"
 TEMPLATE_GRAPH = "template_encoder.onnx"
@@ -50,6 +52,8 @@ class Bundle:
         tracking: the search window around a tracked target, and the post-processing in it.
         purposes: what the network is good for: ``search`` of a whole frame, where it also has to
             say that the object is not there, and to ``track`` in a window.
+        box_size: whether the network measures boxes, or they keep the size and shape that the
+            object has in the template (SiamFC), and only several window sizes tell its size.
         kernel_names: the template encoder's outputs, in order.
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
         best_object_px: size at which the network finds objects best: square root of the box's
@@ -75,6 +79,7 @@ class Bundle:
     tracking: TrackingRule = field(default_factory=TrackingRule)
     purposes: Tuple[str, ...] = PURPOSES
     best_object_px: float = 48.0
+    box_size: str = MEASURED
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)
@@ -85,6 +90,11 @@ class Bundle:
         if unknown or not self.purposes:
             raise BundleError(
                 f"A bundle's purposes must be of {list(PURPOSES)}, got {list(self.purposes)}."
+            )
+
+        if self.box_size not in BOX_SIZES:
+            raise BundleError(
+                f"A bundle's box_size must be of {list(BOX_SIZES)}, got '{self.box_size}'."
             )
 
     @property

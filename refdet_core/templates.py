@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from refdet_core.backends.base import Backend
-from refdet_core.box_correction import NO_CORRECTION, fit_box_correction
+from refdet_core.box_correction import NO_CORRECTION, fit_box_correction, template_shape
 from refdet_core.boxes import mean_side
-from refdet_core.bundle import SEARCH, Bundle
+from refdet_core.bundle import AS_TEMPLATE, SEARCH, Bundle
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
 from refdet_core.template_id import check_template_id
@@ -253,6 +253,8 @@ def _encode(backend: Backend[Any], crops_bgr: Sequence[np.ndarray]) -> Tuple[Any
 
 
 def _bias(backend: Backend[Any], bundle: Bundle, feature: Any, reference: Reference) -> np.ndarray:
+    if bundle.box_size == AS_TEMPLATE:
+        return template_shape(bundle.template_crop, check_reference(reference))
     if SEARCH not in bundle.purposes:
         return NO_CORRECTION  # a published tracker's boxes are already drawn around its target
     if reference.roi_xyxy is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from refdet_core.bundle import load_bundle
+from refdet_core.crop_rule import CropRule
 from refdet_core.errors import ConfigError, SourceError
+from refdet_core.imaging import GREY
 from refdet_core.model.siamese import Siamese, SiameseConfig
+from refdet_core.tracking_rule import TrackingRule
 
 NETWORK = "network"
 """The network's name in the Lightning module, and so the prefix of its weights."""
@@ -44,6 +48,21 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
         "epoch": saved["epoch"],
     }
     return network.eval(), training
+
+
+def template_crop_of(training: Mapping[str, Any]) -> CropRule:
+    """How a training cut its templates; see :func:`load_checkpoint`."""
+    pairs = training["data"]["pairs"]
+    border = (pairs.get("window") or {}).get("border", GREY)
+    return CropRule(pairs["template_size"], pairs["template_context"], border=border)
+
+
+def tracking_rule_of(training: Mapping[str, Any]) -> TrackingRule | None:
+    """How the network of a training is to follow a target; None: nothing was said."""
+    given = training.get("tracking")
+    if not given:
+        return None
+    return TrackingRule(**{**given, "window": CropRule(**given["window"])})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ INITIALISATIONS = ("default", "xavier", "kaiming")
 
 
 def initialise(network: nn.Module, name: str) -> None:
-    """Draw the weights of all convolutions anew; their biases become 0.
+    """Draw the weights of all convolutions of a backbone anew; their biases become 0.
 
     Args:
         name: ``default`` leaves what the layers have; ``xavier`` (Glorot & Bengio 2010) or

@@ -20,6 +20,7 @@ from refdet_core.errors import ConfigError
 from refdet_core.model.grid import Grid
 from refdet_core.model.head import HeadOutput
 from refdet_core.model.siamese import Siamese, SiameseConfig
+from refdet_core.tracking_rule import TrackingRule
 from refdet_training.checkpoints import start_from
 from refdet_training.criteria.by_head import make_criterion
 from refdet_training.criteria.heatmap import matched_groups
@@ -36,6 +37,7 @@ from refdet_training.pairs import PairBatch
 
 QUALITY = "tune/quality"
 """Mean of ``tune/presence_auroc`` and ``tune/peak_hit``; the best checkpoint has the highest."""
+_OPTIMISER = OptimiserConfig()
 _LIBRARIES = ("torch", "timm", "lightning", "numpy")
 
 
@@ -51,7 +53,7 @@ class SiameseTraining(LightningModule):
             starts from, by name.
         initial_partial: leave out tensors of ``initial`` that have another shape here, instead of
             refusing them.
-        initialisation: of random weights, see :func:`refdet_training.initialisation.initialise`.
+        initialisation: of a random backbone, see :func:`refdet_training.initialisation.initialise`.
         optimiser: which one, and the course of the learning rate.
         lr: its peak.
         backbone_lr_share: the backbone learns this much slower.
@@ -61,6 +63,8 @@ class SiameseTraining(LightningModule):
         backbone_frozen_steps: steps before the rest of the backbone begins to learn.
         learn_backbone_statistics: let the backbone's batch norms follow the batches, as is needed
             where it starts from random weights; else they keep their statistics (small batches).
+        tracking: how the exported network follows a target, for ``bundle.yaml``; None: as refdet's
+            own networks do.
         group_size: frames of a batch that meet each other's templates as absent ones: in the
             training of the head ``heatmap``, and in every validation.
     """
@@ -73,7 +77,7 @@ class SiameseTraining(LightningModule):
         initial: Path | None = None,
         initial_partial: bool = False,
         initialisation: str = "default",
-        optimiser: OptimiserConfig = OptimiserConfig(),
+        optimiser: OptimiserConfig = _OPTIMISER,
         lr: float = 1e-3,
         backbone_lr_share: float = 0.3,
         weight_decay: float = 1e-4,
@@ -81,6 +85,7 @@ class SiameseTraining(LightningModule):
         frozen_blocks: int = 0,
         backbone_frozen_steps: int = 0,
         learn_backbone_statistics: bool = False,
+        tracking: TrackingRule | None = None,
         group_size: int = 8,
     ) -> None:
         super().__init__()
@@ -102,6 +107,7 @@ class SiameseTraining(LightningModule):
                 "frozen_blocks": frozen_blocks,
                 "backbone_frozen_steps": backbone_frozen_steps,
                 "learn_backbone_statistics": learn_backbone_statistics,
+                "tracking": asdict(tracking) if tracking else None,
                 "group_size": group_size,
                 "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             }
@@ -109,7 +115,7 @@ class SiameseTraining(LightningModule):
         self.network = Siamese(network)
         self.criterion = make_criterion(network.head, loss, group_size)
         self.optimiser_config = optimiser
-        initialise(self.network, initialisation)
+        initialise(self.network.backbone, initialisation)
         if frozen_blocks and backbone_weights == "none" and initial is None:
             raise ConfigError(
                 f"model.frozen_blocks is {frozen_blocks}, but the backbone starts from random "

@@ -46,7 +46,7 @@ class CrossAttention(Matcher):
     def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
         batch, channels, height, width = frame.shape
         views = len(kernel)
-        answer = self._attend(self.query(frame), kernel)
+        answer = self.attend(self.query(frame), kernel)
         answer = answer.reshape(batch * views, channels, height, width)
         fused = self.fuse(
             self.out(answer)
@@ -56,7 +56,7 @@ class CrossAttention(Matcher):
         )
         return torch.as_tensor(fused).reshape(batch, views, channels, height, width)
 
-    def _attend(self, query: Tensor, kernel: Tensor) -> Tensor:
+    def attend(self, query: Tensor, kernel: Tensor) -> Tensor:
         """Values weighed by the softmax of the scaled products; ``(B, V, C, h w)``."""
         batch, channels = query.shape[:2]
         views, depth = len(kernel), channels // self.heads

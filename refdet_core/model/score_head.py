@@ -16,7 +16,7 @@ class ScoreHead(BaseHead):
     template (half of it at SiamFC's context 0.5).
 
     The detector gives it the reference's shape, see
-    :func:`refdet_core.box_bias.template_shape`.
+    :func:`refdet_core.box_correction.template_shape`.
     """
 
     def __init__(self, object_px: float) -> None:

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from refdet_core.bundle import file_sha256
-    from refdet_training.checkpoints import load_checkpoint
+    from refdet_training.checkpoints import load_checkpoint, template_crop_of, tracking_rule_of
     from refdet_training.export import check_bundle, export_bundle
 
     model, training = load_checkpoint(options.checkpoint)
@@ -60,7 +60,8 @@ def _export(options: argparse.Namespace) -> None:
         options.output,
         options.name,
         options.version,
-        training["data"]["pairs"]["template_context"],
+        template_crop_of(training),
+        tracking_rule_of(training),
         {**training, "checkpoint_sha256": file_sha256(options.checkpoint)},
         options.allow_unsupported,
     )

@@ -66,7 +66,7 @@ def regression(boxes_xyxy: Tensor, like: Tensor, grid: Grid, head: TentHead) -> 
 
 
 def focal_loss(logits: Tensor, heat: Tensor, config: TentLossConfig) -> Tensor:
-    """Focal binary cross-entropy (Lin et al. 2017) with soft targets, over the cells under the tent.
+    """Focal binary cross-entropy (Lin et al. 2017) with soft targets, by the size of the tents.
 
     Shape: ``(B, h, w)`` twice to ``()``: the sum divided by the number of cells with heat.
     """

@@ -16,9 +16,11 @@ import yaml
 from torch import Tensor, nn
 
 from refdet_core.bundle import (
+    AS_TEMPLATE,
     DESCRIPTION,
     DETECTOR_GRAPH,
     FORMAT_VERSION,
+    MEASURED,
     TEMPLATE_GRAPH,
     TORCH_WEIGHTS,
     Bundle,
@@ -50,7 +52,7 @@ def export_bundle(
     output: Path,
     name: str,
     version: str,
-    template_context: float = 0.5,
+    template_crop: CropRule | None = None,
     tracking: TrackingRule | None = None,
     training: Mapping[str, Any] | None = None,
     allow_unsupported: bool = False,
@@ -64,7 +66,7 @@ def export_bundle(
         model: the network; put into eval mode.
         output: the bundle's folder; a bundle that is there is replaced.
         name, version: of the released model.
-        template_context: SiamFC's context share the network was trained with.
+        template_crop: how templates were cut in training; None: SiamFC's crop.
         tracking: how it follows a target in a window; None: as refdet's own networks do.
         training: how the weights came to be, for ``bundle.yaml``; plain data and paths, of which
             an absolute one is cut down to its last part.
@@ -80,7 +82,7 @@ def export_bundle(
         folder = Path(workshop)
         kernel_shape = _write_graphs(model, folder)
         torch.save(model.state_dict(), folder / TORCH_WEIGHTS)
-        template_crop = CropRule(model.config.template_size, template_context)
+        template_crop = template_crop or CropRule(model.config.template_size)
         bundle = replace(
             _describe(model, folder, name, version, template_crop, kernel_shape, training),
             tracking=tracking or TrackingRule(),
@@ -212,19 +214,22 @@ def _describe(
     training: Mapping[str, Any] | None,
 ) -> Bundle:
     config = model.config
+    multiple = config.strides[-1]
+    side = -(-config.img_size // multiple) * multiple  # 255 without padding is 256 with a spare one
     files = (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)
     return Bundle(
         folder=folder,
         name=name,
         version=version,
-        frame_size=(config.img_size, config.img_size),
-        frame_multiple=config.strides[-1],
+        frame_size=(side, side),
+        frame_multiple=multiple,
         stride=config.stride,
         template_crop=template_crop,
         kernel_names=("kernel",),
         kernel_shape=kernel_shape,
         calibration=Calibration(),
         score_threshold=0.5,
+        box_size=AS_TEMPLATE if config.head == "score" else MEASURED,
         model=asdict(config),
         sha256={item: file_sha256(folder / item) for item in files},
         training=_without_folders(dict(training or {})),

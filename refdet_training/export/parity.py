@@ -18,8 +18,9 @@ def parity(model: Siamese, bundle: Bundle) -> float:
     generator = torch.Generator().manual_seed(0)
     size = model.config.template_size
     images = torch.rand(3, 3, size, size, generator=generator) * 255
-    multiple = bundle.frame_multiple
-    frames = torch.rand(2, 3, 5 * multiple, 8 * multiple, generator=generator) * 255
+    multiple, lost = bundle.frame_multiple, sum(model.grid.missing)
+    sides = (5 + lost) * multiple, (8 + lost) * multiple
+    frames = torch.rand(2, 3, *sides, generator=generator) * 255
     with torch.no_grad():
         kernels = model.encode_template(images)
         expected = model(frames, kernels)

@@ -1,6 +1,6 @@
 """Training pairs: template views and a search view, with what is known about them."""
 
-from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.config import PairConfig, WindowPairs
 from refdet_training.pairs.cutout_pairs import CutoutPairs
 from refdet_training.pairs.dataset import PairDataset
 from refdet_training.pairs.instance_pairs import InstancePairs
@@ -16,6 +16,7 @@ __all__ = [
     "PairConfig",
     "PairDataset",
     "PairSource",
+    "WindowPairs",
     "collate",
     "make_sources",
 ]

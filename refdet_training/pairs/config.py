@@ -5,8 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from refdet_core.errors import ConfigError
+from refdet_core.imaging import BORDERS
 
 MAX_REFERENCES = 5
+
+
+@dataclass(frozen=True)
+class WindowPairs:
+    """Search views as a tracker sees them: a window cut around the object's last place.
+
+    Attributes:
+        context: least and most of SiamFC's context share, drawn for each window.
+        factor: side of the window over side of the object with its context; 0: so that the object
+            is as large as in the template (SiamFC: 255 / 127).
+        shift_px: most that the object lies beside the window's middle on each axis, network pixels.
+        scale: most that the window's side is off, as a share.
+        template_shift_px, template_scale: the same of the template view.
+        border: what fills windows outside the frame, see :data:`refdet_core.imaging.Border`.
+    """
+
+    context: tuple[float, float] = (0.5, 0.5)
+    factor: float = 0.0
+    shift_px: float = 64.0
+    scale: float = 0.18
+    template_shift_px: float = 4.0
+    template_scale: float = 0.05
+    border: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.context[0] <= self.context[1]:
+            raise ConfigError(
+                f"window.context is the least and the most share, got {list(self.context)}."
+            )
+        if not 0 <= self.scale < 1 or not 0 <= self.template_scale < 1:
+            raise ConfigError(
+                "window.scale and window.template_scale are shares below 1, got "
+                f"{self.scale} and {self.template_scale}."
+            )
+        if self.border not in BORDERS:
+            raise ConfigError(
+                f"Unknown window.border '{self.border}'; valid are {', '.join(BORDERS)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -33,6 +72,9 @@ class PairConfig:
             and do not train the extents.
         tilt_share: share of search views in perspective.
         occluded_share: share of present objects that are partly hidden.
+        window: cut search views as a tracker does, around the object at nearly one size, and
+            neither turn nor blur templates; then the settings of sizes and scales above do not
+            count. None: anywhere, at random sizes.
     """
 
     img_size: int = 256
@@ -53,6 +95,7 @@ class PairConfig:
     any_turn_share: float = 0.06
     tilt_share: float = 0.1
     occluded_share: float = 0.1
+    window: WindowPairs | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):

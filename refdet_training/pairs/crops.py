@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from refdet_core.boxes import mean_side
-from refdet_core.imaging import Crop
+from refdet_core.imaging import GREY, Crop, context_side
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng, visible_share
-from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.config import PairConfig, WindowPairs
 
 PRESENT_SHARE = 0.5
 """At least this share of a present object is in view."""
@@ -46,14 +46,16 @@ def place(
 def _random_crop(
     frame_bgr: np.ndarray, subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng, centred: bool
 ) -> Crop:
-    span = _random_span(subject_xyxy, config, rng)
     height, width = frame_bgr.shape[:2]
+    if config.window is not None and centred:
+        return window_crop(subject_xyxy, config, config.window, rng)
+    span = _random_span(subject_xyxy, config, rng)
     if not centred:
         left, top = (
             int(rng.integers(min(0, limit - span), max(1, limit - span + 1)))
             for limit in (width, height)
         )
-        return Crop(left, top, span, span, config.img_size, config.img_size)
+        return _square(left, top, span, config)
     # A margin of 0 lets the border cut the object.
     margin = rng.uniform(0.0, 0.5)
     centre_x, centre_y = _middle(subject_xyxy)
@@ -63,11 +65,34 @@ def _random_crop(
     if rng.random() < 0.8:
         left = min(max(left, 0), max(0, width - span)) if span <= width else left
         top = min(max(top, 0), max(0, height - span)) if span <= height else top
-    return Crop(left, top, span, span, config.img_size, config.img_size)
+    return _square(left, top, span, config)
+
+
+def window_crop(subject_xyxy: BoxXYXY, config: PairConfig, window: WindowPairs, rng: Rng) -> Crop:
+    """A tracker's search window around where the subject is, off by a random shift and scale."""
+    span = _window_span(subject_xyxy, config, window, rng)
+    reach = window.shift_px * span / config.img_size
+    centre_x, centre_y = (value + rng.uniform(-reach, reach) for value in _middle(subject_xyxy))
+    return _square(round(centre_x - span / 2), round(centre_y - span / 2), span, config)
+
+
+def _window_span(subject_xyxy: BoxXYXY, config: PairConfig, window: WindowPairs, rng: Rng) -> int:
+    x1, y1, x2, y2 = subject_xyxy
+    context = rng.uniform(*window.context)
+    factor = window.factor or config.img_size / config.template_size
+    side = factor * float(context_side(x2 - x1, y2 - y1, context))
+    return max(16, round(side * (1 + rng.uniform(-window.scale, window.scale))))
+
+
+def _square(left: int, top: int, span: int, config: PairConfig) -> Crop:
+    border = config.window.border if config.window else GREY
+    return Crop(left, top, span, span, config.img_size, config.img_size, border)
 
 
 def _random_span(subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> int:
     """Side of a crop in frame pixels that gives the subject a random size in the network."""
+    if config.window is not None:
+        return _window_span(subject_xyxy, config, config.window, rng)
     side = max(1.0, mean_side(subject_xyxy))
     scale = math.exp(rng.normal(0, config.scale_spread))
     scale = max(scale, config.min_object_px / side)
@@ -81,7 +106,7 @@ def _around(box_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> Crop:
     span = max(_random_span(box_xyxy, config, rng), math.ceil(max(x2 - x1, y2 - y1)))
     centre_x, centre_y = _middle(box_xyxy)
     left, top = round(centre_x - span / 2), round(centre_y - span / 2)
-    return Crop(left, top, span, span, config.img_size, config.img_size)
+    return _square(left, top, span, config)
 
 
 def _middle(box_xyxy: BoxXYXY) -> tuple[float, float]:

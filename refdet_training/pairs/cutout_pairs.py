@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from refdet_core.errors import SourceError
+from refdet_core.errors import ConfigError, SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng, as_image, visible_share
 from refdet_training.pairs.config import PairConfig
@@ -54,6 +54,8 @@ class CutoutPairs(PairSource):
             )
 
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
+        if config.window is not None:
+            raise ConfigError("Synthetic pairs have no windows; set the share of cutouts to 0.")
         chosen = int(rng.integers(len(self._cutouts)))
         cutout = load_cutout(self._cutouts[chosen])
         ground = _read_background(self._backgrounds[rng.integers(len(self._backgrounds))])

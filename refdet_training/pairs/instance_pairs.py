@@ -16,6 +16,7 @@ from refdet_training.pairs.pair import Pair, PairSource
 from refdet_training.pairs.views import finish, search_view, template_view
 
 _OTHER_VIDEO_SHARE = 0.5
+_ON_OBJECT_SHARE = 0.5  # of the windows in other videos
 _TRIES = 8
 
 
@@ -67,7 +68,7 @@ class InstancePairs(PairSource):
         if rng.random() < config.absent_share:
             hard = rng.random() < config.hard_share
             other = self._hard(object_frames, rng) if hard else None
-            scene = other or self._easy(search, objects, rng)
+            scene = other or self._easy(search, objects, config, rng)
         view = search_view(
             read_frame(scene.frame),
             scene.subject_xyxy,
@@ -116,7 +117,11 @@ class InstancePairs(PairSource):
         return None
 
     def _easy(
-        self, search: ObjectFrame, objects: Sequence[tuple[ObjectFrame, ...]], rng: Rng
+        self,
+        search: ObjectFrame,
+        objects: Sequence[tuple[ObjectFrame, ...]],
+        config: PairConfig,
+        rng: Rng,
     ) -> _Scene:
         """Somewhere the object is not."""
         instance, box = search.instance, search.box_xyxy
@@ -133,9 +138,9 @@ class InstancePairs(PairSource):
             other = others[rng.integers(len(others))]
             if _family(other.instance) != family:
                 frame = other.instance.frames[other.number]
-                scenes.append(
-                    _Scene(frame, other.box_xyxy, None, _family(other.instance), centred=False)
-                )
+                # A tracker's window lies on something; elsewhere most windows show bare ground.
+                centred = config.window is not None and rng.random() < _ON_OBJECT_SHARE
+                scenes.append(_Scene(frame, other.box_xyxy, None, _family(other.instance), centred))
                 break
         return scenes[rng.integers(len(scenes))]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from refdet_core.imaging import PAD_BGR, extract, square_around
+from refdet_core.imaging import PAD_BGR, Crop, extract, square_around
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import (
     TILT_MARGIN,
@@ -27,7 +27,7 @@ from refdet_training.augment import (
     turn_and_tilt,
     turn_margin,
 )
-from refdet_training.pairs.config import PairConfig
+from refdet_training.pairs.config import PairConfig, WindowPairs
 from refdet_training.pairs.crops import enlarged, in_view, place, to_network
 
 TEMPLATE_MARGIN = 1.6
@@ -63,6 +63,8 @@ def template_view(
         image_bgr: shows the object with :data:`TEMPLATE_MARGIN` around its crop.
         keep_colours: see :func:`refdet_training.augment.photometric`.
     """
+    if config.window is not None:
+        return _window_template(image_bgr, box_xyxy, config, config.window, rng, keep_colours)
     size = config.template_size
     box_xyxy = jitter_box(box_xyxy, rng, 0.08, 0.12)
     if rng.random() < 0.15:  # a photo cut tightly around the object has no surroundings
@@ -75,6 +77,27 @@ def template_view(
     if rng.random() < 0.2:
         image = from_afar(image, 0.35)
     view: Tensor = photometric(image, keep_colours).as_subclass(Tensor)
+    return view
+
+
+def _window_template(
+    image_bgr: np.ndarray,
+    box_xyxy: BoxXYXY,
+    config: PairConfig,
+    window: WindowPairs,
+    rng: Rng,
+    keep_colours: bool,
+) -> Tensor:
+    """A template as a tracker takes it from its first frame: only a little off."""
+    size = config.template_size
+    exact = square_around(box_xyxy, config.template_context, size)
+    side = max(2, round(exact.width * (1 + rng.uniform(-1, 1) * window.template_scale)))
+    reach = window.template_shift_px * side / size
+    x1, y1, x2, y2 = box_xyxy
+    left = round((x1 + x2) / 2 - side / 2 + rng.uniform(-reach, reach))
+    top = round((y1 + y2) / 2 - side / 2 + rng.uniform(-reach, reach))
+    crop = Crop(left, top, side, side, size, size, window.border)
+    view: Tensor = photometric(as_image(extract(image_bgr, crop)), keep_colours).as_subclass(Tensor)
     return view
 
 

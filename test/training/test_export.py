@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
 from refdet_core.calibration import Calibration
+from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError, ConfigError
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_training import checkpoints
@@ -27,7 +28,11 @@ from refdet_training.export import bundle as bundle_module
 from refdet_training.export import check_bundle, check_graph, export_bundle, parity, publish
 
 FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
-TRAINING = {"data": {"pairs": {"template_context": 0.4}}, "steps": 7, "sources": {"made": 3}}
+TRAINING = {
+    "data": {"pairs": {"template_context": 0.4, "template_size": 32}},
+    "steps": 7,
+    "sources": {"made": 3},
+}
 
 
 def tiny(matcher: str = "pixelwise") -> Siamese:
@@ -47,9 +52,8 @@ def tiny(matcher: str = "pixelwise") -> Siamese:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return export_bundle(
-        tiny(), tmp_path_factory.mktemp("export") / "tiny", "tiny", "0.1", 0.4, TRAINING
-    )
+    folder = tmp_path_factory.mktemp("export") / "tiny"
+    return export_bundle(tiny(), folder, "tiny", "0.1", CropRule(32, 0.4), None, TRAINING)
 
 
 # --- bundles ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from lightning.pytorch import LightningModule
 
 import refdet_training
 from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.model.grid import Grid
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_training.callbacks import AveragedWeights
 from refdet_training.checkpoints import load_checkpoint, start_from
@@ -327,7 +328,7 @@ def test_a_peak_hits_the_box_or_the_cell_of_a_tiny_one() -> None:
     score[:, 1, 2] = 1.0  # cell centre (20, 12) at stride 8
     boxes = torch.tensor([[10.0, 10, 24, 30], [21, 12, 23, 14], [25, 12, 27, 14]])
     # centres (17, 20), (22, 13), (26, 13): the last is 6 px away, more than half a cell
-    assert peak_hits(score, boxes, 8.0).tolist() == [True, True, False]
+    assert peak_hits(score, boxes, Grid.covering(8.0)).tolist() == [True, True, False]
 
 
 def test_another_network_is_the_start(whole_run, train, tmp_path) -> None:

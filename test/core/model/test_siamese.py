@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="the networks need torch")
 pytest.importorskip("timm", reason="the backbones come from timm")
 
 from refdet_core.errors import ConfigError  # noqa: E402
-from refdet_core.model.backbones import Backbone  # noqa: E402
+from refdet_core.model.backbones import Backbone, make_backbone  # noqa: E402
 from refdet_core.model.heads import BOX_BASE_PX, Head, decode_boxes  # noqa: E402
 from refdet_core.model.siamese import Siamese, SiameseConfig  # noqa: E402
 
@@ -119,7 +119,7 @@ def test_impossible_configurations_are_refused(settings: dict, message: str) -> 
 
 def test_parts_refuse_unknown_names_impossible_cuts_and_foreign_weights(tmp_path) -> None:
     with pytest.raises(ConfigError, match="Unknown backbone 'vgg99'"):
-        Backbone("vgg99", (8,))
+        make_backbone("vgg99", (8,))
     with pytest.raises(ConfigError, match=r"no features at stride \[7\]"):
         Backbone("resnet18", (7,))
     with pytest.raises(ConfigError, match="deepest level here has 2 blocks"):
