@@ -22,7 +22,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-window setup-test demo live console test check-jetson test-slow lint docs benchmark benchmark-trackers \
-	train-data train-smoke train-release lock clean
+	train-data train-smoke train-release recipes recipes-smoke lock clean
 
 help:  ## list the targets
 	@echo "refdet: finds the object of a few reference photos in a camera stream"
@@ -81,6 +81,7 @@ benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers o
 # The videos of one scene with the same people are one family: never each other's negatives.
 DATA ?= ../shared/data
 PREPARED ?= runs/prepared
+STEPS ?= 300
 RECIPE := refdet_training/recipes/refdet_mobilenetv3.yaml
 PREPARE := $(TRAIN) prepare --frames raw --output $(PREPARED)
 FIT = $(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) \
@@ -113,6 +114,15 @@ train-release: train-data  ## train the released model anew: hours on a CPU, res
 		--name refdet-small-objects --version 0.0.0
 	@$(TRAIN) publish --bundle runs/release/bundle $(MEASURE)
 	@$(TRAIN) evaluate --bundle runs/release/bundle --output runs/release/report $(MEASURE)
+
+recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run refdet detect
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke
+
+recipes: setup-test  ## train all recipes on PREPARED= for STEPS= and compare them
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes.train --data $(PREPARED) --weights $(DATA)/weights \
+		--steps $(STEPS) --output runs/recipes
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes --data $(PREPARED) --runs runs/recipes \
+		--output runs/recipes/table.md
 
 lock: setup  ## pin requirements/*.txt anew from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py

@@ -22,6 +22,7 @@ import yaml
 from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
+from refdet_core.placement import AT_CELL, PLACEMENTS
 from refdet_core.text_files import read_text
 from refdet_core.tracking_rule import TrackingRule
 
@@ -54,6 +55,8 @@ class Bundle:
             say that the object is not there, and to ``track`` in a window.
         box_size: whether the network measures boxes, or they keep the size and shape that the
             object has in the template (SiamFC), and only several window sizes tell its size.
+        placement: where exactly an object is that a peak of the score map stands for, see
+            :data:`refdet_core.placement.PLACEMENTS`.
         kernel_names: the template encoder's outputs, in order.
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
         best_object_px: size at which the network finds objects best: square root of the box's
@@ -80,6 +83,7 @@ class Bundle:
     purposes: Tuple[str, ...] = PURPOSES
     best_object_px: float = 48.0
     box_size: str = MEASURED
+    placement: str = AT_CELL
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)
@@ -95,6 +99,10 @@ class Bundle:
         if self.box_size not in BOX_SIZES:
             raise BundleError(
                 f"A bundle's box_size must be of {list(BOX_SIZES)}, got '{self.box_size}'."
+            )
+        if self.placement not in PLACEMENTS:
+            raise BundleError(
+                f"A bundle's placement must be of {list(PLACEMENTS)}, got '{self.placement}'."
             )
 
     @property

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from refdet_core.boxes import nms
+from refdet_core.placement import AT_CELL, PLACEMENTS
 
 PEAKS_PER_MAP = 16
 _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
@@ -52,13 +53,21 @@ class Candidates:
         )
 
 
-def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:
+def best_view(
+    score: np.ndarray,
+    box: np.ndarray,
+    presence: np.ndarray,
+    placement: str = AT_CELL,
+    stride: float = 0.0,
+) -> Candidates:
     """Candidates of one crop for one template; at each cell the view with the highest score counts.
 
     Args:
         score: ``(V, h, w)``, the template's views.
         box: ``(V, 4, h, w)`` xyxy in network pixels.
         presence: ``(V,)``.
+        placement: of :data:`refdet_core.placement.PLACEMENTS`.
+        stride: network pixels from cell to cell.
 
     Returns:
         Up to :data:`PEAKS_PER_MAP` local maxima, best first, boxes in network pixels of the crop.
@@ -71,4 +80,5 @@ def best_view(score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candi
     order = np.argsort(-values, kind="stable")[:PEAKS_PER_MAP]
     rows, columns, values = rows[order], columns[order], values[order]
     winners = score[:, rows, columns].argmax(axis=0)
-    return Candidates(box[winners, :, rows, columns], values, presence[winners])
+    boxes = PLACEMENTS[placement](merged, box, winners, rows, columns, stride)
+    return Candidates(boxes, values, presence[winners])

@@ -70,7 +70,7 @@ class NetworkSearchFrame(SearchFrame):
         for template_id in template_ids:
             own = views[template_id]
             raw = [
-                best_view(maps.score[i, own], maps.box[i, own], maps.presence[i, own])
+                self._candidates(maps.score[i, own], maps.box[i, own], maps.presence[i, own])
                 for i in range(len(crops))
             ]
             found[template_id] = self._in_frame(crops, raw, template_id)
@@ -99,7 +99,7 @@ class NetworkSearchFrame(SearchFrame):
             # value.
             more = np.broadcast_to(by_view[i], (own.stop, 1, *by_view[i].shape))
             box = np.concatenate([maps.box[i, own], more], axis=1)
-            part = best_view(maps.score[i, own], box, maps.presence[i, own])
+            part = self._candidates(maps.score[i, own], box, maps.presence[i, own])
             raw.append(replace(part, boxes_xyxy=part.boxes_xyxy[:, :4]))
             view_scores.append(part.boxes_xyxy[:, 4])
         seen = Candidates.joined(self._in_frame(crops, raw, template_id))
@@ -124,6 +124,9 @@ class NetworkSearchFrame(SearchFrame):
         self.timings_ms["preprocess"] += (preprocessed - started) * 1e3
         self.timings_ms["network"] += (time.perf_counter() - preprocessed) * 1e3
         return maps
+
+    def _candidates(self, score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:
+        return best_view(score, box, presence, self._bundle.placement, self._bundle.stride)
 
     def _keep(self, crops: Sequence[Crop], score: np.ndarray, template_id: str) -> None:
         """For :meth:`heatmaps`: scores ``(B, V, h, w)`` of the template's views."""

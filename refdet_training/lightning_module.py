@@ -63,6 +63,8 @@ class SiameseTraining(LightningModule):
         backbone_frozen_steps: steps before the rest of the backbone begins to learn.
         learn_backbone_statistics: let the backbone's batch norms follow the batches, as is needed
             where it starts from random weights; else they keep their statistics (small batches).
+        placement: how the exported network's boxes are placed, one of
+            :data:`refdet_core.placement.PLACEMENTS`; None: as its head asks for.
         tracking: how the exported network follows a target, for ``bundle.yaml``; None: as refdet's
             own networks do.
         group_size: frames of a batch that meet each other's templates as absent ones: in the
@@ -86,6 +88,7 @@ class SiameseTraining(LightningModule):
         backbone_frozen_steps: int = 0,
         learn_backbone_statistics: bool = False,
         tracking: TrackingRule | None = None,
+        placement: str | None = None,
         group_size: int = 8,
     ) -> None:
         super().__init__()
@@ -107,6 +110,7 @@ class SiameseTraining(LightningModule):
                 "frozen_blocks": frozen_blocks,
                 "backbone_frozen_steps": backbone_frozen_steps,
                 "learn_backbone_statistics": learn_backbone_statistics,
+                "placement": placement,
                 "tracking": asdict(tracking) if tracking else None,
                 "group_size": group_size,
                 "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},

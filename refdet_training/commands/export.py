@@ -62,6 +62,7 @@ def _export(options: argparse.Namespace) -> None:
         options.version,
         template_crop_of(training),
         tracking_rule_of(training),
+        training.get("placement"),
         {**training, "checkpoint_sha256": file_sha256(options.checkpoint)},
         options.allow_unsupported,
     )

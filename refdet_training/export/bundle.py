@@ -30,6 +30,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.model.siamese import Siamese
+from refdet_core.placement import AT_CELL
 from refdet_core.tracking_rule import TrackingRule
 from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE, parity
@@ -54,6 +55,7 @@ def export_bundle(
     version: str,
     template_crop: CropRule | None = None,
     tracking: TrackingRule | None = None,
+    placement: str | None = None,
     training: Mapping[str, Any] | None = None,
     allow_unsupported: bool = False,
 ) -> Bundle:
@@ -68,6 +70,8 @@ def export_bundle(
         name, version: of the released model.
         template_crop: how templates were cut in training; None: SiamFC's crop.
         tracking: how it follows a target in a window; None: as refdet's own networks do.
+        placement: of :data:`refdet_core.placement.PLACEMENTS`; None: ``upsampled`` where the
+            network does not measure boxes, else ``cell``.
         training: how the weights came to be, for ``bundle.yaml``; plain data and paths, of which
             an absolute one is cut down to its last part.
         allow_unsupported: also export graphs that TensorRT 8.4 would not take.
@@ -86,6 +90,7 @@ def export_bundle(
         bundle = replace(
             _describe(model, folder, name, version, template_crop, kernel_shape, training),
             tracking=tracking or TrackingRule(),
+            placement=placement or ("upsampled" if model.config.head == "score" else AT_CELL),
         )
         write_description(bundle)
         findings = check_bundle(bundle)

@@ -53,7 +53,7 @@ def tiny(matcher: str = "pixelwise") -> Siamese:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "tiny"
-    return export_bundle(tiny(), folder, "tiny", "0.1", CropRule(32, 0.4), None, TRAINING)
+    return export_bundle(tiny(), folder, "tiny", "0.1", CropRule(32, 0.4), None, None, TRAINING)
 
 
 # --- bundles ---------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The systems of the recipes beside each other: trained here, measured in one run."""

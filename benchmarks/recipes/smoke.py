@@ -1,0 +1,86 @@
+"""Every recipe once through: a few steps of training, export, and `refdet detect` with the result.
+
+    python -m benchmarks.recipes.smoke --data ../shared/data --output runs/recipes-smoke
+
+It shows that everything works together, not that anything is found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import cv2
+
+from benchmarks.recipes import train
+from refdet_core.cli import main as refdet
+from refdet_core.errors import RefdetError
+from refdet_training.datasets.index import load_instances
+from refdet_training.datasets.prepare import PrepareSettings, prepare
+
+VIDEOS = "aerial_sequences"
+EVERY = 40  # frames: enough of them for a few steps, quickly decoded
+
+
+def smoke(options: argparse.Namespace) -> None:
+    """Prepare, train, export and detect.
+
+    Raises:
+        RefdetError: something of it does not work.
+    """
+    prepared = options.output / "prepared"
+    if not (prepared / VIDEOS).is_dir():
+        splits = options.data / "splits.json"
+        settings = PrepareSettings(
+            data=options.data / VIDEOS,
+            output=prepared,
+            every=EVERY,
+            splits=splits if splits.is_file() else None,
+            tune=("car14", "person11"),
+        )
+        prepare(settings)
+    instance = load_instances(prepared, "val", [VIDEOS])[0]
+    number = instance.present[0]
+    frame = options.output / "frames" / "frame.jpg"
+    frame.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(frame), instance.read(number))
+    x1, y1, x2, y2 = instance.boxes_xyxy[number]
+    roi = ",".join(str(round(value)) for value in (x1, y1, x2 - x1, y2 - y1))
+    given = ["--data", str(prepared), "--output", str(options.output), "--steps", "2"]
+    given += ["--batch", "2", "--tune-pairs", "2", "--only", *options.only]
+    if options.data.joinpath("weights").is_dir():
+        given += ["--weights", str(options.data / "weights")]
+    settings_of_training = train.arguments().parse_args(given)
+    for recipe in options.only:
+        bundle = train.train(recipe, settings_of_training) / train.TRAINED
+        for search in ("tiles", "auto"):
+            output = options.output / recipe / search
+            shutil.rmtree(output, ignore_errors=True)
+            places = ["--template", str(frame), "--roi", roi, "--frames", str(frame.parent)]
+            places += ["--bundle", str(bundle), "--output", str(output), "--search", search]
+            code = refdet(["detect", *places])
+            if code:
+                raise RefdetError(f"refdet detect fails with {bundle} and the search {search}.")
+        print(f"{recipe}: trained, exported and run", flush=True)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.smoke", description="Every recipe once through."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--output", type=Path, default=Path("runs/recipes-smoke"))
+    parser.add_argument(
+        "--only", nargs="+", default=train.RECIPES, choices=train.RECIPES, metavar="RECIPE"
+    )
+    options = parser.parse_args()
+    try:
+        smoke(options)
+    except RefdetError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
