@@ -67,7 +67,7 @@ def upsampled(
         best = np.array(np.unravel_index(int(inner.argmax()), inner.shape))
         down, right = (best + 0.5) / UPSAMPLING - 1.5
         boxes[number, :4] += np.array([right, down, right, down]) * stride
-    return boxes
+    return np.asarray(boxes)
 
 
 def by_mass(
@@ -83,12 +83,10 @@ def by_mass(
     cross-attention tracker's. Arguments as :func:`at_cell`."""
     boxes = at_cell(score, box, views, rows, columns, stride).copy()
     for number, (view, row, column) in enumerate(zip(views, rows, columns)):
-        area = (
-            slice(max(0, row - _REACH), row + _REACH + 1),
-            slice(max(0, column - _REACH), column + _REACH + 1),
-        )
-        scores = score[area].ravel()
-        around = box[view][(slice(0, 4), *area)].reshape(4, -1)
+        down = slice(max(0, row - _REACH), row + _REACH + 1)
+        across = slice(max(0, column - _REACH), column + _REACH + 1)
+        scores = score[down, across].ravel()
+        around = box[view, :4, down, across].reshape(4, -1)
         order = np.argsort(-scores, kind="stable")
         mass = np.cumsum(scores[order])
         most = order[: int(np.searchsorted(mass, MASS_SHARE * mass[-1])) + 1]
@@ -98,7 +96,7 @@ def by_mass(
             (around[2:] - around[:2])[:, strongest], axis=1, weights=scores[strongest]
         )
         boxes[number, :4] = np.concatenate([centre - sides / 2, centre + sides / 2])
-    return boxes
+    return np.asarray(boxes)
 
 
 AT_CELL = "cell"

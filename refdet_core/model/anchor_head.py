@@ -114,7 +114,7 @@ class _Fused(nn.Module):
         self.delta_weight = nn.Parameter(torch.ones(levels))
 
     def forward(self, responses: Tensor) -> Tuple[Tensor, Tensor]:
-        parts = responses.split(self.channels, dim=1)
+        parts = torch.split(responses, self.channels, dim=1)
         logits = _weighted(self.classes, parts[0::2], self.class_weight)
         return logits, _weighted(self.deltas, parts[1::2], self.delta_weight)
 

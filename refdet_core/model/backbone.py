@@ -42,6 +42,7 @@ class Backbone(nn.Module):
 
     mean: Tensor
     std: Tensor
+    net: Any
     lost_cells: int = 0
 
     def __init__(

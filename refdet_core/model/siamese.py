@@ -84,7 +84,7 @@ class Siamese(nn.Module):
 
     def match_pairs(self, features: Tensor, kernels: Tensor) -> HeadOutput:
         """The same of every encoded frame with the kernel of its own number alone, ``V = 1``."""
-        own = zip(features.split(1), kernels.split(1))
+        own = zip(torch.split(features, 1), torch.split(kernels, 1))
         responses = torch.cat([self.matcher(frame, kernel) for frame, kernel in own])
         output: HeadOutput = self.head(responses, features)
         return output

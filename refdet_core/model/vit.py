@@ -38,6 +38,8 @@ class _Rope(nn.Module):
     """DINOv3's rotary position embedding, in operations that an exported graph can repeat for any
     size; timm's own is computed while exporting and stays as it was."""
 
+    periods: Tensor
+
     def __init__(self, periods: Tensor) -> None:
         super().__init__()
         self.register_buffer("periods", periods.clone(), persistent=False)
