@@ -87,9 +87,11 @@ def export_bundle(
         kernel_shape = _write_graphs(model, folder)
         torch.save(model.state_dict(), folder / TORCH_WEIGHTS)
         template_crop = template_crop or CropRule(model.config.template_size)
+        bundle = _describe(model, folder, name, version, template_crop, kernel_shape, training)
+        if tracking is not None:
+            bundle = replace(bundle, tracking=tracking, best_object_px=_object_px(tracking.window))
         bundle = replace(
-            _describe(model, folder, name, version, template_crop, kernel_shape, training),
-            tracking=tracking or TrackingRule(),
+            bundle,
             placement=placement or ("upsampled" if model.config.head == "score" else AT_CELL),
         )
         write_description(bundle)
@@ -239,6 +241,11 @@ def _describe(
         sha256={item: file_sha256(folder / item) for item in files},
         training=_without_folders(dict(training or {})),
     )
+
+
+def _object_px(window: CropRule) -> float:
+    """Side of a square object in a window cut around it, network pixels: what it learned from."""
+    return window.size / (window.factor * (1 + 2 * window.context))
 
 
 def _without_folders(value: Any) -> Any:
