@@ -56,6 +56,21 @@ def parameter_groups(network: Siamese, lr: float, backbone_lr_share: float) -> l
     return [group for group in groups if group["params"]]
 
 
+def _cosine(progress: float, last: float) -> float:
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _exponential(progress: float, last: float) -> float:
+    return float(last**progress)
+
+
+OPTIMISERS = ("adamw", "adam", "sgd")
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
+    "cosine": _cosine,
+    "exponential": _exponential,
+}
+
+
 @dataclass(frozen=True)
 class OptimiserConfig:
     """How the weights move.
@@ -122,18 +137,3 @@ def learning_rate_factor(
     first = config.first_share
     ramp = first + (1 - first) * min(1.0, (step - start + 1) / warmup) if warmup else 1.0
     return ramp * SCHEDULES[config.schedule](progress, config.last_share)
-
-
-def _cosine(progress: float, last: float) -> float:
-    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _exponential(progress: float, last: float) -> float:
-    return float(last**progress)
-
-
-OPTIMISERS = ("adamw", "adam", "sgd")
-SCHEDULES: dict[str, Callable[[float, float], float]] = {
-    "cosine": _cosine,
-    "exponential": _exponential,
-}
