@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.config import SiameseConfig
 from refdet_training.callbacks import BEST, LAST, AveragedWeights, LastCheckpoint
 from refdet_training.checkpoints import read_checkpoint
 from refdet_training.data_module import PairDataModule
@@ -152,11 +154,16 @@ def _checkpoint_to_resume(cli: LightningCLI) -> Path | None:
     path = folder / LAST if given == "last" else Path(given)
     trained = read_checkpoint(path)["hyper_parameters"]["network"]
     wanted = cli.model.hparams["network"]
-    different = [key for key in wanted if trained.get(key) != wanted[key]]
+    trained = {**asdict(SiameseConfig()), **trained}  # older runs lack settings that came later
+    different = [key for key in wanted if _listed(trained[key]) != wanted[key]]
     if different:
-        values = ", ".join(f"{key} {trained.get(key)} (now {wanted[key]})" for key in different)
+        values = ", ".join(f"{key} {trained[key]} (now {wanted[key]})" for key in different)
         raise ConfigError(
             f"{path} cannot be resumed: its network was built with {values}. Start a new run with "
             "model.initial to take over what fits."
         )
     return path
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -29,7 +29,7 @@ class CrossAttention(Matcher):
         if heads < 1 or channels % heads:
             raise ConfigError(f"attention_heads must divide the {channels} channels, got {heads}.")
         self.out_channels = channels
-        self.heads = heads
+        self.heads, self.depth = heads, channels // heads
         self.query = nn.Conv2d(channels, channels, 1)
         self.key_value = nn.Conv2d(channels, 2 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
@@ -44,25 +44,20 @@ class CrossAttention(Matcher):
         return encoded
 
     def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
-        batch, channels, height, width = frame.shape
-        views = len(kernel)
+        batch, _, height, width = frame.shape
+        views, channels = len(kernel), self.out_channels
         answer = self.attend(self.query(frame), kernel)
-        answer = answer.reshape(batch * views, channels, height, width)
-        fused = self.fuse(
-            self.out(answer)
-            .reshape(batch, views, channels, height, width)
-            .add(frame.unsqueeze(1))
-            .flatten(0, 1)
-        )
-        return torch.as_tensor(fused).reshape(batch, views, channels, height, width)
+        answer = self.out(answer.reshape(batch * views, channels, height, width))
+        answer = answer.reshape(batch, views, channels, height, width) + frame.unsqueeze(1)
+        fused: Tensor = self.fuse(answer.flatten(0, 1))
+        return fused.reshape(batch, views, channels, height, width)
 
     def attend(self, query: Tensor, kernel: Tensor) -> Tensor:
         """Values weighed by the softmax of the scaled products; ``(B, V, C, h w)``."""
-        batch, channels = query.shape[:2]
-        views, depth = len(kernel), channels // self.heads
-        queries = query.reshape(batch, 1, self.heads, depth, -1).transpose(3, 4)
-        cells = kernel.reshape(1, views, 2, self.heads, depth, -1)
+        batch, views = len(query), len(kernel)
+        queries = query.reshape(batch, 1, self.heads, self.depth, -1).transpose(3, 4)
+        cells = kernel.reshape(1, views, 2, self.heads, self.depth, -1)
         keys, values = cells[:, :, 0], cells[:, :, 1]
-        weights = torch.softmax(torch.matmul(queries * depth**-0.5, keys), dim=-1)
+        weights = torch.softmax(torch.matmul(queries * self.depth**-0.5, keys), dim=-1)
         answers = torch.matmul(weights, values.transpose(3, 4))
-        return answers.transpose(3, 4).reshape(batch, views, channels, -1)
+        return answers.transpose(3, 4).reshape(batch, views, self.out_channels, -1)

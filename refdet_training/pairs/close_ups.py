@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from refdet_core.imaging import Crop, extract, square_around
+from refdet_core.imaging import GREY, Crop, extract, square_around
 from refdet_core.types import BoxXYXY
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.pairs.config import PairConfig
@@ -33,7 +33,8 @@ def read_close_up(frame: FrameRef, box_xyxy: BoxXYXY, config: PairConfig) -> Clo
     Raises:
         SourceError: the frame cannot be read.
     """
-    jpeg, box = _compressed(frame, box_xyxy, config.template_context, config.template_size)
+    border = config.window.border if config.window is not None else GREY
+    jpeg, box = _compressed(frame, box_xyxy, config.template_context, config.template_size, border)
     return CloseUp(np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)), box)
 
 
@@ -46,12 +47,12 @@ def read_frame(frame: FrameRef) -> np.ndarray:
 
 @lru_cache(maxsize=_KEPT)
 def _compressed(
-    frame: FrameRef, box_xyxy: BoxXYXY, context: float, template_size: int
+    frame: FrameRef, box_xyxy: BoxXYXY, context: float, template_size: int, border: str
 ) -> tuple[np.ndarray, BoxXYXY]:
     crop = square_around(box_xyxy, context, template_size)
     rim = round((TEMPLATE_MARGIN - 1) / 2 * crop.width)
     side = crop.width + 2 * rim
     out = min(side, round(TEMPLATE_MARGIN * template_size))
-    close_up = Crop(crop.x - rim, crop.y - rim, side, side, out, out)
+    close_up = Crop(crop.x - rim, crop.y - rim, side, side, out, out, border)
     jpeg = cv2.imencode(".jpg", extract(read_frame(frame), close_up), _QUALITY)[1]
     return jpeg, to_network(close_up, box_xyxy)
