@@ -180,7 +180,7 @@ def test_pairs_are_matched_as_a_whole_batch_would() -> None:
         ({**SIAMFC, "heatmap_size": 25}, "leaves 17 cells"),
         ({**SIAMFC, "img_size": 119}, "leaves no cell"),
         ({**SIAMFC, "strides": (16,)}, "at stride 8 alone"),
-        ({**SIAMFC, "neck": "levels", "matcher": "depthwise"}, "one response"),
+        ({"head": "score"}, "one response"),
         ({**SIAMFC, "channels": 128}, "set channels to that"),
         ({**SIAMRPNPP, "neck": "plain"}, "takes one level, not 3"),
         ({**SIAMRPNPP, "kernel_size": 17}, "template has 15 cells"),
