@@ -60,8 +60,7 @@ class PairConfig:
         absent_share: share of pairs whose search view does not show the object.
         hard_share: of these, the share that shows a look-alike instead.
         min_object_px, max_object_px: side (square root of the area) of the object in the search
-            view, network pixels.
-        scale_spread: standard deviation of the logarithm of network pixels per frame pixel.
+            view, network pixels, drawn evenly in the logarithm.
         max_zoom: most network pixels per frame pixel.
         smallest_px: frames that show the object smaller than this are left out; compression
             leaves nothing of it.
@@ -84,15 +83,14 @@ class PairConfig:
     max_gap: int | None = None
     absent_share: float = 0.3
     hard_share: float = 0.5
-    min_object_px: float = 8.0
-    max_object_px: float = 150.0
-    scale_spread: float = 0.45
-    max_zoom: float = 2.5
+    min_object_px: float = 10.0
+    max_object_px: float = 120.0
+    max_zoom: float = 4.0
     smallest_px: float = 5.0
     synthetic_px: tuple[float, float] = (8.0, 110.0)
     turn_share: float = 0.25
     turn_degrees: float = 6.0
-    any_turn_share: float = 0.06
+    any_turn_share: float = 0.25
     tilt_share: float = 0.1
     occluded_share: float = 0.1
     window: WindowPairs | None = None

@@ -40,7 +40,7 @@ def place(
             return crop
         if shown:
             showing = crop
-    return showing or _around(target_xyxy or subject_xyxy, config, rng)
+    return showing or _around(target_xyxy or subject_xyxy, frame_bgr, config, rng)
 
 
 def _random_crop(
@@ -49,7 +49,7 @@ def _random_crop(
     height, width = frame_bgr.shape[:2]
     if config.window is not None and centred:
         return window_crop(subject_xyxy, config, config.window, rng)
-    span = _random_span(subject_xyxy, config, rng)
+    span = _random_span(subject_xyxy, min(width, height), config, rng)
     if not centred:
         left, top = (
             int(rng.integers(min(0, limit - span), max(1, limit - span + 1)))
@@ -89,21 +89,24 @@ def _square(left: int, top: int, span: int, config: PairConfig) -> Crop:
     return Crop(left, top, span, span, config.img_size, config.img_size, border)
 
 
-def _random_span(subject_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> int:
-    """Side of a crop in frame pixels that gives the subject a random size in the network."""
+def _random_span(subject_xyxy: BoxXYXY, longest: int, config: PairConfig, rng: Rng) -> int:
+    """Side of a crop in frame pixels that gives the subject a random size in the network, drawn
+    evenly in the logarithm; at most ``longest``, so that the crop is no larger than the frame."""
     if config.window is not None:
         return _window_span(subject_xyxy, config, config.window, rng)
-    side = max(1.0, mean_side(subject_xyxy))
-    scale = math.exp(rng.normal(0, config.scale_spread))
-    scale = max(scale, config.min_object_px / side)
-    scale = min(scale, config.max_object_px / side, config.max_zoom)
-    return max(16, round(config.img_size / scale))
+    limits = np.log([config.min_object_px, config.max_object_px])
+    scale = math.exp(rng.uniform(*limits)) / max(1.0, mean_side(subject_xyxy))
+    span = round(config.img_size / min(scale, config.max_zoom))
+    return max(16, min(span, longest))
 
 
-def _around(box_xyxy: BoxXYXY, config: PairConfig, rng: Rng) -> Crop:
+def _around(
+    box_xyxy: BoxXYXY, frame_bgr: np.ndarray, config: PairConfig, rng: Rng
+) -> Crop:
     """A crop that has the whole box in its middle."""
     x1, y1, x2, y2 = box_xyxy
-    span = max(_random_span(box_xyxy, config, rng), math.ceil(max(x2 - x1, y2 - y1)))
+    span = _random_span(box_xyxy, min(frame_bgr.shape[:2]), config, rng)
+    span = max(span, math.ceil(max(x2 - x1, y2 - y1)))
     centre_x, centre_y = _middle(box_xyxy)
     left, top = round(centre_x - span / 2), round(centre_y - span / 2)
     return _square(left, top, span, config)

@@ -17,7 +17,7 @@ from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng, as_image, visible_share
 from refdet_training.pairs.config import PairConfig
 from refdet_training.pairs.crops import PRESENT_SHARE
-from refdet_training.pairs.cutouts import list_pictures, load_cutout, paste, recoloured
+from refdet_training.pairs.cutouts import list_objects, load_cutout, paste, recoloured
 from refdet_training.pairs.pair import Pair, PairSource
 from refdet_training.pairs.views import TEMPLATE_MARGIN, SearchView, finish, template_view
 
@@ -33,7 +33,8 @@ _CUT_SHARE = 0.1  # of present objects that hang over the border
 
 
 class CutoutPairs(PairSource):
-    """A cut-out on an aerial background against close-ups of it on other ground.
+    """A cut-out on an aerial background against close-ups of it on other ground, at other moments
+    where its folder has several.
 
     Others lie around it. Look-alikes are the same cut-out in other colours, or a sibling: one of
     its neighbours in the order of the file names (related classes, where files are named by
@@ -41,12 +42,13 @@ class CutoutPairs(PairSource):
     the absent pairs. Where colour tells the two apart, augmentation keeps colours.
 
     Args:
-        cutouts: folder of pictures with one object each (JPEG, or PNG with an alpha channel).
+        cutouts: folder of pictures with one object each (JPEG, or PNG or WebP with an alpha
+            channel), or of one folder for each object with pictures of several moments.
         backgrounds: pictures seen from above.
     """
 
     def __init__(self, cutouts: Path, backgrounds: Sequence[Path]) -> None:
-        self._cutouts = list_pictures(cutouts)
+        self._objects = list_objects(cutouts)
         self._backgrounds = list(backgrounds)
         if not self._backgrounds:
             raise SourceError(
@@ -56,18 +58,20 @@ class CutoutPairs(PairSource):
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
         if config.window is not None:
             raise ConfigError("Synthetic pairs have no windows; set the share of cutouts to 0.")
-        chosen = int(rng.integers(len(self._cutouts)))
-        cutout = load_cutout(self._cutouts[chosen])
+        chosen = int(rng.integers(len(self._objects)))
+        moments = self._objects[chosen]
+        searched = int(rng.integers(len(moments)))
+        cutout = load_cutout(moments[searched])
         ground = _read_background(self._backgrounds[rng.integers(len(self._backgrounds))])
         scene = _piece(ground, config.img_size, rng)
         side = float(np.exp(rng.uniform(*np.log(config.synthetic_px))))
         present = bool(rng.random() >= config.absent_share)
         shown = [chosen]
         for _ in range(int(rng.integers(0, 4))):
-            other = int(rng.integers(len(self._cutouts)))
+            other = int(rng.integers(len(self._objects)))
             if other != chosen:
                 shown.append(other)
-                self._lay(scene, load_cutout(self._cutouts[other]), _near(side, config, rng), rng)
+                self._lay(scene, self._cutout(other, rng), _near(side, config, rng), rng)
         by_colour = False
         if rng.random() < (_BESIDE_SHARE if present else config.hard_share):
             other, alike, by_colour = self._distractor(chosen, rng)
@@ -75,8 +79,11 @@ class CutoutPairs(PairSource):
             self._lay(scene, alike, _near(side, config, rng) if present else side, rng)
         box = self._lay(scene, cutout, side, rng, _CUT_SHARE) if present else None
         fewest, most = config.references
+        others = [path for number, path in enumerate(moments) if number != searched] or moments
         templates = [
-            _close_up(cutout, ground, config, rng, by_colour)
+            _close_up(
+                load_cutout(others[rng.integers(len(others))]), ground, config, rng, by_colour
+            )
             for _ in range(int(rng.integers(fewest, most + 1)))
         ]
         view = SearchView(as_image(scene), box, tight=True)
@@ -93,10 +100,15 @@ class CutoutPairs(PairSource):
     def _distractor(self, chosen: int, rng: Rng) -> tuple[int, np.ndarray, bool]:
         """Its number, the cut-out, and whether only colour tells it from the chosen one."""
         step = int(rng.integers(1, _SIBLINGS + 1)) * (1 if rng.random() < 0.5 else -1)
-        sibling = (chosen + step) % len(self._cutouts)
+        sibling = (chosen + step) % len(self._objects)
         if sibling == chosen or rng.random() < 0.5:
-            return chosen, recoloured(load_cutout(self._cutouts[chosen]), rng), True
-        return sibling, load_cutout(self._cutouts[sibling]), False
+            return chosen, recoloured(self._cutout(chosen, rng), rng), True
+        return sibling, self._cutout(sibling, rng), False
+
+    def _cutout(self, number: int, rng: Rng) -> np.ndarray:
+        """An object at one of its moments."""
+        moments = self._objects[number]
+        return load_cutout(moments[rng.integers(len(moments))])
 
     def _lay(
         self,
@@ -125,7 +137,8 @@ class CutoutPairs(PairSource):
         return paste(scene, posed, side, (centre_x, centre_y))
 
     def _family(self, number: int) -> str:
-        return f"cutout:{self._cutouts[number].name}"
+        first = self._objects[number][0]
+        return f"cutout:{first.parent.name}/{first.name}"
 
 
 @lru_cache(maxsize=4)

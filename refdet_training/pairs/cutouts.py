@@ -14,7 +14,7 @@ from refdet_core.errors import SourceError
 from refdet_core.types import BoxXYXY
 from refdet_training.augment import Rng
 
-PICTURES = ("*.jpg", "*.jpeg", "*.png")
+PICTURES = ("*.jpg", "*.jpeg", "*.png", "*.webp")
 _SIDE = 144  # the largest cut-out is pasted at 110 px
 _CUT_SIDE = 96  # GrabCut's time grows with the area
 _RIM = 0.06
@@ -31,6 +31,20 @@ def list_pictures(folder: Path) -> list[Path]:
     if not found:
         raise SourceError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
     return found
+
+
+def list_objects(folder: Path) -> list[list[Path]]:
+    """The pictures of each object: those of a subfolder show one object at several moments, a
+    picture in the folder itself is the only one of its object.
+
+    Raises:
+        SourceError: there are none.
+    """
+    moments = [list_pictures(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    single = [path for pattern in PICTURES for path in folder.glob(pattern)]
+    if moments and not single:
+        return moments
+    return moments + [[path] for path in list_pictures(folder)]
 
 
 @lru_cache(maxsize=2048)
