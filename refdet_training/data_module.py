@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from refdet_core.errors import ConfigError, SourceError
 from refdet_training.datasets.index import load_splits, prepared_sources
 from refdet_training.pairs import (
     CUTOUTS,
+    OBJECT_CUTOUTS,
+    NamedSource,
     Pair,
     PairConfig,
     PairDataset,
     collate,
     make_sources,
+    store_pairs,
 )
 from refdet_training.pairs.cutouts import list_pictures
 
@@ -28,7 +31,7 @@ _TUNE_SEED = 0
 
 
 class PairDataModule(LightningDataModule):
-    """Training pairs from the ``train`` split, tuning pairs from the ``tune`` split.
+    """Training pairs from some splits, tuning pairs from another.
 
     Args:
         data_dir: folder of prepared data sets, see :mod:`refdet_training.datasets.index`.
@@ -38,8 +41,15 @@ class PairDataModule(LightningDataModule):
         loose_boxes: weight of the extents of data sets whose boxes are loose, by name; 0 learns
             nothing from them but where the object is.
         cutouts: folder of pictures for the synthetic pairs, one object each.
+        object_cutouts: folder of folders for more of them, each with pictures of one object at
+            several moments; ``object_cutouts`` among the shares.
         backgrounds: folders of pictures seen from above to paste them on.
-        train_split, tune_split: names of splits.
+        train_splits: names of splits; a data set takes those that it has.
+        tune_split: name of the split that is measured on while training.
+        store: folder for training pairs that are drawn once, seen through the backbone's frozen
+            stem and kept, see :mod:`refdet_training.pairs.stored_pairs`; None draws every pair
+            anew. Needs a backbone with a stem and ``model.frozen_stem``.
+        store_pairs: how many of them, over all data sets.
         batch_size: pairs of one step on one device.
         pairs_per_epoch: over all devices; no pair is ever drawn twice, so an epoch is only the
             time between two validations.
@@ -55,12 +65,15 @@ class PairDataModule(LightningDataModule):
         shares: dict[str, float] | None = None,
         loose_boxes: dict[str, float] | None = None,
         cutouts: Path | None = None,
+        object_cutouts: Path | None = None,
         backgrounds: list[Path] | None = None,
-        train_split: str = "train",
+        train_splits: list[str] | None = None,
         tune_split: str = "tune",
         batch_size: int = 16,
         pairs_per_epoch: int = 8000,
         tune_pairs: int = 512,
+        store: Path | None = None,
+        store_pairs: int = 16000,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
@@ -75,17 +88,22 @@ class PairDataModule(LightningDataModule):
                 "shares": shares,
                 "loose_boxes": loose_boxes,
                 "cutouts": str(cutouts) if cutouts else None,
+                "object_cutouts": str(object_cutouts) if object_cutouts else None,
                 "backgrounds": [str(folder) for folder in backgrounds or []],
-                "train_split": train_split,
+                "train_splits": train_splits or ["train"],
                 "tune_split": tune_split,
                 "batch_size": batch_size,
                 "pairs_per_epoch": pairs_per_epoch,
                 "tune_pairs": tune_pairs,
+                "store": str(store) if store else None,
+                "store_pairs": store_pairs,
                 "workers": workers,
                 "seed": seed,
             }
         )
-        self._data_dir, self._pairs, self._cutouts = Path(data_dir), pairs, cutouts
+        self._data_dir, self._pairs = Path(data_dir), pairs
+        given = {CUTOUTS: cutouts, OBJECT_CUTOUTS: object_cutouts}
+        self._cutouts = {name: folder for name, folder in given.items() if folder is not None}
         self._backgrounds = [Path(folder) for folder in backgrounds or []]
         self._videos: dict[str, int] = {}
         self._done_batches = 0
@@ -110,14 +128,18 @@ class PairDataModule(LightningDataModule):
         loose = settings["loose_boxes"] or {}
         backgrounds = [path for folder in self._backgrounds for path in list_pictures(folder)]
         sources = make_sources(
-            self._data_dir, settings["train_split"], shares, self._cutouts, backgrounds, loose
+            self._data_dir, settings["train_splits"], shares, self._cutouts, backgrounds, loose
         )
-        self._train = PairDataset(
-            sources, self._pairs, settings["pairs_per_epoch"], settings["seed"]
-        )
-        names = [name for name, share in shares.items() if share > 0 and name != CUTOUTS]
+        if settings["store"]:
+            sources = self._stored(sources, Path(settings["store"]))
+        self._train = _dataset(sources, self._pairs, settings["pairs_per_epoch"], settings["seed"])
+        synthetic = (CUTOUTS, OBJECT_CUTOUTS)
+        names = [name for name, share in shares.items() if share > 0 and name not in synthetic]
         splits = {name: load_splits(self._data_dir / name) for name in names}
-        self._videos = {name: len(splits[name][settings["train_split"]]) for name in names}
+        self._videos = {
+            name: sum(len(splits[name].get(split, ())) for split in settings["train_splits"])
+            for name in names
+        }
         tuned = [name for name in names if splits[name].get(settings["tune_split"])]
         if not tuned:
             raise SourceError(
@@ -125,17 +147,38 @@ class PairDataModule(LightningDataModule):
                 "nothing can tell how good the network is; prepare the data with a tuning split, "
                 "or give data.tune_split another one's name."
             )
-        self._tune = PairDataset(
+        self._tune = _dataset(
             make_sources(
                 self._data_dir,
-                settings["tune_split"],
+                [settings["tune_split"]],
                 dict.fromkeys(tuned, 1.0),
+                {},
                 loose_boxes={name: weight for name, weight in loose.items() if name in tuned},
             ),
             self._pairs,
             settings["tune_pairs"],
             _TUNE_SEED,
         )
+
+    def _stored(self, sources: list[NamedSource], folder: Path) -> list[NamedSource]:
+        """The same sources, of pairs that are kept; those that are not there yet are drawn."""
+        assert self.trainer is not None
+        network = self.trainer.lightning_module.network
+        total = sum(item.share for item in sources)
+        return [
+            replace(
+                item,
+                source=store_pairs(
+                    folder / item.name,
+                    item.source,
+                    self._pairs,
+                    max(1, round(self.hparams["store_pairs"] * item.share / total)),
+                    self.hparams["seed"],
+                    network,
+                ),
+            )
+            for item in sources
+        ]
 
     def train_dataloader(self) -> DataLoader[Pair]:
         assert self.trainer is not None
@@ -175,6 +218,12 @@ class PairDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             **options,
         )
+
+
+def _dataset(
+    sources: list[NamedSource], config: PairConfig, length: int, seed: int
+) -> PairDataset:
+    return PairDataset([(item.source, item.share) for item in sources], config, length, seed)
 
 
 class _PairOrder(DistributedSampler[int]):

@@ -199,10 +199,14 @@ class SiameseTraining(LightningModule):
     def encode(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Features ``(B, C, h, w)`` of the frames and one kernel ``(B, C, k, k)`` for each pair,
         the mean of its template views' kernels."""
-        frames = batch.searches.to(torch.float32, memory_format=torch.channels_last)
-        templates = batch.templates.to(torch.float32, memory_format=torch.channels_last)
-        features = self.network.encode_frame(frames)
-        views = self.network.encode_template(templates)
+        frames = _float32(batch.searches)
+        templates = [_float32(item) for item in batch.templates]
+        if batch.stems:
+            features = self.network.encode_frame_stem(frames)
+            views = self.network.encode_template_stems(templates)
+        else:
+            features = self.network.encode_frame(frames)
+            views = self.network.encode_template(templates[0])
         sums = views.new_zeros(len(features), *views.shape[1:]).index_add(0, batch.owners, views)
         counts = torch.bincount(batch.owners, minlength=len(features))
         return features, sums / counts[:, None, None, None]
@@ -234,6 +238,10 @@ def peak_hits(score: Tensor, boxes_xyxy: Tensor, grid: Grid) -> Tensor:
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     reach = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2).clamp(min=grid.stride / 2)
     return ((cells * grid.stride + grid.first_px - centres).abs() <= reach).all(dim=1)
+
+
+def _float32(images: Tensor) -> Tensor:
+    return images.to(torch.float32, memory_format=torch.channels_last)
 
 
 def _load_backbone(network: Siamese, weights: str) -> None:

@@ -31,6 +31,7 @@ from refdet_training.datasets.splits import (
     Splits,
     VideoFacts,
     check_splits,
+    fold_split,
     own_splits,
     read_splits,
     share_splits,
@@ -192,7 +193,7 @@ def _splits(
     splits = take_tune(splits, settings.tune)
     leaks = check_splits(splits, facts, given=lists is not None)
     usable = {name: [v for v in videos if v in facts] for name, videos in splits.items()}
-    if not usable["train"]:
+    if not usable.get("train", usable.get(fold_split(0))):
         warnings.append("The train split is empty")
     return usable, warnings + leaks
 

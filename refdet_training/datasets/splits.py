@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.text_files import read_text
 
 Splits = dict[str, list[str]]
 _NAMES = {"train", "tune", "val", "test"}
+_FOLD = "fold"
 _EXAMPLES = 5
 
 
@@ -33,7 +35,9 @@ class VideoFacts:
 
 
 def read_splits(path: Path, names: Sequence[str]) -> Splits:
-    """Splits from a file: ``{"train": […], "val": […]}``, or that for each data set by name.
+    """Splits from a file: ``{"train": […], "val": […]}``, or that for each data set by name; or
+    folds of places, ``{"places": {place: [video, …]}, "folds": [[place, …], …]}``, which become the
+    splits ``fold0``, ``fold1``, ….
 
     Args:
         path: JSON file.
@@ -46,6 +50,8 @@ def read_splits(path: Path, names: Sequence[str]) -> Splits:
         content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as splits: {error}.") from error
+    if isinstance(content, dict) and "folds" in content:
+        return _fold_splits(path, content)
     if isinstance(content, dict) and content.keys().isdisjoint(_NAMES):
         found = [name for name in names if name in content]
         if not found:
@@ -57,6 +63,30 @@ def read_splits(path: Path, names: Sequence[str]) -> Splits:
             f"'tune' and 'test', got {str(content)[:80]}."
         )
     return {name: [str(video) for video in videos] for name, videos in content.items()}
+
+
+def fold_split(number: int) -> str:
+    """Name of the split of a fold, counted from 0."""
+    return f"{_FOLD}{number}"
+
+
+def is_fold(split: str) -> bool:
+    """Whether :func:`fold_split` gave this name."""
+    return split.startswith(_FOLD) and split[len(_FOLD) :].isdigit()
+
+
+def _fold_splits(path: Path, content: Mapping[str, Any]) -> Splits:
+    try:
+        places = content["places"]
+        return {
+            fold_split(number): [str(video) for place in fold for video in places[place]]
+            for number, fold in enumerate(content["folds"])
+        }
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: expected 'places' with lists of video ids by place, and 'folds' with lists of "
+            f"those places; {error} is missing or not of that form."
+        ) from error
 
 
 def own_splits(videos: Mapping[str, VideoFacts]) -> Splits | None:

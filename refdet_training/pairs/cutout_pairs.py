@@ -89,7 +89,7 @@ class CutoutPairs(PairSource):
         view = SearchView(as_image(scene), box, tight=True)
         stack, image, box = finish(templates, view, config, rng, keep_colours=by_colour)
         return Pair(
-            stack,
+            (stack,),
             image,
             box or (0.0, 0.0, 0.0, 0.0),
             box is not None,

@@ -84,7 +84,7 @@ class InstancePairs(PairSource):
             templates.append(template_view(close_up.image_bgr, close_up.box_xyxy, config, rng))
         stack, image, box = finish(templates, view, config, rng)
         return Pair(
-            stack,
+            (stack,),
             image,
             box or (0.0, 0.0, 0.0, 0.0),
             box is not None,
