@@ -33,8 +33,8 @@ class AlexNet(Backbone):
             raise ConfigError(f"timm's hub has no weights of '{name}'; give a file, or none.")
         return _layers(2 if name == "alexnet" else 1), [256]
 
-    def _levels(self, image: Tensor) -> List[Tensor]:
-        return [self.net(image)]
+    def levels(self, stem: Tensor) -> List[Tensor]:
+        return [self.net(stem)]
 
 
 def _layers(groups: int) -> nn.Sequential:

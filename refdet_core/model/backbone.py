@@ -69,13 +69,21 @@ class Backbone(nn.Module):
         return (side_px + 1) // self.stride - self.lost_cells
 
     def forward(self, image: Tensor) -> List[Tensor]:
-        if self.normalises:
-            image = (image - self.mean) / self.std
-        return self._levels(image)
+        return self.levels(self.stem(image))
 
-    def _levels(self, image: Tensor) -> List[Tensor]:
-        features: List[Tensor] = self.net(image)
+    def stem(self, image: Tensor) -> Tensor:
+        """What :meth:`levels` begins with: the normalised image; some backbones add layers that
+        stay frozen in training."""
+        return (image - self.mean) / self.std if self.normalises else image
+
+    def levels(self, stem: Tensor) -> List[Tensor]:
+        """The features of every level, from what :meth:`stem` gave."""
+        features: List[Tensor] = self.net(stem)
         return features
+
+    def stem_layers(self) -> nn.Module:
+        """The layers of :meth:`stem`; none in most backbones."""
+        return nn.Sequential()
 
     def _build(
         self, name: str, strides: Sequence[int], pretrained: bool

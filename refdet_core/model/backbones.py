@@ -8,6 +8,7 @@ from refdet_core.errors import ConfigError
 from refdet_core.model.alexnet import AlexNet
 from refdet_core.model.backbone import Backbone
 from refdet_core.model.dilated import DilatedBackbone
+from refdet_core.model.fear import FearBackbone
 from refdet_core.model.vit import VitBackbone
 
 BACKBONES: Dict[str, Type[Backbone]] = {
@@ -19,6 +20,7 @@ BACKBONES: Dict[str, Type[Backbone]] = {
     "alexnet_ungrouped": AlexNet,
     "resnet50_dilated": DilatedBackbone,
     "mobilenetv2_dilated": DilatedBackbone,
+    "fear_xs": FearBackbone,
     "vit_small_patch16_dinov3": VitBackbone,
     "vit_small_plus_patch16_dinov3": VitBackbone,
 }

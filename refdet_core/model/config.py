@@ -79,6 +79,11 @@ class SiameseConfig:
         """Network pixels per heatmap cell."""
         return float(self.strides[0]) if self.unpadded else self.img_size / self.heatmap_size
 
+    @property
+    def levels_apart(self) -> int:
+        """How many maps of ``channels`` channels the neck keeps apart."""
+        return len(self.strides) if self.neck in ("levels", "pyramid") else 1
+
     def __post_init__(self) -> None:
         # They are lists when they come from YAML.
         for name in ("strides", "template_scales", "anchor_ratios", "anchor_scales"):

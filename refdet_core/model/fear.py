@@ -9,15 +9,13 @@ convolutions.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from refdet_core.errors import ConfigError
-
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+from refdet_core.model.backbone import Backbone
 
 
 class _Block(NamedTuple):
@@ -78,30 +76,51 @@ class InvertedResidual(nn.Module):
         return features + projected if self.shortcut else projected
 
 
-class FearXs(nn.Module):
-    """FEAR-XS up to stride 16.
+class FearBackbone(Backbone):
+    """FEAR-XS at the strides 8 and 16; the layers to stride 8 are the stem.
 
-    Shape: ``(B, 3, H, W)`` RGB, mean and deviation taken out, to ``(B, 32, H / 8, W / 8)`` and
-    ``(B, 256, H / 16, W / 16)``. Sides are multiples of 16.
+    Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to ``(B, 32, H / 8, W / 8)`` and ``(B, 256, H / 16,
+    W / 16)``. Sides are multiples of 16.
+
+    Raises:
+        ConfigError: other strides, weights from a hub, or blocks to cut.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.to_stride_8 = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 2, 1),
-            nn.ReLU(inplace=True),
-            *(InvertedResidual(block) for block in _TO_STRIDE_8),
+    def _build(
+        self, name: str, strides: Sequence[int], pretrained: bool
+    ) -> Tuple[nn.Module, List[int]]:
+        if tuple(strides) != (8, 16) or pretrained:
+            raise ConfigError(
+                f"The backbone '{name}' has the strides [8, 16], not {list(strides)}, and its "
+                "weights come from the ONNX file its authors published."
+            )
+        # "layer" is how timm's ResNets call what can be frozen.
+        net = nn.ModuleDict(
+            {
+                "layer1": nn.Sequential(
+                    nn.Conv2d(3, 16, 3, 2, 1),
+                    nn.ReLU(inplace=True),
+                    *(InvertedResidual(block) for block in _TO_STRIDE_8),
+                ),
+                "layer2": nn.Sequential(
+                    *(InvertedResidual(block) for block in _TO_STRIDE_16),
+                    nn.Conv2d(_TO_STRIDE_16[-1].outputs, CHANNELS[1], 1),
+                ),
+            }
         )
-        self.to_stride_16 = nn.Sequential(
-            *(InvertedResidual(block) for block in _TO_STRIDE_16),
-            nn.Conv2d(_TO_STRIDE_16[-1].outputs, CHANNELS[1], 1),
-        )
+        return net, list(CHANNELS)
 
-    def forward(self, image: Tensor) -> List[Tensor]:
-        fine = self.to_stride_8(image)
-        return [fine, self.to_stride_16(fine)]
+    def stem(self, image: Tensor) -> Tensor:
+        features: Tensor = self.stem_layers()(super().stem(image))
+        return features
 
-    def load_onnx(self, path: Path) -> None:
+    def levels(self, stem: Tensor) -> List[Tensor]:
+        return [stem, self.net["layer2"](stem)]
+
+    def stem_layers(self) -> nn.Module:
+        return self.net["layer1"]
+
+    def load_weights(self, path: Path) -> None:
         """Take the weights of the published ONNX graph, convolution by convolution.
 
         Raises:
@@ -121,7 +140,7 @@ class FearXs(nn.Module):
             for node in graph.node
             if node.op_type == "Conv"
         ]
-        own = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        own = [module for module in self.net.modules() if isinstance(module, nn.Conv2d)]
         shapes = [tuple(module.weight.shape) for module in own]
         if [tuple(weights[0].shape) for weights in found] != shapes:
             raise ConfigError(

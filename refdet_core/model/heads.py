@@ -64,7 +64,8 @@ class Head(BaseHead):
 
     @classmethod
     def from_config(cls, config: SiameseConfig, responses: int) -> BaseHead:
-        return cls(responses, config.channels, config.hidden, config.box_coding)
+        channels = config.levels_apart * config.channels
+        return cls(responses, channels, config.hidden, config.box_coding)
 
     def boxes(self, output: HeadOutput, grid: Grid) -> Tensor:
         return decode_boxes(output.deltas, grid.stride, self.box_coding)

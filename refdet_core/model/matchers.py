@@ -80,22 +80,36 @@ class Pixelwise(_Own):
     an object never seen in training, which is why this generalises from few instances.
 
     Args:
+        channels: of one level.
         scales: template scales, whose kernels lie one below the other: ``kernel (V, C, S k, k)``.
+        levels: backbone levels that are compared each on its own, their channels one after the
+            other.
     """
 
-    def __init__(self, channels: int, kernel_size: int, scales: int = 1) -> None:
+    def __init__(self, channels: int, kernel_size: int, scales: int = 1, levels: int = 1) -> None:
         super().__init__(channels, kernel_size)
         self.scales = scales
-        self.out_channels = scales * (kernel_size * kernel_size + 1)
+        self.levels = levels
+        self.out_channels = levels * scales * (kernel_size * kernel_size + 1)
+
+    @classmethod
+    def from_config(cls, config: SiameseConfig, kernel_cells: int) -> Matcher:
+        scales, levels = len(config.template_scales), config.levels_apart
+        return cls(config.channels, kernel_cells, scales, levels)
 
     def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
+        parts = zip(frame.chunk(self.levels, dim=1), kernel.chunk(self.levels, dim=1))
+        return torch.cat([self._cosines(own, other) for own, other in parts], dim=2)
+
+    def _cosines(self, frame: Tensor, kernel: Tensor) -> Tensor:
         views, channels = kernel.shape[0], kernel.shape[1]
         cells = kernel.reshape(views, channels, self.scales, -1)
         cells = unit(torch.cat([cells, cells.mean(dim=3, keepdim=True)], dim=3).flatten(2))
-        weights = cells.permute(0, 2, 1).reshape(views * self.out_channels, channels)
+        count = self.out_channels // self.levels
+        weights = cells.permute(0, 2, 1).reshape(views * count, channels)
         batch, _, height, width = frame.shape
         cosines = torch.matmul(weights, unit(frame).reshape(batch, channels, height * width))
-        return cosines.reshape(batch, views, self.out_channels, height, width)
+        return cosines.reshape(batch, views, count, height, width)
 
 
 MATCHERS: Dict[str, Type[Matcher]] = {

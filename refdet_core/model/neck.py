@@ -55,6 +55,34 @@ class LevelNeck(nn.Module):
         return torch.cat([project(level) for project, level in zip(self.project, levels)], dim=1)
 
 
+class PyramidNeck(nn.Module):
+    """Projects every level to ``channels`` with a 1x1 convolution and keeps them apart, one after
+    the other, the coarse ones enlarged; one depthwise-separable 3x3 smooths the finest.
+
+    Shape: list of L maps ``(B, C_i, h_i, w_i)``, finest first, to ``(B, L channels, h_0, w_0)``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.project = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
+        for project in self.project:
+            # Distances between features survive a rotation, so training starts from them.
+            nn.init.orthogonal_(project.weight.view(channels, -1))
+        self.smooth = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, levels: List[Tensor]) -> Tensor:
+        finest = self.project[0](levels[0])
+        maps = [finest + self.smooth(finest)]
+        for number, project in enumerate(list(self.project)[1:], start=1):
+            factor = float(2**number)
+            maps.append(F.interpolate(project(levels[number]), scale_factor=factor, mode="nearest"))
+        return torch.cat(maps, dim=1)
+
+
 class ProjectNeck(nn.Module):
     """One 1x1 convolution of the only level.
 
@@ -90,6 +118,7 @@ class PlainNeck(nn.Module):
 NECKS: Dict[str, Type[nn.Module]] = {
     "fpn": Neck,
     "levels": LevelNeck,
+    "pyramid": PyramidNeck,
     "project": ProjectNeck,
     "plain": PlainNeck,
 }

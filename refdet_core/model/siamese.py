@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -52,23 +52,26 @@ class Siamese(nn.Module):
 
     def encode_template(self, image: Tensor) -> Tensor:
         """Template crops to kernels, at every template scale."""
+        scaled = (scaled_template(image, scale) for scale in self.config.template_scales)
+        return self.encode_template_stems([self.backbone.stem(each) for each in scaled])
+
+    def encode_template_stems(self, stems: Sequence[Tensor]) -> Tensor:
+        """The same from the stem's features of the crops, one for each template scale."""
         kernels: List[Tensor] = []
-        for scale in self.config.template_scales:
-            scaled = image
-            if scale != 1:
-                # Halving bilinearly is the mean of 2x2 pixels, so nothing is skipped.
-                scaled = F.interpolate(
-                    image, scale_factor=scale, mode="bilinear", align_corners=False
-                )
+        for scale, stem in zip(self.config.template_scales, stems):
             side = self.backbone.cells(round(self.config.template_size * scale))
-            features = self.neck(self.backbone(scaled))
+            features = self.neck(self.backbone.levels(stem))
             kernels.append(KERNELS[self.config.kernel](features, side, self.config.kernel_size))
         kernel: Tensor = self.matcher.encode_kernel(torch.cat(kernels, dim=2))
         return kernel
 
     def encode_frame(self, frame: Tensor) -> Tensor:
         """Frames to features ``(B, C, h, w)``."""
-        features: Tensor = self.neck(self.backbone(frame))
+        return self.encode_frame_stem(self.backbone.stem(frame))
+
+    def encode_frame_stem(self, stem: Tensor) -> Tensor:
+        """The same from the stem's features of the frames."""
+        features: Tensor = self.neck(self.backbone.levels(stem))
         factor = self.config.strides[0] / self.config.stride
         if factor != 1 and self.config.head != "tent":  # which resizes its maps instead
             features = F.interpolate(
@@ -121,3 +124,11 @@ class Siamese(nn.Module):
         first_px = config.template_size / 2 - config.stride * first_cell
         before = round(first_px / config.stride - 0.5)
         return Grid(config.stride, first_px, (before, lost - before))
+
+
+def scaled_template(image: Tensor, scale: float) -> Tensor:
+    """Template crops resized to that share of their side."""
+    if scale == 1:
+        return image
+    # Halving bilinearly is the mean of 2x2 pixels, so nothing is skipped.
+    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)

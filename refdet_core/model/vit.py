@@ -28,9 +28,9 @@ class VitBackbone(Backbone):
             block.attn.fused_attn = False
         return net, [net.embed_dim]
 
-    def _levels(self, image: Tensor) -> List[Tensor]:
-        height, width = image.shape[2] // self.stride, image.shape[3] // self.stride
-        tokens = self.net.forward_features(image)[:, self.net.num_prefix_tokens :]
+    def levels(self, stem: Tensor) -> List[Tensor]:
+        height, width = stem.shape[2] // self.stride, stem.shape[3] // self.stride
+        tokens = self.net.forward_features(stem)[:, self.net.num_prefix_tokens :]
         return [tokens.transpose(1, 2).reshape(-1, self.channels[0], height, width)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from refdet_core.errors import SourceError
@@ -47,6 +47,7 @@ class InstancePairs(PairSource):
         instances: of one source.
         box_weight: of every pair; 0 when the source's boxes are too loose to learn extents from.
         pool: where look-alikes of the same kind come from; None: ``instances``.
+        video_weights: instead of ``box_weight`` for some videos, by id.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class InstancePairs(PairSource):
         instances: Sequence[Instance],
         box_weight: float = 1.0,
         pool: Sequence[Instance] | None = None,
+        video_weights: Mapping[str, float] | None = None,
     ) -> None:
         self._instances = list(instances)
         self._box_weight = box_weight
+        self._video_weights = dict(video_weights or {})
         self._distractors = DistractorSampler(self._instances if pool is None else pool)
         self._by_floor: dict[float, list[tuple[ObjectFrame, ...]]] = {}
 
@@ -90,7 +93,9 @@ class InstancePairs(PairSource):
             box is not None,
             _family(search.instance),
             frozenset([scene.family]),
-            self._box_weight if view.tight else 0.0,
+            self._video_weights.get(search.instance.video_id, self._box_weight)
+            if view.tight
+            else 0.0,
         )
 
     def _objects(self, smallest_px: float) -> list[tuple[ObjectFrame, ...]]:

@@ -49,8 +49,8 @@ def make_sources(
             :data:`OBJECT_CUTOUTS`; 0 leaves it out.
         cutouts: folders of the synthetic pairs, by name.
         backgrounds: pictures that cut-outs are pasted on.
-        loose_boxes: data sets whose boxes are too loose to learn extents from, or the weight of
-            their boxes by name.
+        loose_boxes: data sets (or videos, ``data_set/video_id``) whose boxes are too loose to
+            learn extents from, or the weight of their boxes by name.
 
     Raises:
         ConfigError: an unknown name, a negative share, no share above 0, or cut-outs without
@@ -78,7 +78,9 @@ def make_sources(
             continue
         for split, instances in parts[name].items():
             pool = [*instances, *anywhere] if is_fold(split) else anywhere
-            pairs = InstancePairs(instances, weights.get(name, 1.0), pool)
+            videos = {item.video_id: f"{name}/{item.video_id}" for item in instances}
+            loose = {video: weights[key] for video, key in videos.items() if key in weights}
+            pairs = InstancePairs(instances, weights.get(name, 1.0), pool, loose)
             share = shares[name] / len(parts[name])
             sources.append(NamedSource(f"{name}.{split}", pairs, share))
     return sources
@@ -104,8 +106,9 @@ def _synthetic(
 
 def _check(prepared: Path, shares: Mapping[str, float], loose_boxes: Collection[str]) -> None:
     valid = [*prepared_sources(prepared), *_SYNTHETIC]
-    for where, names in {"shares": shares, "loose_boxes": loose_boxes}.items():
-        unknown = sorted(set(names) - set(valid))
+    loose = {name.partition("/")[0] for name in loose_boxes}
+    for where, names in {"shares": set(shares), "loose_boxes": loose}.items():
+        unknown = sorted(names - set(valid))
         if unknown:
             raise ConfigError(
                 f"Unknown names {unknown} in {where}; {prepared} holds "

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from refdet_core.errors import SourceError
-from refdet_core.model.siamese import Siamese
+from refdet_core.errors import ConfigError, SourceError
+from refdet_core.model.siamese import Siamese, scaled_template
 from refdet_training.augment import Rng
 from refdet_training.datasets.whole_files import write_whole
 from refdet_training.pairs.config import PairConfig
@@ -84,9 +84,16 @@ def store_pairs(
     the stem's features of them; what an earlier call with the same arguments wrote is kept.
 
     Raises:
-        ConfigError: the network's backbone has no stem.
+        ConfigError: the network's backbone has no stem, or one that learns.
     """
     stem, template_scales = network.backbone.stem, network.config.template_scales
+    layers = list(network.backbone.stem_layers().parameters())
+    if not layers or any(layer.requires_grad for layer in layers):
+        raise ConfigError(
+            f"Pairs can be stored behind a frozen stem only; the backbone "
+            f"'{network.config.backbone}' has {'one that learns' if layers else 'none'}. Set "
+            "model.frozen_blocks to 1 or more with the backbone fear_xs, or leave data.store away."
+        )
     config = replace(config, references=(config.references[1],) * 2)
     key = json.loads(
         json.dumps([asdict(config), count, seed, _digest(network), list(template_scales)])
@@ -130,11 +137,7 @@ def store_pairs(
 
 def _through(stem: Stem, images: Tensor, scale: float = 1.0) -> np.ndarray:
     """Features ``(..., C, h, w)`` of uint8 images ``(..., 3, H, W)``."""
-    flat = images.reshape(-1, *images.shape[-3:]).float()
-    if scale != 1:
-        flat = torch.nn.functional.interpolate(
-            flat, scale_factor=scale, mode="bilinear", align_corners=False
-        )
+    flat = scaled_template(images.reshape(-1, *images.shape[-3:]).float(), scale)
     with torch.no_grad():
         features = stem(flat.contiguous(memory_format=torch.channels_last))
     return np.asarray(features.reshape(*images.shape[:-3], *features.shape[1:]).half().numpy())
@@ -143,7 +146,7 @@ def _through(stem: Stem, images: Tensor, scale: float = 1.0) -> np.ndarray:
 def _digest(network: Siamese) -> str:
     """Tells this stem's weights from others."""
     digest = hashlib.sha256()
-    for value in network.backbone.stem_state():
+    for value in network.backbone.stem_layers().state_dict().values():
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()
 
