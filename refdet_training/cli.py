@@ -6,6 +6,7 @@ refdet-train export    checkpoint to bundle
 refdet-train import    a published tracker to bundle
 refdet-train publish   fit calibration and threshold, store scores in the bundle
 refdet-train evaluate  measure a bundle, write a report
+refdet-train cross-validate  train and measure fold by fold, on places never seen
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 from refdet_core.errors import RefdetError
 
-COMMANDS = ("prepare", "fit", "export", "import", "publish", "evaluate")
+COMMANDS = ("prepare", "fit", "export", "import", "publish", "evaluate", "cross-validate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     # Importing the trainer takes seconds, so only the command that is asked for is imported.
     wanted = [name for name in COMMANDS if given and name == given[0]] or COMMANDS
     for name in wanted:
-        module = importlib.import_module(f"refdet_training.commands.{name}")
+        module = importlib.import_module(f"refdet_training.commands.{name.replace('-', '_')}")
         command = commands.add_parser(
             name,
             help=module.HELP,

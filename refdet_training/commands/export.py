@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from refdet_core.bundle import Bundle
 from refdet_core.errors import BundleError, ConfigError
 
 HELP = "write a bundle from a checkpoint, or check one for TensorRT 8.4"
@@ -49,21 +50,36 @@ def run(options: argparse.Namespace) -> None:
         _export(options)
 
 
-def _export(options: argparse.Namespace) -> None:
+def export(
+    checkpoint: Path, output: Path, name: str, version: str, allow_unsupported: bool = False
+) -> Bundle:
+    """A checkpoint to a bundle."""
     from refdet_core.bundle import file_sha256
     from refdet_training.checkpoints import load_checkpoint, template_crop_of, tracking_rule_of
-    from refdet_training.export import check_bundle, export_bundle
+    from refdet_training.export import export_bundle
 
-    model, training = load_checkpoint(options.checkpoint)
-    bundle = export_bundle(
+    model, training = load_checkpoint(checkpoint)
+    return export_bundle(
         model,
-        options.output,
-        options.name,
-        options.version,
+        output,
+        name,
+        version,
         template_crop_of(training),
         tracking_rule_of(training),
         training.get("placement"),
-        {**training, "checkpoint_sha256": file_sha256(options.checkpoint)},
+        {**training, "checkpoint_sha256": file_sha256(checkpoint)},
+        allow_unsupported,
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from refdet_training.export import check_bundle
+
+    bundle = export(
+        options.checkpoint,
+        options.output,
+        options.name,
+        options.version,
         options.allow_unsupported,
     )
     if options.allow_unsupported:

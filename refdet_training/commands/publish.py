@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from refdet_core.bundle import load_bundle
+from refdet_core.bundle import Bundle, load_bundle
+from refdet_core.calibration import Calibration
 from refdet_core.errors import ConfigError
 from refdet_training.commands.evaluate import add_measuring_arguments, print_numbers
 from refdet_training.datasets.index import load_instances
@@ -34,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of frames without the object that may be reported (%(default)s)",
     )
     parser.add_argument(
+        "--cross-validation",
+        type=Path,
+        metavar="FILE",
+        help="take calibration, threshold and scores from cross_validation.json, measure nothing",
+    )
+    parser.add_argument(
         "--keep-calibration",
         action="store_true",
         help="only measure again, after a change of what is around the network",
@@ -51,6 +59,9 @@ def run(options: argparse.Namespace) -> None:
     if search.score_threshold >= 0:
         raise ConfigError("publish fits the threshold; leave score_threshold away.")
     bundle = load_bundle(options.bundle)
+    if options.cross_validation is not None:
+        _publish_out_of_fold(bundle, options.cross_validation)
+        return
     if options.keep_calibration:
         calibration, threshold = bundle.calibration, bundle.score_threshold
         origin = bundle.scores.get("calibration", {})
@@ -82,6 +93,26 @@ def run(options: argparse.Namespace) -> None:
     publish(bundle, calibration, threshold, scores)
     print_numbers(numbers)
     print(f"published: {bundle.folder}")
+
+
+def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
+    """What networks of the same recipe did on places that they had not seen."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        recipe = next(iter(content))
+        found = content[recipe]
+        calibration, threshold = Calibration(**found["calibration"]), float(found["threshold"])
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ConfigError(
+            f"{path} is not the cross_validation.json of refdet-train cross-validate: {error}"
+        ) from error
+    scores = {
+        "protocol": f"out of fold, recipe {recipe}, refdet-train cross-validate",
+        "pooled": found["pooled"],
+        "by_fold": found["by_fold"],
+    }
+    publish(bundle, calibration, threshold, scores)
+    print(f"published: {bundle.folder}, threshold {threshold:.3f}")
 
 
 def _say(fitted: FittedCalibration) -> None:

@@ -217,6 +217,7 @@ def run_protocol(
     instances: Sequence[Instance],
     protocol: DetectionProtocol,
     label: str = "",
+    elsewhere: Sequence[Instance] = (),
 ) -> tuple[list[Prediction], list[Skipped]]:
     """Look for every instance in its own later frames and in frames of other families.
 
@@ -225,6 +226,7 @@ def run_protocol(
         instances: long enough ones, see :func:`long_enough`.
         protocol: how frames are chosen.
         label: of the progress bar.
+        elsewhere: further instances whose frames may serve as absent ones.
 
     Returns:
         The predictions, and what could not be measured: objects whose references the detector
@@ -238,7 +240,8 @@ def run_protocol(
         except (BadReferenceError, SourceError) as error:
             skipped.append(Skipped.of(instance, str(error)))
             continue
-        queries = own_queries(instance, protocol) + absent_queries(instance, instances, protocol)
+        pool = [*instances, *elsewhere]
+        queries = own_queries(instance, protocol) + absent_queries(instance, pool, protocol)
         for query in queries:
             try:
                 frame_bgr = query.shown.read(query.frame)

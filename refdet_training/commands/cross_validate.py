@@ -1,0 +1,135 @@
+"""``refdet-train cross-validate``: how a recipe does on places it was not trained on.
+
+For each fold of places a network is trained on the others and measured on it. What is there already
+is kept, so an interrupted run goes on where it stopped, and settings that only concern the measuring
+can be changed afterwards (delete predictions.json of the folds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from refdet_core.bundle import load_bundle
+from refdet_core.errors import ConfigError
+from refdet_training.datasets.splits import fold_split
+from refdet_training.datasets.whole_files import write_whole
+from refdet_training.evaluation.cross_validation import (
+    PooledNumbers,
+    folds_of,
+    measure_fold,
+    pool,
+    read_predictions,
+    table,
+    write_predictions,
+)
+from refdet_training.evaluation.detection_protocol import DetectionProtocol
+from refdet_training.evaluation.overrides import detector_config
+
+HELP = "train and measure a recipe fold by fold, on places it has not seen"
+NUMBERS = "cross_validation.json"
+TABLE = "cross_validation.md"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--recipe", type=Path, required=True, help="of refdet-train fit")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="PREPARED", help="of refdet-train prepare"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for everything")
+    parser.add_argument(
+        "--folds", type=int, nargs="+", default=[], metavar="N", help="only these (all)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=12, help="with each object's own video (%(default)s)"
+    )
+    parser.add_argument(
+        "--absent", type=int, default=8, help="of other families' videos (%(default)s)"
+    )
+    parser.add_argument(
+        "--allowed-fpr",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of frames without the object that may be reported (%(default)s)",
+    )
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="NAME=BUNDLE",
+        help="also measure these bundles, which may have seen the places",
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="SETTING", help="of the detector: key=value"
+    )
+    parser.add_argument(
+        "settings",
+        nargs=argparse.REMAINDER,
+        help="-- and what else refdet-train fit is to be told, e.g. -- --trainer.max_steps 600",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, export and measure; print the table and write it with the numbers.
+
+    Raises:
+        RefdetError: the data, the recipe, a bundle or a setting cannot be used.
+    """
+    available = folds_of(options.data)
+    folds = options.folds or available
+    unknown = sorted(set(folds) - set(available))
+    if unknown:
+        raise ConfigError(f"There are no folds {unknown}; the data has {available}.")
+    protocol = DetectionProtocol(frames=options.frames, absent=options.absent)
+    search = detector_config(options.config)
+    bundles = {options.recipe.stem: {fold: _trained(options, fold, available) for fold in folds}}
+    for item in options.beside:
+        name, _, path = item.partition("=")
+        if not path:
+            raise ConfigError(f"--beside takes NAME=BUNDLE, got '{item}'.")
+        bundles[name] = dict.fromkeys(folds, Path(path))
+    methods: dict[str, PooledNumbers] = {}
+    for name, by_fold in bundles.items():
+        predictions = {}
+        for fold, bundle in by_fold.items():
+            kept = options.output / f"{fold_split(fold)}" / f"predictions_{name}.json"
+            if not kept.is_file():
+                found = measure_fold(load_bundle(bundle), options.data, fold, protocol, search)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_predictions(kept, found)
+            predictions[fold] = read_predictions(kept)
+        methods[name] = pool(predictions, protocol, options.allowed_fpr)
+    content = {name: numbers.as_dict() for name, numbers in methods.items()}
+    write_whole(options.output / NUMBERS, json.dumps(content, indent=1).encode())
+    shown = table(methods)
+    write_whole(options.output / TABLE, shown.encode())
+    print(shown)
+
+
+def _trained(options: argparse.Namespace, fold: int, available: list[int]) -> Path:
+    """The bundle of a network that was trained without this fold."""
+    from refdet_training.commands.export import export
+    from refdet_training.lightning_cli import fit
+
+    folder = options.output / fold_split(fold)
+    bundle: Path = folder / "bundle"
+    if bundle.is_dir():
+        return bundle
+    others = [fold_split(other) for other in available if other != fold]
+    settings = [
+        *("--config", str(options.recipe)),
+        *("--data.data_dir", str(options.data)),
+        *("--data.train_splits", json.dumps(["train", *others])),
+        *("--data.tune_split", fold_split(fold)),
+        *("--trainer.default_root_dir", str(folder)),
+        *(item for item in options.settings if item != "--"),
+    ]
+    if (folder / "last.ckpt").is_file():
+        settings += ["--ckpt_path", "last"]
+    print(f"fold {fold}: training without it in {folder}")
+    fit(settings)
+    export(folder / "last.ckpt", bundle, options.recipe.stem, "0.0.0")
+    return bundle

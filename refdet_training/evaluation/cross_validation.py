@@ -1,0 +1,228 @@
+"""What networks say of places they have not seen: every fold measured by a network trained on the
+others, all folds pooled.
+
+Videos of one place share ground, light and objects, so a network that was trained on one of them
+finds things in the others that it would not find elsewhere. A fold holds whole places.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refdet_core.bundle import Bundle
+from refdet_core.calibration import Calibration
+from refdet_core.detector_config import DetectorConfig
+from refdet_core.errors import SourceError
+from refdet_training.datasets.index import load_instances, load_splits, prepared_sources
+from refdet_training.datasets.instance import FrameRef, Instance
+from refdet_training.datasets.splits import fold_split, is_fold
+from refdet_training.datasets.whole_files import write_whole
+from refdet_training.evaluation.bundle_detector import BundleDetector
+from refdet_training.evaluation.calibration import RawPrediction, absent_pairs, fit_probability
+from refdet_training.evaluation.detection_numbers import summarise
+from refdet_training.evaluation.detection_protocol import (
+    DetectionProtocol,
+    Prediction,
+    long_enough,
+    run_protocol,
+)
+from refdet_training.evaluation.threshold import choose_threshold
+
+NUMBERS = ("recall_iou50", "recall_iou30", "centre_hit", "ap50", "presence_auroc")
+"""What the table shows of each fold."""
+_UNCALIBRATED = Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0)
+_NO_PRESENCE = 0.5  # its log-odds are 0, so that the calibration rests on the score alone
+
+
+@dataclass(frozen=True)
+class PooledNumbers:
+    """All folds together.
+
+    Attributes:
+        calibration, threshold: fitted on the out-of-fold predictions of all folds.
+        numbers: see :func:`~refdet_training.evaluation.detection_numbers.summarise`, with that
+            calibration and threshold.
+        by_fold: the same for each fold alone.
+    """
+
+    calibration: Calibration
+    threshold: float
+    numbers: dict[str, Any]
+    by_fold: dict[int, dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and YAML."""
+        return {
+            "calibration": asdict(self.calibration),
+            "threshold": self.threshold,
+            "pooled": self.numbers,
+            "by_fold": {str(fold): numbers for fold, numbers in self.by_fold.items()},
+        }
+
+
+def folds_of(prepared: Path) -> list[int]:
+    """Numbers of the folds that the prepared data sets are split into.
+
+    Raises:
+        SourceError: there are none.
+    """
+    names = {
+        split
+        for source in prepared_sources(prepared)
+        for split, videos in load_splits(prepared / source).items()
+        if is_fold(split) and videos
+    }
+    if not names:
+        raise SourceError(
+            f"No data set in {prepared} has folds; prepare one with --splits FILE, where FILE holds "
+            "'places' and 'folds'."
+        )
+    return sorted(int(name.removeprefix(fold_split(0)[:-1])) for name in names)
+
+
+def measure_fold(
+    bundle: Bundle,
+    prepared: Path,
+    fold: int,
+    protocol: DetectionProtocol,
+    search: DetectorConfig,
+) -> list[RawPrediction]:
+    """Look for the fold's objects in their own later frames, and in frames of other families'
+    videos of the same data set, of this fold or another."""
+    held_out, elsewhere = [], []
+    for source in prepared_sources(prepared):
+        splits = load_splits(prepared / source)
+        if splits.get(fold_split(fold)):
+            held_out += load_instances(prepared, fold_split(fold), [source])
+            elsewhere += [
+                item
+                for split in splits
+                if is_fold(split) and split != fold_split(fold) and splits[split]
+                for item in load_instances(prepared, split, [source])
+            ]
+    kept, _ = long_enough(held_out, protocol)
+    raw_bundle = replace(bundle, calibration=_UNCALIBRATED)
+    detector = BundleDetector(raw_bundle, search)
+    try:
+        found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
+    finally:
+        detector.close()
+    families = {(item.source, item.video_id): item.family for item in [*kept, *elsewhere]}
+    return [
+        RawPrediction(
+            families[item.source, item.object_video],
+            families[item.source, item.video_id],
+            item,
+            _NO_PRESENCE,
+        )
+        for item in found
+    ]
+
+
+def pool(
+    predictions: Mapping[int, Sequence[RawPrediction]],
+    protocol: DetectionProtocol,
+    allowed_fpr: float,
+) -> PooledNumbers:
+    """Calibration, threshold and numbers of the out-of-fold predictions.
+
+    Raises:
+        SourceError: all answers are right or all are wrong.
+    """
+    everything = [item for found in predictions.values() for item in found]
+    calibration = fit_probability(everything, protocol)
+    threshold = choose_threshold(absent_pairs(everything, calibration), allowed_fpr)
+    calibrated = {
+        fold: [_calibrated(item, calibration) for item in found]
+        for fold, found in predictions.items()
+    }
+    return PooledNumbers(
+        calibration,
+        threshold,
+        summarise([item for found in calibrated.values() for item in found], threshold),
+        {fold: summarise(found, threshold) for fold, found in calibrated.items()},
+    )
+
+
+def spread(numbers: PooledNumbers, name: str) -> tuple[float, float]:
+    """Mean and standard deviation of a number over the folds that have it."""
+    values = [fold[name] for fold in numbers.by_fold.values() if fold[name] is not None]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def table(methods: Mapping[str, PooledNumbers]) -> str:
+    """One row for each method and fold, and for the mean over folds and all folds pooled."""
+    lines = ["| | fold | " + " | ".join(NUMBERS) + " |", "|---|---|" + "---|" * len(NUMBERS)]
+    for method, numbers in methods.items():
+        for fold, values in numbers.by_fold.items():
+            shown = " | ".join(_shown(values[name]) for name in NUMBERS)
+            lines.append(f"| {method} | {fold} | {shown} |")
+        means = " | ".join("{:.2f} ± {:.2f}".format(*spread(numbers, name)) for name in NUMBERS)
+        lines.append(f"| {method} | mean | {means} |")
+        pooled = " | ".join(_shown(numbers.numbers[name]) for name in NUMBERS)
+        lines.append(f"| **{method}** | **pooled** | {pooled} |")
+    for method, numbers in methods.items():
+        values = numbers.numbers
+        lines.append("")
+        lines.append(
+            f"{method}, pooled, at the threshold {numbers.threshold:.3f}: reported in the right "
+            f"place in {_shown(values['found'])} of the frames with the object, reported in "
+            f"{_shown(values['fpr'])} of those without; calibration error {_shown(values['ece'])}; "
+            f"{values['present']} frames with and {values['frames'] - values['present']} without."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_predictions(path: Path, predictions: Sequence[RawPrediction]) -> None:
+    """Keep one fold's predictions."""
+    rows = [
+        {
+            "object_family": item.object_family,
+            "shown_family": item.shown_family,
+            **{
+                name: getattr(item.prediction, name)
+                for name in ("source", "object_video", "object_id", "video_id", "frame", "score")
+            },
+            "box_xyxy": [float(value) for value in item.prediction.box_xyxy],
+            "truth_xyxy": item.prediction.truth_xyxy,
+        }
+        for item in predictions
+    ]
+    write_whole(path, json.dumps(rows, indent=0).encode())
+
+
+def read_predictions(path: Path) -> list[RawPrediction]:
+    """What :func:`write_predictions` wrote; the pictures are not kept."""
+    found = []
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        truth = row["truth_xyxy"]
+        prediction = Prediction(
+            row["source"],
+            row["object_video"],
+            row["object_id"],
+            row["video_id"],
+            row["frame"],
+            FrameRef(Path()),
+            row["score"],
+            tuple(row["box_xyxy"]),
+            tuple(truth) if truth else None,
+        )
+        found.append(
+            RawPrediction(row["object_family"], row["shown_family"], prediction, _NO_PRESENCE)
+        )
+    return found
+
+
+def _calibrated(item: RawPrediction, calibration: Calibration) -> Prediction:
+    score = calibration(np.array([item.prediction.score]), np.array([_NO_PRESENCE]))
+    return replace(item.prediction, score=float(score[0]))
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
