@@ -220,9 +220,7 @@ class PairDataModule(LightningDataModule):
         )
 
 
-def _dataset(
-    sources: list[NamedSource], config: PairConfig, length: int, seed: int
-) -> PairDataset:
+def _dataset(sources: list[NamedSource], config: PairConfig, length: int, seed: int) -> PairDataset:
     return PairDataset([(item.source, item.share) for item in sources], config, length, seed)
 
 

@@ -62,9 +62,7 @@ class InvertedResidual(nn.Module):
         if block.expanded:
             layers += [nn.Conv2d(block.inputs, width, 1), nn.ReLU(inplace=True)]
         layers += [
-            nn.Conv2d(
-                width, width, block.kernel, block.stride, block.kernel // 2, groups=width
-            ),
+            nn.Conv2d(width, width, block.kernel, block.stride, block.kernel // 2, groups=width),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, block.outputs, 1),
         ]
@@ -136,7 +134,10 @@ class FearBackbone(Backbone):
         stored = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
         origin = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
         found = [
-            [torch.from_numpy(stored[origin.get(name, name)].copy()).float() for name in node.input[1:]]
+            [
+                torch.from_numpy(stored[origin.get(name, name)].copy()).float()
+                for name in node.input[1:]
+            ]
             for node in graph.node
             if node.op_type == "Conv"
         ]

@@ -1,8 +1,8 @@
 """``refdet-train cross-validate``: how a recipe does on places it was not trained on.
 
-For each fold of places a network is trained on the others and measured on it. What is there already
-is kept, so an interrupted run goes on where it stopped, and settings that only concern the measuring
-can be changed afterwards (delete predictions.json of the folds).
+For each fold of places a network is trained on the others and measured on it. What is there
+already is kept: an interrupted run goes on where it stopped. To measure again, delete the folds'
+predictions_NAME.json; to train again, delete the folds.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def _fold_splits(path: Path, content: Mapping[str, Any]) -> Splits:
         }
     except (KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path}: expected 'places' with lists of video ids by place, and 'folds' with lists of "
-            f"those places; {error} is missing or not of that form."
+            f"{path}: expected 'places' with lists of video ids by place, and 'folds' with lists "
+            f"of those places; {error} is missing or not of that form."
         ) from error
 
 

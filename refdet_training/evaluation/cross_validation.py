@@ -20,7 +20,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import SourceError
 from refdet_training.datasets.index import load_instances, load_splits, prepared_sources
-from refdet_training.datasets.instance import FrameRef, Instance
+from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.splits import fold_split, is_fold
 from refdet_training.datasets.whole_files import write_whole
 from refdet_training.evaluation.bundle_detector import BundleDetector
@@ -80,8 +80,8 @@ def folds_of(prepared: Path) -> list[int]:
     }
     if not names:
         raise SourceError(
-            f"No data set in {prepared} has folds; prepare one with --splits FILE, where FILE holds "
-            "'places' and 'folds'."
+            f"No data set in {prepared} has folds; prepare one with --splits FILE, where FILE "
+            "holds 'places' and 'folds'."
         )
     return sorted(int(name.removeprefix(fold_split(0)[:-1])) for name in names)
 

@@ -100,9 +100,7 @@ def _random_span(subject_xyxy: BoxXYXY, longest: int, config: PairConfig, rng: R
     return max(16, min(span, longest))
 
 
-def _around(
-    box_xyxy: BoxXYXY, frame_bgr: np.ndarray, config: PairConfig, rng: Rng
-) -> Crop:
+def _around(box_xyxy: BoxXYXY, frame_bgr: np.ndarray, config: PairConfig, rng: Rng) -> Crop:
     """A crop that has the whole box in its middle."""
     x1, y1, x2, y2 = box_xyxy
     span = _random_span(box_xyxy, min(frame_bgr.shape[:2]), config, rng)
