@@ -57,7 +57,8 @@ class PairBatch:
         templates ``(T, 3, s, s)`` uint8 RGB, for each scale; owners ``(T,)`` long, ascending: the
         pair of each view; searches ``(B, 3, S, S)`` uint8 RGB; boxes_xyxy ``(B, 4)`` float32,
         network pixels; present ``(B,)`` bool; ignore ``(B, B)`` bool over (frame, template):
-        whether that object is in that frame is unknown, never so for a pair's own; box_weight ``(B,)`` float32.
+        whether that object is in that frame is unknown, never so for a pair's own; box_weight
+        ``(B,)`` float32. With ``stems`` templates and searches are features, see :class:`Pair`.
     """
 
     templates: Tensor
