@@ -22,7 +22,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-window setup-test demo live console test check-jetson test-slow lint docs benchmark benchmark-trackers \
-	train-data train-smoke train-release recipes recipes-smoke lock clean
+	train-data train-smoke cross-validate train-release recipes recipes-smoke lock clean
 
 help:  ## list the targets
 	@echo "refdet: finds the object of a few reference photos in a camera stream"
@@ -81,48 +81,39 @@ benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers o
 # The videos of one scene with the same people are one family: never each other's negatives.
 DATA ?= ../shared/data
 PREPARED ?= runs/prepared
-STEPS ?= 300
-RECIPE := refdet_training/recipes/refdet_mobilenetv3.yaml
+FOLDS ?= runs/folds
+RECIPE := refdet_training/recipes/refdet_small.yaml
 PREPARE := $(TRAIN) prepare --frames raw --output $(PREPARED)
-FIT = $(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) \
-	--data.cutouts $(DATA)/cutout_sources \
+SETTINGS := --model.backbone_weights $(DATA)/weights/fear_backbone.onnx \
+	--data.store runs/store --data.cutouts $(DATA)/cutout_sources \
+	--data.object_cutouts $(DATA)/object_cutouts \
 	--data.backgrounds '["$(DATA)/backgrounds", "$(DATA)/aerial_cars"]'
-BACKBONE := $(DATA)/weights/tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safetensors
-MEASURE := --data $(PREPARED) --source aerial_sequences airborne_targets \
-	--baselines --backbone-weights $(BACKBONE)
 
-train-data: setup-test  ## index the videos, photos and boxes in DATA= (14 GB of decoded frames)
-	@$(PREPARE) --data $(DATA)/aerial_sequences --every 2 --splits $(DATA)/splits.json \
+train-data: setup-test  ## index the videos, photos and boxes in DATA= (15 GB of decoded frames)
+	@$(PREPARE) --data $(DATA)/aerial_sequences --every 2 --splits $(DATA)/places.json \
 		--family-pattern '^(?:(?P<people>person|group)|(?P<wakeboard>wakeboard))' \
-		--kind-pattern '^(?:(?P<person>person|group)|([A-Za-z]+))' --tune car14 person11
-	@$(PREPARE) --data $(DATA)/airborne_targets --every 3 --splits $(DATA)/splits.json \
-		--kind-pattern '_([A-Z]+)_' --tune V_DRONE_110 V_BIRD_048 V_AIRPLANE_055 \
-		V_HELICOPTER_054 IR_DRONE_086 IR_BIRD_065
+		--kind-pattern '^(?:(?P<person>person|group)|([A-Za-z]+))'
+	@$(PREPARE) --data $(DATA)/tracked_objects --val-share 0
+	@$(PREPARE) --data $(DATA)/airborne_targets --every 5 --val-share 0 --kind-pattern '_([A-Z]+)_'
 	@$(PREPARE) --data $(DATA)/aerial_cars --val-share 0 --family-pattern '^([A-Za-z]+)'
 
-train-smoke: train-data  ## ten minutes of training on DATA=, through to a measured bundle
-	@$(FIT) --model.backbone_weights $(BACKBONE) --trainer.max_steps 200 \
-		--trainer.default_root_dir runs/smoke
-	@$(TRAIN) export --checkpoint runs/smoke/last.ckpt --output runs/smoke/bundle \
-		--name smoke --version 0.0.0
-	@$(TRAIN) publish --bundle runs/smoke/bundle --frames 10 $(MEASURE)
+train-smoke: train-data  ## a few minutes of training on DATA=, through to a measured network
+	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output runs/smoke \
+		--folds 0 --frames 4 --absent 4 -- $(SETTINGS) --data.store runs/smoke/store \
+		--data.store_pairs 600 --trainer.max_steps 60 --data.tune_pairs 48
 
-train-release: train-data  ## train the released model anew: hours on a CPU, resumed if interrupted
-	@$(FIT) --model.backbone_weights $(BACKBONE) --trainer.default_root_dir runs/release \
+cross-validate: train-data  ## train the released recipe without each fold of places, measure it there
+	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \
+		--beside released=refdet_core/bundles/default -- $(SETTINGS)
+
+train-release: cross-validate  ## train the released model anew: two hours on a CPU, resumed if interrupted
+	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \
+		--trainer.default_root_dir runs/release \
 		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
 	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/bundle \
-		--name refdet-small-objects --version 0.0.0
-	@$(TRAIN) publish --bundle runs/release/bundle $(MEASURE)
-	@$(TRAIN) evaluate --bundle runs/release/bundle --output runs/release/report $(MEASURE)
-
-recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run refdet detect
-	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke
-
-recipes: setup-test  ## train all recipes on PREPARED= for STEPS= and compare them
-	@$(PYTHON_IN_VENV) -m benchmarks.recipes.train --data $(PREPARED) --weights $(DATA)/weights \
-		--steps $(STEPS) --output runs/recipes
-	@$(PYTHON_IN_VENV) -m benchmarks.recipes --data $(PREPARED) --runs runs/recipes \
-		--output runs/recipes/table.md
+		--name refdet-small --version 0.0.0
+	@$(TRAIN) publish --bundle runs/release/bundle --data $(PREPARED) \
+		--cross-validation $(FOLDS)/cross_validation.json
 
 lock: setup  ## pin requirements/*.txt anew from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py

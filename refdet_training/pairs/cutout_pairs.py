@@ -48,7 +48,8 @@ class CutoutPairs(PairSource):
     """
 
     def __init__(self, cutouts: Path, backgrounds: Sequence[Path]) -> None:
-        self._objects = list_objects(cutouts)
+        objects = list_objects(cutouts)
+        self._names, self._objects = list(objects), list(objects.values())
         self._backgrounds = list(backgrounds)
         if not self._backgrounds:
             raise SourceError(
@@ -137,8 +138,7 @@ class CutoutPairs(PairSource):
         return paste(scene, posed, side, (centre_x, centre_y))
 
     def _family(self, number: int) -> str:
-        first = self._objects[number][0]
-        return f"cutout:{first.parent.name}/{first.name}"
+        return f"cutout:{self._names[number]}"
 
 
 @lru_cache(maxsize=4)

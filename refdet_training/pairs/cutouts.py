@@ -33,18 +33,18 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def list_objects(folder: Path) -> list[list[Path]]:
-    """The pictures of each object: those of a subfolder show one object at several moments, a
-    picture in the folder itself is the only one of its object.
+def list_objects(folder: Path) -> dict[str, list[Path]]:
+    """The pictures of each object by its name: those of a subfolder show one object at several
+    moments, a picture in the folder itself is the only one of its object.
 
     Raises:
         SourceError: there are none.
     """
-    moments = [list_pictures(path) for path in sorted(folder.iterdir()) if path.is_dir()]
-    single = [path for pattern in PICTURES for path in folder.glob(pattern)]
-    if moments and not single:
+    inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    moments = {path.name: list_pictures(path) for path in inner}
+    if moments and not any(path for pattern in PICTURES for path in folder.glob(pattern)):
         return moments
-    return moments + [[path] for path in list_pictures(folder)]
+    return {**moments, **{path.name: [path] for path in list_pictures(folder)}}
 
 
 @lru_cache(maxsize=2048)

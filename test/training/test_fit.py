@@ -307,7 +307,7 @@ def test_kernels_of_several_views_are_averaged_by_their_pair() -> None:
     generator = torch.Generator().manual_seed(0)
     templates = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator)
     batch = PairBatch(
-        templates=templates,
+        templates=(templates,),
         owners=torch.tensor([0, 0, 1]),
         searches=torch.zeros(2, 3, 64, 64, dtype=torch.uint8),
         boxes_xyxy=torch.zeros(2, 4),
@@ -380,7 +380,7 @@ ERRORS = {
     "no recipe": (["--config", "none.yaml"], r"none\.yaml"),
     "no data": (["--data.data_dir", "nowhere"], r"no folder nowhere.*prepare"),
     "unknown data set": (["--data.shares", "{gamma: 1}"], r"gamma.*alpha.*beta"),
-    "empty train": (["--data.train_split", "none"], r"split 'none'.*empty"),
+    "empty train": (["--data.train_splits", "[none]"], r"split 'none'.*empty"),
     "empty tune": (["--data.tune_split", "none"], r"split 'none'.*empty.*tune_split"),
     "short epoch": (["--data.pairs_per_epoch", 3], r"pairs_per_epoch 3 is less"),
     "no end": (["--trainer.max_steps", -1, "--trainer.max_epochs", -1], "no end"),

@@ -125,10 +125,10 @@ def test_a_present_pair_shows_the_object_in_its_box(prepared, plain) -> None:
     pairs = draw(source, 40, absent_share=0.0, occluded_share=0.0, tilt_share=0.3)
     for pair in pairs:
         assert pair.present and pair.search.shape == (3, 96, 96)
-        assert pair.search.dtype == pair.templates.dtype == torch.uint8
+        assert pair.search.dtype == pair.templates[0].dtype == torch.uint8
         box = np.clip(np.array([pair.box_xyxy], np.float32), 0, 96)
         assert iou_matrix(hull(seen(pair.search, "blue")), box).item() > 0.6
-        assert all(seen(view, "blue")[20:28, 20:28].any() for view in pair.templates)
+        assert all(seen(view, "blue")[20:28, 20:28].any() for view in pair.templates[0])
     assert {pair.box_weight for pair in pairs} == {0.0, 1.0}, "some are turned far"
     sides = [np.sqrt((x2 - x1) * (y2 - y1)) for x1, y1, x2, y2 in (p.box_xyxy for p in pairs)]
     assert min(sides) > 7.5 and max(sides) < 60 * 1.7
@@ -155,7 +155,7 @@ def test_hard_absent_pairs_show_a_look_alike_large(prepared, plain) -> None:
     pairs = [p for p in draw(source, 40, absent_share=1.0, hard_share=1.0) if not p.present]
     shown = Counter()
     for pair in pairs:
-        wanted = next(name for name in RGB if seen(pair.templates[0], name)[20:28, 20:28].any())
+        wanted = next(name for name in RGB if seen(pair.templates[0][0], name)[20:28, 20:28].any())
         others = {name for name in RGB if seen(pair.search, name).sum() >= 30} - {wanted}
         assert others and others <= {"red", "green", "blue"}, "of the same kind only"
         shown.update(others)
@@ -290,7 +290,7 @@ def test_a_pair_depends_on_seed_and_index_alone(prepared) -> None:
     assert torch.equal(state, torch.random.get_rng_state()), "torch's own state is left alone"
     for first, second in zip(forwards, backwards, strict=True):
         assert torch.equal(first.search, second.search)
-        assert torch.equal(first.templates, second.templates)
+        assert torch.equal(first.templates[0], second.templates[0])
         assert first.box_xyxy == second.box_xyxy
     other = PairDataset([(source, 1.0)], config, 8, seed=4)
     assert not torch.equal(forwards[0].search, other[0].search)
@@ -313,11 +313,12 @@ def test_collate_says_whose_views_are_whose_and_what_is_unknown(prepared) -> Non
     source = InstancePairs(everything(prepared))
     pairs = draw(source, 16, absent_share=0.3, references=(1, 5))
     batch = collate(pairs)
-    counts = [len(pair.templates) for pair in pairs]
+    counts = [len(pair.templates[0]) for pair in pairs]
     assert set(counts) <= {1, 2, 3, 4, 5} and len(set(counts)) > 2
-    assert batch.templates.shape == (sum(counts), 3, 48, 48)
+    (templates,) = batch.templates
+    assert templates.shape == (sum(counts), 3, 48, 48)
     assert batch.owners.tolist() == [i for i, count in enumerate(counts) for _ in range(count)]
-    assert batch.owners.dtype == torch.int64 and batch.templates.dtype == torch.uint8
+    assert batch.owners.dtype == torch.int64 and templates.dtype == torch.uint8
     assert batch.searches.shape == (16, 3, 96, 96) and batch.boxes_xyxy.dtype == torch.float32
     assert batch.present.tolist() == [pair.present for pair in pairs]
     assert batch.box_weight.dtype == torch.float32
@@ -332,17 +333,23 @@ def test_collate_says_whose_views_are_whose_and_what_is_unknown(prepared) -> Non
 
 
 def test_sources_follow_split_shares_and_loose_boxes(prepared, cutouts, backgrounds) -> None:
-    (source, share), (synthetic, _) = make_sources(
-        prepared, "val", {"clips": 2.0, "cutouts": 1.0}, cutouts, backgrounds, ["clips"]
+    clips, synthetic = make_sources(
+        prepared,
+        ["val"],
+        {"clips": 2.0, "cutouts": 1.0},
+        {"cutouts": cutouts},
+        backgrounds,
+        ["clips"],
     )
-    assert share == 2.0 and isinstance(synthetic, CutoutPairs)
-    pairs = draw(source, 8, absent_share=0.0)
+    assert (clips.name, clips.share, synthetic.name) == ("clips.val", 2.0, "cutouts")
+    assert isinstance(synthetic.source, CutoutPairs)
+    pairs = draw(clips.source, 8, absent_share=0.0)
     assert {pair.template_family for pair in pairs} == {"clips:river"}
     assert {pair.box_weight for pair in pairs} == {0.0}
-    ((source, _),) = make_sources(
-        prepared, "val", {"clips": 1.0, "cutouts": 0.0}, loose_boxes={"clips": 0.25}
+    (clips,) = make_sources(
+        prepared, ["val"], {"clips": 1.0, "cutouts": 0.0}, {}, loose_boxes={"clips": 0.25}
     )
-    pairs = draw(source, 4, absent_share=0.0, turn_share=0.0, any_turn_share=0.0)
+    pairs = draw(clips.source, 4, absent_share=0.0, turn_share=0.0, any_turn_share=0.0)
     assert {pair.box_weight for pair in pairs} == {0.25}
 
 
@@ -359,12 +366,12 @@ def test_sources_follow_split_shares_and_loose_boxes(prepared, cutouts, backgrou
 )
 def test_wrong_sources_are_refused(prepared, change, words) -> None:
     with pytest.raises(ConfigError, match=words):
-        make_sources(prepared, "train", **{"shares": {"clips": 1.0}, **change})
+        make_sources(prepared, ["train"], **{"shares": {"clips": 1.0}, "cutouts": {}, **change})
 
 
 def test_an_empty_split_is_refused(prepared) -> None:
     with pytest.raises(SourceError, match="is empty"):
-        make_sources(prepared, "tune", {"clips": 1.0})
+        make_sources(prepared, ["tune"], {"clips": 1.0}, {})
 
 
 @pytest.mark.parametrize(
@@ -472,7 +479,7 @@ def test_synthetic_pairs_box_the_pasted_object_tightly(cutouts, backgrounds, pla
     for pair in pairs:
         name = {"cutout:a.png": "red", "cutout:b.png": "green"}[pair.template_family]
         assert pair.template_family in pair.search_families
-        assert seen(pair.templates[0], name)[20:28, 20:28].all()
+        assert seen(pair.templates[0][0], name)[20:28, 20:28].all()
         x1, y1, x2, y2 = pair.box_xyxy
         if pair.present:
             sizes.append(np.sqrt((x2 - x1) * (y2 - y1)))
@@ -518,3 +525,24 @@ def test_synthetic_pairs_need_readable_pictures(cutouts, backgrounds, tmp_path) 
         draw(CutoutPairs(tmp_path, backgrounds), 1)
     with pytest.raises(SourceError, match=r"broken\.jpg"):
         draw(CutoutPairs(cutouts, [tmp_path / "broken.jpg"]), 1)
+
+
+def test_objects_of_several_moments_are_searched_at_another_one(
+    cutouts, backgrounds, tmp_path, plain
+) -> None:
+    (tmp_path / "chameleon").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "chameleon" / name).write_bytes((cutouts / name).read_bytes())
+    pairs = draw(CutoutPairs(tmp_path, backgrounds), 12, absent_share=0.0, hard_share=0.0)
+    assert {pair.template_family for pair in pairs} == {"cutout:chameleon"}
+    for pair in pairs:  # the one moment is red, the other green
+        shown = [name for name in ("red", "green") if seen(pair.search, name).any()]
+        views = {name for name in ("red", "green") if seen(pair.templates[0][0], name).any()}
+        assert (views and not views & set(shown[:1])) or len(shown) == 2
+
+
+def test_crops_are_no_larger_than_the_frame(prepared, plain) -> None:
+    small = {"max_object_px": 9.0, "min_object_px": 8.0, "tilt_share": 0.0, "any_turn_share": 0.0}
+    for pair in draw(InstancePairs(instances(prepared, "blue")), 20, absent_share=0.0, **small):
+        padded = (pair.search == 114).all(dim=0).float().mean()
+        assert padded < 0.5, "a crop as large as the frame, moved to the side at most"

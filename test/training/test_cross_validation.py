@@ -1,0 +1,128 @@
+"""Folds of places: who is trained on what, and what is made of all folds together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from refdet_core.errors import ConfigError, SourceError
+from refdet_training.cli import main
+from refdet_training.datasets.index import write_splits
+from refdet_training.datasets.instance import FrameRef
+from refdet_training.datasets.splits import is_fold, read_splits
+from refdet_training.evaluation.calibration import RawPrediction
+from refdet_training.evaluation.cross_validation import (
+    folds_of,
+    pool,
+    read_predictions,
+    spread,
+    table,
+    write_predictions,
+)
+from refdet_training.evaluation.detection_protocol import (
+    DetectionProtocol,
+    Prediction,
+)
+
+BOX = (10.0, 10.0, 30.0, 30.0)
+AWAY = (50.0, 50.0, 70.0, 70.0)
+
+
+def prediction(fold, number, score, box=BOX, truth=BOX):
+    own = truth is not None
+    found = Prediction(
+        "clips",
+        f"video{fold}",
+        "it",
+        f"video{fold}" if own else f"other{number % 40}",
+        number,
+        FrameRef(Path()),
+        score,
+        box,
+        truth,
+    )
+    shown = f"place{fold}" if own else f"else{number % 40}"
+    return RawPrediction(f"place{fold}", shown, found, 0.5)
+
+
+def fold_of(fold, right, wrong, absent_score):
+    """Right answers score 0.9, wrong ones 0.2, frames without the object as told."""
+    rng = np.random.default_rng(fold)
+    found = [prediction(fold, i, 0.9 - 0.1 * rng.random()) for i in range(right)]
+    found += [prediction(fold, 100 + i, 0.2 + 0.1 * rng.random(), AWAY) for i in range(wrong)]
+    scores = absent_score + 0.05 * rng.random(80)
+    return found + [prediction(fold, 200 + i, float(s), AWAY, None) for i, s in enumerate(scores)]
+
+
+def test_places_and_folds_become_splits(tmp_path) -> None:
+    file = tmp_path / "places.json"
+    file.write_text(
+        json.dumps({"places": {"lake": ["a", "b"], "road": ["c"]}, "folds": [["lake"], ["road"]]})
+    )
+    splits = read_splits(file, ["clips"])
+    assert splits == {"fold0": ["a", "b"], "fold1": ["c"]}
+    assert is_fold("fold0") and is_fold("fold12")
+    assert not any(is_fold(name) for name in ("fold", "train", "folder1", "foldx"))
+    file.write_text(json.dumps({"places": {"lake": ["a"]}, "folds": [["sea"]]}))
+    with pytest.raises(ConfigError, match="sea"):
+        read_splits(file, ["clips"])
+
+
+def test_data_without_folds_is_refused(tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "index.parquet").write_bytes(b"")
+    write_splits(tmp_path / "clips", {"train": ["a"], "val": ["b"]})
+    with pytest.raises(SourceError, match="--splits"):
+        folds_of(tmp_path)
+    write_splits(tmp_path / "clips", {"fold0": ["a"], "fold1": ["b"], "fold2": []})
+    assert folds_of(tmp_path) == [0, 1]
+
+
+def test_all_folds_together_give_threshold_and_numbers() -> None:
+    folds = {0: fold_of(0, 30, 10, 0.1), 1: fold_of(1, 20, 20, 0.1)}
+    numbers = pool(folds, DetectionProtocol(), 0.05)
+    assert numbers.by_fold[0]["recall_iou50"] == 0.75
+    assert numbers.by_fold[1]["recall_iou50"] == 0.5
+    assert numbers.numbers["recall_iou50"] == 0.625
+    assert numbers.numbers["fpr"] <= 0.05 and numbers.numbers["found"] == 0.625
+    assert spread(numbers, "recall_iou50") == (0.625, 0.125)
+    right = numbers.calibration(np.array([0.88]), np.array([0.5]))
+    wrong = numbers.calibration(np.array([0.12]), np.array([0.5]))
+    assert right > 0.8 > 0.2 > wrong, "scores became probabilities"
+    text = table({"ours": numbers})
+    assert "| ours | 1 | 0.50" in text and "0.62 ± 0.12" in text
+
+
+def test_predictions_are_kept_as_they_were(tmp_path) -> None:
+    found = fold_of(0, 3, 2, 0.1)
+    write_predictions(tmp_path / "p.json", found)
+    again = read_predictions(tmp_path / "p.json")
+    assert [item.prediction.score for item in again] == [item.prediction.score for item in found]
+    assert [item.prediction.iou for item in again] == [item.prediction.iou for item in found]
+    assert [item.shown_family for item in again] == [item.shown_family for item in found]
+
+
+def test_the_command_measures_what_is_there_and_publish_takes_it(
+    tmp_path, capsys, monkeypatch
+) -> None:
+    write = tmp_path / "prepared" / "clips"
+    write.mkdir(parents=True)
+    (write / "index.parquet").write_bytes(b"")
+    write_splits(write, {"fold0": ["a"], "fold1": ["b"]})
+    for fold, found in {0: fold_of(0, 30, 10, 0.1), 1: fold_of(1, 20, 20, 0.1)}.items():
+        folder = tmp_path / "out" / f"fold{fold}"
+        (folder / "bundle").mkdir(parents=True)
+        write_predictions(folder / "predictions_mine.json", found)
+    given = ["cross-validate", "--recipe", "mine.yaml", "--data", str(tmp_path / "prepared")]
+    assert main([*given, "--output", str(tmp_path / "out"), "--folds", "7"]) == 2
+    assert "[0, 1]" in capsys.readouterr().err
+    assert main([*given, "--output", str(tmp_path / "out")]) == 0
+    assert "| **mine** | **pooled** | 0.62" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
+    assert numbers["mine"]["pooled"]["recall_iou50"] == 0.625
+    assert (tmp_path / "out" / "cross_validation.md").is_file()
