@@ -82,7 +82,7 @@ benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers o
 DATA ?= ../shared/data
 PREPARED ?= runs/prepared
 FOLDS ?= runs/folds
-RECIPE := refdet_training/recipes/refdet_small.yaml
+RECIPE := refdet_training/recipes/refdet_base.yaml
 PREPARE := $(TRAIN) prepare --frames raw --output $(PREPARED)
 SETTINGS := --model.backbone_weights $(DATA)/weights/fear_backbone.onnx \
 	--data.store runs/store --data.cutouts $(DATA)/cutout_sources \
@@ -104,14 +104,14 @@ train-smoke: train-data  ## a few minutes of training on DATA=, through to a mea
 
 cross-validate: train-data  ## train the released recipe without each fold of places, measure it there
 	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \
-		--beside released=refdet_core/bundles/default -- $(SETTINGS)
+		--beside small=refdet_core/bundles/small -- $(SETTINGS)
 
 train-release: cross-validate  ## train the released model anew: two hours on a CPU, resumed if interrupted
 	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \
 		--trainer.default_root_dir runs/release \
 		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
 	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/bundle \
-		--name refdet-small --version 0.0.0
+		--name refdet-base --version 0.0.0
 	@$(TRAIN) publish --bundle runs/release/bundle --data $(PREPARED) \
 		--cross-validation $(FOLDS)/cross_validation.json
 
