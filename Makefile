@@ -100,7 +100,7 @@ train-data: setup-test  ## index the videos, photos and boxes in DATA= (15 GB of
 train-smoke: train-data  ## a few minutes of training on DATA=, through to a measured network
 	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output runs/smoke \
 		--folds 0 --frames 4 --absent 4 -- $(SETTINGS) --data.store runs/smoke/store \
-		--data.store_pairs 600 --trainer.max_steps 60 --data.tune_pairs 48
+		--data.store_pairs 60 --trainer.max_steps 60 --data.tune_pairs 48
 
 cross-validate: train-data  ## train the released recipe without each fold of places, measure it there
 	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \

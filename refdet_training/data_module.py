@@ -49,7 +49,7 @@ class PairDataModule(LightningDataModule):
         store: folder for training pairs that are drawn once, seen through the backbone's frozen
             stem and kept, see :mod:`refdet_training.pairs.stored_pairs`; None draws every pair
             anew. Needs a backbone with a stem, and ``model.frozen_blocks`` of 1 or more.
-        store_pairs: how many of them, over all data sets.
+        store_pairs: how many of them, for each data set and split.
         batch_size: pairs of one step on one device.
         pairs_per_epoch: over all devices; no pair is ever drawn twice, so an epoch is only the
             time between two validations.
@@ -73,7 +73,7 @@ class PairDataModule(LightningDataModule):
         pairs_per_epoch: int = 8000,
         tune_pairs: int = 512,
         store: Path | None = None,
-        store_pairs: int = 16000,
+        store_pairs: int = 2000,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
@@ -164,7 +164,6 @@ class PairDataModule(LightningDataModule):
         """The same sources, of pairs that are kept; those that are not there yet are drawn."""
         assert self.trainer is not None
         network = self.trainer.lightning_module.network
-        total = sum(item.share for item in sources)
         return [
             replace(
                 item,
@@ -172,7 +171,7 @@ class PairDataModule(LightningDataModule):
                     folder / item.name,
                     item.source,
                     self._pairs,
-                    max(1, round(self.hparams["store_pairs"] * item.share / total)),
+                    self.hparams["store_pairs"],
                     self.hparams["seed"],
                     network,
                 ),

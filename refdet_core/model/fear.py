@@ -116,7 +116,8 @@ class FearBackbone(Backbone):
         return [stem, self.net["layer2"](stem)]
 
     def stem_layers(self) -> nn.Module:
-        return self.net["layer1"]
+        layers: nn.Module = self.net["layer1"]
+        return layers
 
     def load_weights(self, path: Path) -> None:
         """Take the weights of the published ONNX graph, convolution by convolution.

@@ -64,10 +64,11 @@ class PyramidNeck(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.project = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
-        for project in self.project:
+        projections = [nn.Conv2d(count, channels, 1) for count in in_channels]
+        for project in projections:
             # Distances between features survive a rotation, so training starts from them.
             nn.init.orthogonal_(project.weight.view(channels, -1))
+        self.project = nn.ModuleList(projections)
         self.smooth = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
+from refdet_core.bundle import BUNDLES_FOLDER, DEFAULT_BUNDLE, load_bundle
 from refdet_core.crop_rule import CropRule
 from refdet_core.detector import Detector
 from refdet_core.errors import BackendError, BundleError
@@ -33,12 +33,20 @@ def test_the_released_bundle_is_complete_unchanged_and_small():
     assert 0 < bundle.score_threshold < 1
 
 
-def test_the_released_bundle_beats_its_untrained_backbone_as_its_scores_say():
-    scores = load_bundle().scores
+def test_the_small_bundle_beats_its_untrained_backbone_as_its_scores_say():
+    scores = load_bundle(BUNDLES_FOLDER / "small").scores
     for source in ("aerial_sequences", "airborne_targets"):
         trained, untrained = scores[source]["refdet"], scores[source]["untrained_backbone"]
         for number in ("centre_hit", "ap30", "presence_auroc"):
             assert trained[number] > untrained[number]
+
+
+def test_the_released_bundle_was_measured_on_places_it_had_not_seen():
+    scores = load_bundle().scores
+    assert len(scores["by_fold"]) > 1 and "out of fold" in scores["protocol"]
+    pooled = scores["pooled"]
+    assert pooled["centre_hit"] > 0.6 and pooled["presence_auroc"] > 0.8
+    assert pooled["fpr"] <= 0.05 and pooled["ece"] <= 0.1
 
 
 @pytest.mark.parametrize(

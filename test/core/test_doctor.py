@@ -109,7 +109,7 @@ def test_json_says_what_the_exit_code_says(colour_bundle, capsys, monkeypatch):
     assert facts["Packages"]["Python"].startswith("{}.{}.".format(*sys.version_info[:2]))
     assert facts["Backend"]["auto"].startswith("onnxruntime ")
     bundles = facts["Model bundles"]
-    assert bundles["released"].startswith("refdet-small-objects")
+    assert bundles["released"].startswith("refdet-base")
     assert "detector.onnx, template_encoder.onnx, weights.pt" in bundles["released"]
     assert bundles[str(colour_bundle)].startswith(f"colours test, {colour_bundle} (sha256")
     levels = [item["level"] for section in report["sections"] for item in section["findings"]]
@@ -229,7 +229,7 @@ def test_a_broken_bundle_is_named_with_the_fix(tmp_path, harm, words):
     section = bundle_section(
         {"": run_check("bundle", [""]), str(folder): run_check("bundle", [str(folder)])}
     )
-    assert dict(section.facts)["released"].startswith("refdet-small-objects")
+    assert dict(section.facts)["released"].startswith("refdet-base")
     (finding,) = section.findings
     assert finding.level == BROKEN and words in finding.what and str(folder) in finding.what
 
