@@ -185,7 +185,7 @@ def test_pairs_are_matched_as_a_whole_batch_would() -> None:
         ({**SIAMRPNPP, "neck": "plain"}, "takes one level, not 3"),
         ({**SIAMRPNPP, "kernel_size": 17}, "template has 15 cells"),
         ({**SIAMRPNPP, "kernel": "corner"}, "valid are pooled, centre, whole"),
-        ({**ATTENTION, "neck": "pyramid"}, "valid are fpn, levels, pyramid"),
+        ({**ATTENTION, "neck": "hourglass"}, "valid are fpn, levels"),
         ({**ATTENTION, "head": "mask"}, "valid are heatmap, score"),
         ({**ATTENTION, "backbone": "vgg99"}, "Unknown backbone 'vgg99'"),
         ({**ATTENTION, "strides": (16, 8)}, "from fine to coarse"),
