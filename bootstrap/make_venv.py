@@ -201,7 +201,7 @@ def install_requirements(step: Step, stage: str) -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         say(f"making .venv with Python {platform.python_version()} ({sys.executable})")
         step.call([sys.executable, "-m", "venv", VENV])
-    size = {"base": "0.7 GB", "test": "6 GB with the CUDA libraries of torch,"}[stage]
+    size = {"base": "0.6 GB", "test": "6 GB with the CUDA libraries of torch,"}[stage]
     with step.running(f"installing requirements/{STAGES[stage][-1]} ({size} on disk)"):
         step.call([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", pinned("uv")])
         command: list[str | Path] = [*UV_INSTALL]
