@@ -1,8 +1,8 @@
 """Random changes of template and search views, with torchvision.transforms.v2.
 
-Pictures are ``(3, H, W)`` uint8 RGB tensors. Where a change moves the object, its box travels
-with it as :class:`torchvision.tv_tensors.BoundingBoxes`, never clamped: how much of the object
-is still in view is asked afterwards. All randomness is torch's, so that a seed repeats it.
+Pictures are ``(3, H, W)`` uint8 RGB tensors. If a change moves the object, its box moves along as
+:class:`torchvision.tv_tensors.BoundingBoxes`, never clamped; the visible share is computed
+afterwards. All randomness is torch's, so that a seed repeats it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Rng = np.random.Generator
 FILL = PAD_BGR[0]
 """Grey outside the picture; all three channels are the same."""
 TILT_MARGIN = 1.2
-"""A picture this much larger than what is cut from it has no empty corners after a tilt."""
+"""A picture larger than the crop by this factor has no empty corners after a tilt."""
 _TILT = 0.2
 _BILINEAR = v2.InterpolationMode.BILINEAR
 
@@ -34,12 +34,12 @@ def _colour_cast(image: tv_tensors.Image) -> tv_tensors.Image:
     """White balance: a gain for each channel, which v2 lacks."""
     gains = torch.exp(torch.randn(3, 1, 1) * 0.07)
     changed = (image * gains).clamp(0, 255).to(image.dtype)
-    # A plain tensor would not be mirrored together with its box.
+    # A plain tensor would not be mirrored with its box.
     return tv_tensors.wrap(changed, like=image)
 
 
 def _jpeg(image: tv_tensors.Image) -> tv_tensors.Image:
-    """Compression artefacts; torchvision's own JPEG coder is on its way out."""
+    """Compression artefacts; torchvision's own JPEG coder is deprecated."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(torch.randint(25, 81, ()))]
     encoded = cv2.imencode(".jpg", image.permute(1, 2, 0).numpy()[..., ::-1], quality)[1]
     return as_image(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)))
@@ -74,7 +74,7 @@ def as_image(image_bgr: np.ndarray) -> tv_tensors.Image:
 
 
 def as_box(box_xyxy: BoxXYXY, image: tv_tensors.Image) -> tv_tensors.BoundingBoxes:
-    """One box of a picture as ``(1, 4)``, free to leave the picture."""
+    """One box of a picture as ``(1, 4)``; it may leave the picture."""
     return tv_tensors.BoundingBoxes(
         torch.tensor([box_xyxy], dtype=torch.float32),
         format=tv_tensors.BoundingBoxFormat.XYXY,
@@ -90,12 +90,12 @@ def box_of(boxes: tv_tensors.BoundingBoxes) -> BoxXYXY:
 
 
 def photometric(image: tv_tensors.Image, keep_colours: bool = False) -> tv_tensors.Image:
-    """Light, colours, grey-scale at times, blur (lens and motion), noise and JPEG, each by chance.
+    """Light, colours, grey-scale, blur (lens and motion), noise and JPEG, each at random.
 
     Args:
         image: ``(3, H, W)`` uint8 RGB.
-        keep_colours: only what leaves colours recognisable, for pairs in which colour alone
-            tells two objects apart.
+        keep_colours: use only changes that keep colours recognisable, for pairs that only colour
+            distinguishes.
     """
     image = _LIGHT(image)
     if not keep_colours:
@@ -104,15 +104,14 @@ def photometric(image: tv_tensors.Image, keep_colours: bool = False) -> tv_tenso
 
 
 def from_afar(image: tv_tensors.Image, share: float) -> tv_tensors.Image:
-    """The picture as if enlarged from ``share`` of its sides: a far object seen in a close-up."""
+    """The picture as if enlarged from ``share`` of its sides: a close-up of a far object."""
     sides = list(image.shape[-2:])
     small = F.resize(image, [max(2, round(side * share)) for side in sides], antialias=True)
     return F.resize(small, sides, antialias=True)
 
 
 def turn_margin(degrees: float) -> float:
-    """How much larger than the wanted square a picture must be to have no empty corners when it
-    is turned."""
+    """The factor by which a picture must exceed the crop to avoid empty corners after rotation."""
     angle = math.radians(degrees)
     return abs(math.cos(angle)) + abs(math.sin(angle))
 
@@ -148,7 +147,7 @@ def cut_centre(
 def mirror_together(
     items: tuple[tv_tensors.TVTensor, ...],
 ) -> tuple[tv_tensors.TVTensor, ...]:
-    """Mirror all pictures and boxes left to right, or none of them, by chance."""
+    """Mirror all pictures and boxes left to right, or none, at random."""
     return tuple(_MIRROR(items))
 
 

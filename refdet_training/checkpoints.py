@@ -1,4 +1,4 @@
-"""What a training run leaves behind: its averaged network, and how it came about."""
+"""Checkpoints of training runs: the averaged network and the settings of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from refdet_core.tracking_rule import TrackingRule
 NETWORK = "network"
 """The network's name in the Lightning module, and so the prefix of its weights."""
 DATA_STATE = "PairDataModule"
-"""Under this name Lightning stores the data module's state."""
+"""Lightning's key for the data module's state."""
 
 
 def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
@@ -75,15 +75,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def start_from(network: Siamese, initial: Path, partial: bool = False) -> str:
-    """Take over another network's weights by name.
+    """Copy another network's weights by name.
 
     Args:
         initial: a checkpoint of ``refdet-train fit`` (its averaged weights are taken), a bundle's
             folder, or a file of a network's weights.
-        partial: leave out tensors of another shape instead of refusing them.
+        partial: skip tensors of another shape instead of refusing them.
 
     Returns:
-        A sentence that says how much was taken.
+        A sentence that says how much was copied.
 
     Raises:
         SourceError: the file cannot be read.

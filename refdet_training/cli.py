@@ -41,7 +41,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         prog="refdet-train", description="From annotated video to a model bundle."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    # Importing the trainer takes seconds, so only the command that is asked for is imported.
+    # Importing the trainer takes seconds, so only the requested command is imported.
     wanted = [name for name in COMMANDS if given and name == given[0]] or COMMANDS
     for name in wanted:
         module = importlib.import_module(f"refdet_training.commands.{name.replace('-', '_')}")

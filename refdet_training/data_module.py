@@ -27,7 +27,7 @@ from refdet_training.pairs import (
 from refdet_training.pairs.cutouts import list_pictures
 
 _TUNE_SEED = 0
-"""The tuning pairs are the same in every run, so that runs can be compared."""
+"""Tuning pairs are the same in every run, so that runs are comparable."""
 
 
 class PairDataModule(LightningDataModule):
@@ -36,11 +36,11 @@ class PairDataModule(LightningDataModule):
     Args:
         data_dir: folder of prepared data sets, see :mod:`refdet_training.datasets.index`.
         pairs: how pairs are drawn.
-        shares: how often each data set is drawn; ``cutouts`` stands for synthetic pairs. None
-            draws from all prepared data sets equally often.
+        shares: relative frequency of each data set; ``cutouts`` stands for synthetic pairs. None:
+            all prepared data sets equally.
         loose_boxes: weight of the extents of data sets whose boxes are loose, by name; 0 learns
             nothing from them but where the object is.
-        cutouts: folder of pictures for the synthetic pairs, one object each.
+        cutouts: folder of pictures with one object each, for the synthetic pairs.
         object_cutouts: folder of folders for more of them, each with pictures of one object at
             several moments; ``object_cutouts`` among the shares.
         backgrounds: folders of pictures seen from above to paste them on.
@@ -50,12 +50,12 @@ class PairDataModule(LightningDataModule):
             stem and kept, see :mod:`refdet_training.pairs.stored_pairs`; None draws every pair
             anew. Needs a backbone with a stem, and ``model.frozen_blocks`` of 1 or more.
         store_pairs: how many of them, for each data set and split.
-        batch_size: pairs of one step on one device.
+        batch_size: pairs per step and device.
         pairs_per_epoch: over all devices; no pair is ever drawn twice, so an epoch is only the
             time between two validations.
-        tune_pairs: pairs of one validation.
-        workers: processes that draw pairs, for each device.
-        seed: of the training pairs.
+        tune_pairs: pairs per validation.
+        workers: processes that draw pairs, per device.
+        seed: seed of the training pairs.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class PairDataModule(LightningDataModule):
         return self._loader(self._tune)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches were drawn, and the training videos by data set."""
+        """The number of drawn batches, and the training videos by data set."""
         assert self.trainer is not None
         return {
             "batches": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1,
@@ -224,7 +224,7 @@ def _dataset(sources: list[NamedSource], config: PairConfig, length: int, seed: 
 
 
 class _PairOrder(DistributedSampler[int]):
-    """Numbers of the pairs this process draws in one epoch.
+    """The numbers of the pairs that this process draws in one epoch.
 
     Batch b of a run is made of the same pairs in every run of this seed and total batch size,
     however often it was resumed and on however many devices. (Lightning would cut any other
@@ -258,5 +258,5 @@ class _PairOrder(DistributedSampler[int]):
 
 
 def _one_thread(worker: int) -> None:
-    """Workers that thread on their own starve the network of cores."""
+    """Multi-threaded workers would take cores from the network."""
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""What learns how fast: frozen stages, parameter groups and the learning rate's course."""
+"""Frozen stages, parameter groups and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from refdet_core.model.siamese import Siamese
 
 
 def freeze_leading_stages(backbone: Backbone, count: int) -> None:
-    """Stop the learning of the stem and of the first ``count`` stages; 0 freezes nothing.
+    """Freeze the stem and the first ``count`` stages; 0 freezes nothing.
 
     Stages are timm's: the ``blocks`` of MobileNet, EfficientNet and the vision transformers, the
     ``layerN`` of ResNet; AlexNet's are its convolutions. All stages are the whole backbone.

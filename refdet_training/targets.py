@@ -1,4 +1,4 @@
-"""What the head should say: heatmaps and box deltas.
+"""The training targets of the head: heatmaps and box deltas.
 
 Cells are addressed by their centres ``(column + 0.5, row + 0.5) * stride`` in network pixels.
 """

@@ -1,4 +1,4 @@
-"""``refdet-train evaluate``: a bundle's numbers on held-out video, and a report."""
+"""``refdet-train evaluate``: measures a bundle on held-out video and writes a report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command that measures a bundle is told."""
+    """The arguments of every command that measures a bundle."""
     parser.add_argument(
         "--data", type=Path, required=True, metavar="PREPARED", help="of refdet-train prepare"
     )
@@ -62,7 +62,7 @@ def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames",
         type=int,
         default=_DETECTION["frames"],
-        help="detection: later frames looked at per object (%(default)s)",
+        help="detection: later frames searched per object (%(default)s)",
     )
     parser.add_argument(
         "--config",
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
-    """One line per protocol, source and method, then what could not be measured and why."""
+    """One line per protocol, source and method, then unmeasured objects with the reason."""
     for protocol, headings in HEADINGS.items():
         for source, methods in numbers.get(protocol, {}).get("by_source", {}).items():
             for name, values in methods.items():

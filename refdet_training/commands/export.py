@@ -1,4 +1,4 @@
-"""``refdet-train export``: a checkpoint to a bundle, or what TensorRT would not take of one."""
+"""``refdet-train export``: makes a bundle from a checkpoint, or checks one for TensorRT 8.4."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     """Export or check.
 
     Raises:
-        ConfigError: options are missing, or of both at once.
+        ConfigError: options are missing, or options of both are given.
         BundleError: the bundle is damaged, or TensorRT 8.4 would not take it.
     """
     given = [name for name in _FOR_EXPORT if getattr(options, name) is not None]

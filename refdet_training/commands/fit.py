@@ -8,8 +8,8 @@ HELP = "train, from a recipe (--config FILE) and any of its settings as --key va
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Everything after ``fit`` goes to Lightning's own parser, ``--help`` included."""
-    parser.prefix_chars = ""  # else argparse takes options for its own
+    """Pass everything after ``fit`` to Lightning's parser, including ``--help``."""
+    parser.prefix_chars = ""  # otherwise argparse would parse the options
     parser.add_argument("settings", nargs=argparse.REMAINDER)
 
 

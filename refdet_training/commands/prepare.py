@@ -1,4 +1,4 @@
-"""``refdet-train prepare``: a data set as people have it becomes an indexed one."""
+"""``refdet-train prepare``: turns a labelled data set into an indexed one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELP = "turn labelled videos or photos into an indexed data set"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command; their defaults are :class:`PrepareSettings`'s."""
+    """Add the arguments of this command, with the defaults of :class:`PrepareSettings`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     known = "\n".join(f"  {name:7} {item.looks_like}" for name, item in FORMATS.items())
     parser.epilog = f"formats:\n{known}"
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prepare the data set and print what is in it."""
+    """Prepare the data set and print a summary."""
     values = {item.name: getattr(options, item.name) for item in fields(PrepareSettings)}
     settings = PrepareSettings(**{**values, "tune": tuple(options.tune)})
     manifest = prepare(settings)

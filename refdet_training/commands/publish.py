@@ -1,4 +1,4 @@
-"""``refdet-train publish``: fit a bundle's calibration and threshold, measure it, write both in."""
+"""``refdet-train publish``: fits a bundle's calibration and threshold, measures and updates it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-calibration",
         action="store_true",
-        help="only measure again, after a change of what is around the network",
+        help="only measure again, for changes outside the network",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fit, measure, and write ``bundle.yaml`` when all of it has worked.
+    """Fit and measure; write ``bundle.yaml`` only if everything succeeded.
 
     Raises:
         RefdetError: the bundle, the data or a setting cannot be used.
@@ -124,7 +124,7 @@ def _say(fitted: FittedCalibration) -> None:
     )
     if not fitted.promised:
         print(
-            "warning: these are too few pairs to promise a false-alarm rate of "
+            "warning: too few pairs to guarantee a false-alarm rate of "
             f"{fitted.allowed_fpr:g}, so the threshold lies above every frame without the object; "
             "tune on more videos."
         )

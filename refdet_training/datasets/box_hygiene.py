@@ -1,4 +1,4 @@
-"""Which boxes can be used: inside the frame, with an area, made of numbers."""
+"""Checks boxes: inside the frame, with an area, finite."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 from refdet_core.types import BoxXYXY
 
-ROUNDING = 0.5  # a box that sticks out by less than half a pixel was only rounded
-_MIN_SIDE = 1.0  # less than a pixel left after clipping shows nothing of the object
+ROUNDING = 0.5  # a box that exceeds the frame by less than half a pixel was only rounded
+_MIN_SIDE = 1.0  # less than a pixel after clipping shows nothing of the object
 
 
 def clean_box(box_xyxy: BoxXYXY, width: int, height: int) -> tuple[BoxXYXY | None, str]:
-    """A box clipped to its frame, and what was wrong with it.
+    """A box clipped to its frame, and its problem.
 
     Returns:
-        The box, None when it is unusable; and a key of
+        The box, None if it is unusable; and a key of
         :data:`refdet_training.datasets.problems.KINDS`, empty when nothing was wrong.
     """
     if not all(math.isfinite(value) for value in box_xyxy):

@@ -1,4 +1,4 @@
-"""The contact sheet: what the prepared objects look like, so that a wrong label is seen."""
+"""The contact sheet of the prepared objects, to spot wrong labels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CROP = 150  # side of one picture, pixels of the sheet
 _GAP = 10
 _CAPTION = 22
 _HEADER = 132
-_MOMENTS = 3  # pictures of an object that is followed through a video: first, middle, last
+_MOMENTS = 3  # pictures of an object in a video: first, middle, last
 _COLUMNS = 9  # pictures in one line
 _MAX_PICTURES = 108
 _CONTEXT = 3.0  # side of the crop, in sides of the box
-_MIN_SIDE = 48.0  # of the crop, frame pixels: tiny objects need their surroundings to be judged
+_MIN_SIDE = 48.0  # of the crop, frame pixels: tiny objects need their surroundings
 
 _PAPER = (32, 30, 28)
 _INK = (235, 235, 235)
@@ -39,8 +39,8 @@ def contact_sheet(
 ) -> np.ndarray:
     """A sheet with objects of all kinds in turn, each with its box, name, kind and split.
 
-    An object that is followed through a video is shown at its first, middle and last frame, a
-    photo's object once. The colour of the line under a picture is the split's.
+    An object in a video is shown in its first, middle and last frame, a photo's object once. The
+    colour of the line under a picture marks the split.
 
     Returns:
         ``(H, W, 3)`` uint8 BGR.
@@ -67,7 +67,7 @@ def contact_sheet(
 def _mixed_by_kind(instances: Sequence[Instance], most: int) -> list[Instance]:
     """One of each kind, then the next of each kind …; within a kind spread over its videos."""
     order = list(instances)
-    if len(order) > most:  # neighbours in the alphabet are often of one place and one split
+    if len(order) > most:  # alphabetical neighbours often share a place and a split
         random.Random(0).shuffle(order)
     by_kind: dict[str, dict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
     for item in order:
@@ -97,7 +97,7 @@ def _draw_tile(tile: np.ndarray, item: Instance, moments: int, split: str) -> No
 
 
 def _picture(frame: np.ndarray, box: BoxXYXY) -> np.ndarray:
-    """A square around the box with the box drawn; what lies outside the frame is paper."""
+    """A square around the box with the box drawn; the area outside the frame is blank."""
     x1, y1, x2, y2 = box
     side = max(_CONTEXT * max(x2 - x1, y2 - y1), _MIN_SIDE)
     size = int(np.ceil(side)) + 1
@@ -109,7 +109,7 @@ def _picture(frame: np.ndarray, box: BoxXYXY) -> np.ndarray:
     method = cv2.INTER_AREA if size > _CROP else cv2.INTER_CUBIC
     picture = cv2.resize(canvas, (_CROP, _CROP), interpolation=method)
     corners = [round(v * _CROP / size) for v in (x1 - a, y1 - b, x2 - a, y2 - b)]
-    # Around the object, not on it: a target of a few pixels must stay visible.
+    # Around the object, so that a target of a few pixels stays visible.
     left_top, right_bottom = (corners[0] - 2, corners[1] - 2), (corners[2] + 1, corners[3] + 1)
     cv2.rectangle(picture, left_top, right_bottom, _BOX, 1)
     _text(picture, f"{mean_side(box):.0f} px", (5, 14), 0.36)
@@ -171,7 +171,7 @@ def _text(
 
 
 def _fit(text: str, scale: float, width: int) -> str:
-    """The text, its middle left out where it is too long."""
+    """The text, shortened in the middle if it is too long."""
     keep = len(text)
     shown = text
     while keep > 4 and cv2.getTextSize(shown, _FONT, scale, 1)[0][0] > width:

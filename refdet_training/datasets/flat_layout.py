@@ -1,4 +1,4 @@
-"""The project's original folder layout, for tools that read it.
+"""A flat folder layout, for tools that read it.
 
 For each split::
 
@@ -7,9 +7,8 @@ For each split::
     search/labels/<object>__<n>.txt    YOLO's "0 cx cy w h" (fractions of the frame); an empty
                                        file when the object is absent in that frame
 
-What stands before the last ``__`` names the template that a search frame belongs to. An object
-seen in only one photo is searched in that photo. Frames are hard links to the prepared ones where
-those are files and the disk allows it.
+The name before the last ``__`` is the search frame's template. An object seen in only one photo is
+searched in that photo. Frames are hard links to the prepared files where the disk allows it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ FOLDER = "refdet_flat"
 def write_flat_layout(
     folder: Path, instances: Sequence[Instance], splits: Mapping[str, Sequence[str]], quality: int
 ) -> Path:
-    """Write ``folder/refdet_flat`` anew, whole or not at all; returns it."""
+    """Write ``folder/refdet_flat`` completely or not at all; returns its path."""
     temporary, target = folder / f"{FOLDER}.tmp", folder / FOLDER
     shutil.rmtree(temporary, ignore_errors=True)
     for split, videos in splits.items():
@@ -67,7 +66,7 @@ def _write_object(folder: Path, place: Path, item: Instance, quality: int) -> No
         picture = place / "search" / "images" / f"{stem}.jpg"
         ref = item.frames[number]
         if ref.video_frame is None and ref.path.suffix.lower() in (".jpg", ".jpeg"):
-            # Never link somebody's original: who edits the copy would edit it too.
+            # Never link an original: editing the copy would change it too.
             _link_or_copy(ref.path, picture, link=ref.path.is_relative_to(folder))
         else:
             cv2.imwrite(str(picture), frame, parameters)
@@ -81,7 +80,7 @@ def _link_or_copy(source: Path, target: Path, link: bool) -> None:
         if link:
             os.link(source, target)
             return
-    except OSError:  # another disk, or one that has no links
+    except OSError:  # another disk, or one without hard links
         pass
     shutil.copyfile(source, target)
 

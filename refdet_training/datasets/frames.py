@@ -1,4 +1,4 @@
-"""Frames of a prepared data set: decoded once, checked, stored, and remembered in a journal."""
+"""Frames of a prepared data set: decoded once, checked, stored, and listed in a journal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from refdet_training.datasets.whole_files import write_whole
 
 JOURNAL = "frames.jsonl"
 MODES = ("jpeg", "raw", "video")
-_SEEK_CHECKS = 5  # frames a video, compared between seeking and decoding in order
+_SEEK_CHECKS = 5  # frames per video, compared between seeking and decoding in order
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class FrameSettings:
     Attributes:
         mode: "jpeg" writes one file a frame (a source's own JPEGs are copied as they are);
             "raw" writes decoded pixels (.npy, about 20 times the size), which are read without
-            decoding, only where they are needed: drawing training pairs is six times faster;
+            decoding, only the needed parts: drawing training pairs is six times faster;
             "video" copies nothing and points into the source's videos and pictures.
-        every: only frames whose number this divides.
+        every: only frames whose number is a multiple of this.
         quality: JPEG quality, 1 to 100.
     """
 
@@ -44,13 +44,13 @@ class FrameSettings:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A frame that can be read.
+    """A readable frame.
 
     Attributes:
         picture: file, relative to the data set's folder or absolute.
         video_frame: number in it when it is a video, else -1.
         width, height: pixels.
-        digest: same for the same pixels; empty for a frame of one colour, which tells nothing.
+        digest: equal for equal pixels; empty for a frame of one colour, which identifies nothing.
     """
 
     picture: str
@@ -62,7 +62,7 @@ class StoredFrame:
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """All readable frames of one video by frame number, and what is wrong with the others."""
+    """All readable frames of one video by number, and the problems of the others."""
 
     frames: Mapping[int, StoredFrame]
     problems: tuple[Problem, ...]
@@ -71,8 +71,8 @@ class StoredFrames:
 class FrameStore:
     """Frames below ``folder/frames`` and the journal of the videos that are complete.
 
-    A video is written into the journal, one line, when all its frames are on the disk. What an
-    interrupted run left behind is not in the journal and is made again.
+    A video gets a line in the journal when all its frames are on the disk. After an interrupted
+    run, videos without a line are made again.
     """
 
     def __init__(self, folder: Path, settings: FrameSettings) -> None:
@@ -84,17 +84,17 @@ class FrameStore:
             for line in self._journal.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
-                except ValueError:  # half a line: the run was interrupted while writing it
+                except ValueError:  # half a line: the run was interrupted
                     continue
                 self._known[entry["video_id"]] = entry
 
     def needed(self, video: Video) -> list[int]:
-        """Numbers of the frames that some object's labels need."""
+        """Numbers of the frames that labels need."""
         numbers = {number for item in video.objects for number in item.labelled}
         return sorted(number for number in numbers if number % self._settings.every == 0)
 
     def store(self, video: Video, progress: Callable[[int], object]) -> StoredFrames:
-        """Store the needed frames unless an earlier run did; ``progress`` is told how many."""
+        """Store the needed frames unless an earlier run did; ``progress`` gets their number."""
         numbers = self.needed(video)
         fingerprint = self._fingerprint(video, numbers)
         stored = self._recall(video.video_id, fingerprint)
@@ -216,7 +216,7 @@ class FrameStore:
         return path.relative_to(self._folder).as_posix()
 
     def _fingerprint(self, video: Video, numbers: Collection[int]) -> str:
-        """Changes with everything that the stored frames depend on."""
+        """A key of everything that the stored frames depend on."""
         wanted = [(number, video.frames.get(number)) for number in numbers]
         files = sorted({ref.path for _, ref in wanted if ref is not None})
         state = [_file_state(path) for path in files]
@@ -239,7 +239,7 @@ class FrameStore:
             "frames": {str(number): astuple(item) for number, item in stored.frames.items()},
             "problems": [asdict(item) for item in stored.problems],
         }
-        # The line break comes first: a half line of an interrupted run must stay alone.
+        # The line break comes first, so that a half line of an interrupted run stays separate.
         with self._journal.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(entry))
 
@@ -255,7 +255,7 @@ def _file_state(path: Path) -> tuple[str, int, int]:
 def _decoded_in_order(
     path: Path, wanted: Collection[int]
 ) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Wanted frames of a video in their order, None for one that cannot be decoded."""
+    """The needed frames of a video in order; None for one that cannot be decoded."""
     video = cv2.VideoCapture(str(path))
     for number in range(max(wanted) + 1):
         if not video.grab():
@@ -266,11 +266,11 @@ def _decoded_in_order(
 
 
 def _seeks_exactly(path: Path, frames: Mapping[int, StoredFrame]) -> bool:
-    """Whether seeking finds the same pixels as decoding in order, for a few frames."""
+    """Whether seeking gives the same pixels as decoding in order, for a few frames."""
     numbers = [number for number, item in sorted(frames.items()) if item.digest]
     chosen = numbers[:: max(1, len(numbers) // _SEEK_CHECKS)]
     try:
-        # Backwards, so that every one of them is a seek.
+        # Backwards, so that each one is a seek.
         return all(
             frame_digest(FrameRef(path, number).read()) == frames[number].digest
             for number in reversed(chosen)

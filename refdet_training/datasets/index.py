@@ -1,4 +1,4 @@
-"""The index of a prepared data set: one Parquet table, one line for each object and frame.
+"""The index of a prepared data set: a Parquet table with one row per object and frame.
 
 A folder of prepared data sets holds ``<name>/index.parquet``, ``<name>/splits.json`` and the
 frames. Columns of the table:
@@ -40,18 +40,18 @@ COLUMNS = (
 
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``folder/index.parquet`` from mappings with :data:`COLUMNS`, whole or not at all."""
+    """Write ``folder/index.parquet`` from mappings with :data:`COLUMNS`, atomically."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
     write_whole(folder / INDEX, table.to_parquet(index=False))
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write ``folder/splits.json``, whole or not at all."""
+    """Write ``folder/splits.json``, atomically."""
     write_json(folder / SPLITS, splits)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file, atomically."""
     write_whole(path, json.dumps(content, indent=1).encode())
 
 
@@ -59,7 +59,7 @@ def load_splits(folder: Path) -> dict[str, list[str]]:
     """The splits of one prepared data set: video ids by split name.
 
     Raises:
-        SourceError: the file is not there or damaged.
+        SourceError: the file is missing or damaged.
     """
     try:
         content = json.loads(read_text(folder / SPLITS))
@@ -72,7 +72,7 @@ def load_splits(folder: Path) -> dict[str, list[str]]:
 
 
 def prepared_sources(prepared: Path) -> list[str]:
-    """Names of the data sets in a folder of prepared data sets."""
+    """The names of the prepared data sets in a folder."""
     return sorted(path.parent.name for path in prepared.glob(f"*/{INDEX}"))
 
 
@@ -82,7 +82,7 @@ def load_instances(
     """Instances of one split (all when None) of the named sources (all when None).
 
     Raises:
-        SourceError: a source was not prepared, or nothing is left.
+        SourceError: a source was not prepared, or no instance is left.
     """
     available = prepared_sources(prepared)
     wanted = available if sources is None else list(sources)

@@ -1,4 +1,4 @@
-"""One object followed through one video or seen in one photo."""
+"""One object in one video or photo."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from refdet_core.types import BoxXYXY
 
 @dataclass(frozen=True)
 class FrameRef:
-    """Where a frame's pixels are.
+    """The location of a frame's pixels.
 
     Attributes:
-        path: a picture, decoded pixels (.npy), or a video when ``video_frame`` is given.
-        video_frame: 0-based number of the frame the decoder returns; None for a picture.
+        path: an image, decoded pixels (.npy), or a video if ``video_frame`` is given.
+        video_frame: 0-based frame number in the decoder's order; None for an image.
     """
 
     path: Path
     video_frame: int | None = None
 
     def read(self) -> np.ndarray:
-        """``(H, W, 3)`` uint8 BGR, not to be written to.
+        """``(H, W, 3)`` uint8 BGR, read-only.
 
         Raises:
-            SourceError: the file is gone or damaged.
+            SourceError: the file is missing or damaged.
         """
         frame: np.ndarray | None
         if self.path.suffix == ".npy":
@@ -61,7 +61,7 @@ def _map_pixels(path: Path) -> np.ndarray | None:
 
 @lru_cache(maxsize=8)
 def _open_video(path: str, process_id: int) -> cv2.VideoCapture:
-    """An open video of this process: workers forked from it would share its file position."""
+    """An open video of this process; forked workers would share its file position."""
     return cv2.VideoCapture(path)
 
 
@@ -71,12 +71,11 @@ class Instance:
 
     Attributes:
         object_id, video_id, source: names; ``source`` is the prepared data set's name.
-        family: instances of one family may be the same physical object or are too alike in
-            origin to be called different; they are never negatives of each other unless they
-            are seen in the same frame.
-        kind: what sort of object it is ("car"), empty when unknown; others of its kind are the
-            look-alikes of hard negative pairs.
-        frames: by frame number, only frames inside the labelled span.
+        family: instances of one family may be the same physical object, or are of too similar
+            origin; they are never negatives of each other unless one frame shows both.
+        kind: the object's category ("car"), empty if unknown; others of its kind are the
+            distractors of hard negative pairs.
+        frames: the frames inside the labelled span, by number.
         boxes_xyxy: box by frame number; a labelled frame without one shows the object absent.
     """
 
@@ -90,7 +89,7 @@ class Instance:
 
     @cached_property
     def present(self) -> Sequence[int]:
-        """Frame numbers where the object is visible, ascending."""
+        """The numbers of the frames that show the object, ascending."""
         return sorted(number for number in self.boxes_xyxy if number in self.frames)
 
     def read(self, number: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The manifest of a prepared data set: how much of what is in it, and what was wrong."""
+"""The manifest of a prepared data set: its counts and problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from refdet_core.boxes import area
 
-# Doubling from 4 px: below 8 a target hardly shows, above 256 it is no small object any more.
+# Doubling from 4 px: below 8 a target hardly shows, above 256 it is no longer small.
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 
 

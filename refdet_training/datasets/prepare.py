@@ -1,4 +1,4 @@
-"""From a data set as people have it to a prepared one: frames, index, splits, manifest, sheet."""
+"""Prepares a data set: frames, index, splits, manifest, contact sheet."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ LAYOUTS = ("index", "refdet_flat")
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """What to prepare, and how.
+    """Settings of the preparation.
 
     Attributes:
         data: the data set's folder.
         output: folder of prepared data sets; this one goes into ``output/name``.
         format: key of :data:`refdet_training.datasets.readers.FORMATS`, or "auto".
-        name: of the prepared data set; empty: that of the data set's folder.
-        splits: JSON file with lists of videos; None: the data set's own train and val folders
-            where it has them, else shares of its families.
+        name: name of the prepared data set; empty: that of the data set's folder.
+        splits: JSON file with lists of videos; None: the data set's own train and val folders if it
+            has them, else shares of its families.
         tune: videos taken out of train to choose settings and to fit the calibration.
-        val_share: share of the videos held out, where the splits are made here.
-        seed: of that choice.
+        val_share: share of the videos to hold out, if the splits are made here.
+        seed: seed of that choice.
         family_pattern, kind_pattern: see :class:`refdet_training.datasets.rows.Naming`.
-        every: take only frames whose number this divides.
+        every: use only frames whose number is a multiple of this.
         frames: see :class:`refdet_training.datasets.frames.FrameSettings`.
-        quality: of JPEGs that are written, 1 to 100.
+        quality: quality of written JPEGs, 1 to 100.
         layout: "index", or "refdet_flat" to write the original folder layout as well.
     """
 
@@ -114,7 +114,7 @@ class PrepareSettings:
 
 
 def prepare(settings: PrepareSettings) -> dict[str, Any]:
-    """Prepare one data set and return its manifest; what an earlier run did is kept.
+    """Prepare one data set and return its manifest; results of an earlier run are reused.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -177,13 +177,13 @@ def _store_frames(settings: PrepareSettings, videos: list[Video]) -> dict[str, S
 def _splits(
     settings: PrepareSettings, facts: dict[str, VideoFacts], given: Splits | None
 ) -> tuple[Splits, list[str]]:
-    """Splits without leaks, and warnings."""
+    """Leak-free splits, and warnings."""
     warnings = []
     lists = given or own_splits(facts)
     if given is not None:
         listed = {video for videos in given.values() for video in videos}
         for what, names in (
-            ("The splits name videos that are not there", listed - facts.keys()),
+            ("The splits name videos that do not exist", listed - facts.keys()),
             ("Videos that no split names are not used", facts.keys() - listed),
         ):
             if names:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: counted, listed, never fatal by itself, never silent."""
+"""The problems of a data set: counted and listed, not fatal, never silent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 KINDS = {
-    "frame_missing": "labelled frames whose picture is not there",
+    "frame_missing": "labelled frames without an image",
     "frame_unreadable": "damaged frames",
-    "frame_size": "frames of another size than their labels say",
+    "frame_size": "frames whose size differs from their labels",
     "video_unreadable": "videos that do not open",
     "video_ends_early": "videos that end before their labels do",
     "seek_inexact": "videos stored as JPEG because seeking does not find their frames",
@@ -29,13 +29,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing found wrong.
+    """One problem.
 
     Attributes:
         kind: key of :data:`KINDS`.
-        where: the file, as a person would look for it.
-        frame: 0-based frame number, None when the whole file is meant.
-        detail: what exactly, may be empty.
+        where: the file.
+        frame: 0-based frame number; None: the whole file.
+        detail: details, may be empty.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Problem:
 
 
 class Problems:
-    """Counts all problems and keeps the first ``examples_per_kind`` of each kind."""
+    """Counts all problems and keeps the first ``examples_per_kind`` per kind."""
 
     def __init__(self, examples_per_kind: int = 20) -> None:
         self._limit = examples_per_kind
@@ -57,7 +57,7 @@ class Problems:
         self.extend([Problem(kind, str(where), frame, detail)])
 
     def extend(self, problems: Iterable[Problem]) -> None:
-        """Count problems that were found in an earlier run or by another stage."""
+        """Add problems from an earlier run or another stage."""
         for problem in problems:
             examples = self._examples[problem.kind]
             self._counts[problem.kind] += 1
@@ -68,11 +68,11 @@ class Problems:
         return sum(self._counts.values())
 
     def count(self, kind: str) -> int:
-        """How many problems of one kind there are."""
+        """The number of problems of one kind."""
         return self._counts[kind]
 
     def summary(self) -> str:
-        """All kinds that occurred in one line; empty when nothing is wrong."""
+        """All kinds in one line; empty without problems."""
         return "; ".join(f"{self._counts[kind]} {KINDS[kind]}" for kind in self._present())
 
     def as_json(self) -> dict[str, Any]:

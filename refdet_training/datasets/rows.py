@@ -1,4 +1,4 @@
-"""Rows of the index: labels that a reader found, on frames that can be read."""
+"""Rows of the index, from a reader's labels and the readable frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABSENT = (float("nan"),) * 4
 
 @dataclass(frozen=True)
 class Naming:
-    """Where source, family and kind come from.
+    """Rules for source, family and kind.
 
     Attributes:
         source: the prepared data set's name.
@@ -33,11 +33,11 @@ class Naming:
     kind_pattern: str
 
     def family(self, video: Video) -> str:
-        """Family of a video."""
+        """The family of a video."""
         return _named(self.family_pattern, video.video_id) or video.video_id
 
     def kind(self, video: Video, item: ObjectTrack) -> str:
-        """Kind of an object."""
+        """The kind of an object."""
         return _named(self.kind_pattern, video.video_id) or item.kind
 
 
@@ -46,7 +46,7 @@ def index_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows (:data:`refdet_training.datasets.index.COLUMNS`) of one video's objects.
 
-    A frame whose box was dropped gets no row: whether the object is there is not known.
+    A frame whose box was dropped gets no row, because the object's presence is unknown.
     """
     frames: dict[int, StoredFrame] = {}
     for number, frame in sorted(stored.frames.items()):
@@ -73,7 +73,7 @@ def index_rows(
 def _clean_boxes(
     video: Video, item: ObjectTrack, frames: Mapping[int, StoredFrame], problems: Problems
 ) -> dict[int, BoxXYXY | None]:
-    """Box by frame number, None where the object is absent; unknown frames are left out."""
+    """Box by frame number, None where the object is absent; unknown frames are omitted."""
     boxes: dict[int, BoxXYXY | None] = {}
     for number in sorted(frames.keys() & set(item.labelled)):
         box = item.boxes_xyxy.get(number)

@@ -1,4 +1,4 @@
-"""Which videos train and which measure. A split is made of whole videos, never of frames."""
+"""Splits for training and evaluation. A split consists of whole videos, never of single frames."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a split must respect.
+    """The facts about a video that splits must respect.
 
     Attributes:
         family: videos of one family may show the same object.
         digests: hashes of the video's frames.
-        own_split: where the data set itself puts the video, empty when it does not say.
+        own_split: the data set's own split of the video, empty if it has none.
     """
 
     family: str
@@ -41,10 +41,10 @@ def read_splits(path: Path, names: Sequence[str]) -> Splits:
 
     Args:
         path: JSON file.
-        names: names under which the data set may be listed, the first found is taken.
+        names: possible names of the data set; the first match counts.
 
     Raises:
-        ConfigError: the file is not of that form, or does not know the data set.
+        ConfigError: the file has another form, or does not list the data set.
     """
     try:
         content = json.loads(read_text(path))
@@ -90,7 +90,7 @@ def _fold_splits(path: Path, content: Mapping[str, Any]) -> Splits:
 
 
 def own_splits(videos: Mapping[str, VideoFacts]) -> Splits | None:
-    """The splits of the data set's own folders; None unless it has train and val of its own."""
+    """The splits of the data set's own folders; None unless it has both train and val."""
     found: Splits = defaultdict(list)
     for video_id, facts in videos.items():
         found[facts.own_split].append(video_id)
@@ -98,12 +98,12 @@ def own_splits(videos: Mapping[str, VideoFacts]) -> Splits | None:
 
 
 def share_splits(videos: Mapping[str, VideoFacts], val_share: float, seed: int) -> Splits:
-    """Put about ``val_share`` of the videos into val, whole families at a time.
+    """Put about ``val_share`` of the videos into val, in whole families.
 
-    Families that share a frame are one family here.
+    Families that share a frame count as one.
 
     Raises:
-        SourceError: there are too few families to part them.
+        SourceError: there are too few families.
     """
     groups = _groups(videos)
     random.Random(seed).shuffle(groups)
@@ -116,7 +116,7 @@ def share_splits(videos: Mapping[str, VideoFacts], val_share: float, seed: int) 
         )
     target = max(1, round(val_share * len(videos)))
     val: list[str] = []
-    for group in groups[:-1]:  # the last one stays in train whatever happens
+    for group in groups[:-1]:  # the last one always stays in train
         if len(val) + len(group) <= target:
             val.extend(group)
     if not val:
@@ -143,13 +143,13 @@ def take_tune(splits: Splits, tune: Sequence[str]) -> Splits:
 def check_splits(
     splits: Mapping[str, Sequence[str]], videos: Mapping[str, VideoFacts], given: bool
 ) -> list[str]:
-    """Refuse a leak: what is measured on must not have been trained on.
+    """Refuse a leak: evaluation data must not be training data.
 
     Args:
         splits: video ids by split.
         videos: every video of the data set.
-        given: a person made the lists. Then a family in two splits is only a warning, because
-            families are no more than a guess from names.
+        given: the user made the lists. Then a family in two splits is only a warning, because
+            families are guessed from names.
 
     Returns:
         Warnings.

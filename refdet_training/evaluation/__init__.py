@@ -1,1 +1,1 @@
-"""How good a bundle is: protocols, numbers, calibration and reports."""
+"""Evaluation of a bundle: protocols, metrics, calibration and reports."""

@@ -1,4 +1,4 @@
-"""What a trained bundle must beat: its untrained backbone, and template matching."""
+"""Baselines for a trained bundle: its untrained backbone, and template matching."""
 
 from __future__ import annotations
 

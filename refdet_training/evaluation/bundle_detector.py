@@ -1,4 +1,4 @@
-"""The bundle as a detector, searched as the released detector would."""
+"""A bundle under evaluation, which searches as the released detector does."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.detection_protocol import FrameDetector
 
 NO_DETECTION: tuple[BoxXYXY, float] = ((0.0, 0.0, 0.0, 0.0), 0.0)
-"""The answer of a detector that has no candidate at all."""
+"""The answer of a detector without any candidate."""
 
 
 class BundleDetector(FrameDetector):
     """A released or freshly exported bundle.
 
     Attributes:
-        threshold: from which score on the released detector would report.
+        threshold: the released detector reports from this score on.
     """
 
     def __init__(self, bundle: Bundle, config: DetectorConfig) -> None:
         self._detector = Detector(bundle, open_backend("auto", bundle), config)
         self.threshold = self._detector.score_threshold
-        # The protocol ranks the best guess of every frame, however improbable.
+        # The protocol ranks the best answer of every frame, however improbable.
         self._detector.configure(replace(config, score_threshold=0.0, max_detections=1))
 
     def set_references(self, references: Sequence[Reference]) -> None:

@@ -31,17 +31,17 @@ from refdet_training.evaluation.threshold import (
 
 @dataclass(frozen=True)
 class FittedCalibration:
-    """What is published, and on what it was fitted.
+    """The published calibration and threshold, and the data they were fitted on.
 
     Attributes:
         calibration: raw outputs to probability.
-        threshold: on that probability.
-        frames: looked at, each by every object of other families.
-        absent_pairs: of one object and one family of videos without it.
-        allowed_fpr: what the threshold was chosen for.
-        promised: there were enough pairs for that.
-        tuning_fpr: the rate on the very pairs, by source.
-        skipped: what could not be used.
+        threshold: the threshold on that probability.
+        frames: number of frames, each searched for every object of other families.
+        absent_pairs: number of pairs of an object and a family of videos without it.
+        allowed_fpr: the false-alarm rate that the threshold was chosen for.
+        promised: whether there were enough pairs for that.
+        tuning_fpr: the rate on these pairs, by source.
+        skipped: data that could not be used.
     """
 
     calibration: Calibration
@@ -54,7 +54,7 @@ class FittedCalibration:
     skipped: tuple[Skipped, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for ``bundle.yaml``, without what the bundle holds elsewhere."""
+        """Plain values for ``bundle.yaml``, without those that the bundle stores elsewhere."""
         values = asdict(self)
         return {key: values[key] for key in ("frames", "absent_pairs", "allowed_fpr", "tuning_fpr")}
 
@@ -71,8 +71,8 @@ def fit_calibration(
 
     Raises:
         ConfigError: ``allowed_fpr`` is not between 0 and 1.
-        SourceError: the instances do not suffice: too short, always or never found, or no source
-            with two families, so that no frame is without the object.
+        SourceError: there are too few instances: too short, always or never found, or no source
+            with two families, so that every frame shows the object.
     """
     if not 0 < allowed_fpr < 1:
         raise ConfigError(f"allowed_fpr must lie between 0 and 1, got {allowed_fpr}.")
@@ -104,11 +104,11 @@ def fit_probability(
 ) -> Calibration:
     """Logistic regression (Platt 1999) of "the best answer is right" on the raw outputs.
 
-    Every source weighs the same, and within one the objects' own videos and those of other families
-    weigh as they are mixed in the detection protocol: a probability depends on how often the object
-    is there at all. A presence output that would lower the probability as it grows is left out;
-    such a fit is chance. Two or three numbers are all that some dozen videos can fix, so nothing
-    more flexible (isotonic regression) is offered.
+    Every source has the same weight. Within a source, the objects' own videos and those of other
+    families are weighted as in the detection protocol, because a probability depends on how often
+    the object is present. A presence output that would lower the probability is dropped; such a fit
+    is chance. A few dozen videos determine only two or three numbers, so there is nothing more
+    flexible (isotonic regression).
 
     Raises:
         SourceError: the answers are all right or all wrong.

@@ -1,6 +1,6 @@
-"""The numbers of the detection protocol, and the curves behind them.
+"""The metrics of the detection protocol, and their curves.
 
-A share of nothing (no frame with the object, no frame without) is None, never NaN.
+A ratio without data (no frame with the object, or none without) is None, never NaN.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from refdet_training.evaluation.detection_protocol import Prediction
 
 LOOSE_IOU, STRICT_IOU = 0.3, 0.5
-"""An answer counts as right from the loose overlap on: small boxes lose IoU by one pixel."""
+"""An answer is right from the looser overlap on, because one pixel costs small boxes much IoU."""
 SIZE_EDGES_PX = (0.0, 16.0, 32.0, 64.0, 128.0, float("inf"))
 """Bins of the object's size, square root of its area."""
 CALIBRATION_BINS = 10
@@ -34,7 +34,7 @@ class Answers:
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether the answer is right at the loose IoU; never in a frame without the object."""
+        """Whether the answer is right at the looser IoU; never in a frame without the object."""
         return np.asarray(self.ious >= LOOSE_IOU)
 
 
@@ -50,7 +50,7 @@ def as_answers(predictions: Sequence[Prediction]) -> Answers:
 
 
 def summarise(predictions: Sequence[Prediction], threshold: float) -> dict[str, Any]:
-    """The protocol's numbers. AP pools present and absent frames; top-1 per frame.
+    """The protocol's metrics. AP pools present and absent frames; top-1 per frame.
 
     Returns:
         ``recall_iou*``, ``centre_hit``, ``mean_iou`` over frames with the object, whatever the
@@ -83,7 +83,7 @@ def summarise(predictions: Sequence[Prediction], threshold: float) -> dict[str, 
 
 
 def average_precision(scores: np.ndarray, correct: np.ndarray, positives: int) -> float | None:
-    """Area under precision-recall of one answer a frame; frames answered wrongly cost recall.
+    """Area under the precision-recall curve with one answer per frame; wrong answers cost recall.
 
     Args:
         scores: ``(N,)``.
@@ -99,7 +99,7 @@ def average_precision(scores: np.ndarray, correct: np.ndarray, positives: int) -
 
 
 def precision_recall(answers: Answers, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """The curve under which :func:`average_precision` is the area: recall and precision.
+    """The precision-recall curve of :func:`average_precision`.
 
     Returns:
         Both of shape ``(K,)``, recall ascending from 0; empty when no answer is right.
@@ -113,7 +113,7 @@ def precision_recall(answers: Answers, iou: float) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Frames whose score lies in one bin: how many, mean score, and the share of right answers."""
+    """The frames of one score bin: number, mean score, and share of right answers."""
 
     frames: int
     mean_score: float
@@ -145,7 +145,7 @@ def expected_calibration_error(scores: np.ndarray, correct: np.ndarray) -> float
 
 
 def recall_by_size(answers: Answers) -> dict[str, dict[str, Any]]:
-    """Recall and centre-hit by the object's size; bins without a frame are left out."""
+    """Recall and centre hits by the object's size; empty bins are omitted."""
     found = {}
     for low, high in pairwise(SIZE_EDGES_PX):
         inside = answers.present & (answers.object_px >= low) & (answers.object_px < high)

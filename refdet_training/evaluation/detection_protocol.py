@@ -1,5 +1,5 @@
-"""The detection protocol: references from a video's earliest frames, every later frame on its own,
-frames of other videos mixed in as absent ones.
+"""The detection protocol: references come from a video's first frames, every later frame is
+searched independently, and frames of other videos serve as absent ones.
 
 Any :class:`FrameDetector` can be measured: the detector of a bundle, or the untrained baselines.
 """
@@ -25,33 +25,33 @@ Item = TypeVar("Item")
 
 
 class FrameDetector(ABC):
-    """Something that is shown references and then finds the object in frames."""
+    """A detector under evaluation: takes references, then finds the object in frames."""
 
     @abstractmethod
     def set_references(self, references: Sequence[Reference]) -> None:
-        """Take 1-5 references of a new object; forget the one before."""
+        """Set 1-5 references of a new object, which replaces the previous one."""
 
     @abstractmethod
     def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
-        """The best box in frame pixels and how sure the detector is, in [0, 1]."""
+        """The best box in frame pixels and its score in [0, 1]."""
 
     def close(self) -> None:  # noqa: B027 - most detectors hold nothing that must be released
-        """Release what the detector holds."""
+        """Release the detector's resources."""
 
 
 @dataclass(frozen=True)
 class DetectionProtocol:
-    """How frames are chosen.
+    """The choice of frames.
 
     Attributes:
         references: photos per object, spread over the first ``reference_share`` of its frames.
-        reference_share: of the frames that show the object.
-        frames: later frames looked at per object, evenly spread; those without the object count as
-            absent frames.
-        absent: frames of other families' videos per object, of the same source.
-        min_present: objects seen in fewer frames are left out.
-        same_camera: tell the detector that the references are of the camera that it searches, so
-            that it knows the object's size; if not, they are photos from elsewhere to it.
+        reference_share: share of the frames that show the object.
+        frames: number of later frames per object, evenly spread; those without the object count as
+            absent.
+        absent: number of frames per object from other families' videos of the same source.
+        min_present: objects seen in fewer frames are skipped.
+        same_camera: whether the references count as frames of the searched camera, which tells the
+            detector the object's size; otherwise they count as other photos.
     """
 
     references: int = 3
@@ -74,13 +74,13 @@ class DetectionProtocol:
         if self.min_present <= self.references:
             raise ConfigError(
                 f"min_present ({self.min_present}) must be larger than references "
-                f"({self.references}): some frame must be left to look at."
+                f"({self.references}): some frame must be left to search."
             )
 
 
 @dataclass(frozen=True)
 class Query:
-    """One frame to look at for an object: of its own video, or of another (``shown``)."""
+    """One frame to search for an object: of its own video, or of another (``shown``)."""
 
     wanted: Instance
     shown: Instance
@@ -94,12 +94,12 @@ class Query:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One looked-at frame: what the detector said and what is true.
+    """The detector's answer for one frame, with the truth.
 
     Attributes:
-        source, object_video, object_id: the wanted object.
-        video_id, frame, picture: the frame that was looked at.
-        score: how sure the detector is of ``box_xyxy``, its best answer.
+        source, object_video, object_id: the object.
+        video_id, frame, picture: the searched frame.
+        score: score of ``box_xyxy``, the best answer.
         truth_xyxy: where the object is; None: not in this frame.
     """
 
@@ -142,7 +142,7 @@ def hits_centre(box_xyxy: BoxXYXY, truth_xyxy: BoxXYXY) -> bool:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An object, or one frame of it, that could not be measured, and why."""
+    """An object or frame that could not be measured, and the reason."""
 
     source: str
     video_id: str
@@ -151,14 +151,14 @@ class Skipped:
 
     @classmethod
     def of(cls, instance: Instance, reason: str) -> Skipped:
-        """That object in that video, for this reason."""
+        """The instance, for this reason."""
         return cls(instance.source, instance.video_id, instance.object_id, reason)
 
 
 def long_enough(
     instances: Iterable[Instance], protocol: DetectionProtocol
 ) -> tuple[list[Instance], list[Skipped]]:
-    """The objects the protocol measures, and those seen in too few frames for it."""
+    """The objects that the protocol measures, and those with too few frames."""
     kept, skipped = [], []
     for item in instances:
         count = len(item.present)
@@ -171,7 +171,7 @@ def long_enough(
 
 
 def reference_frames(instance: Instance, protocol: DetectionProtocol) -> list[int]:
-    """Numbers of the frames that serve as references, ascending."""
+    """The numbers of the reference frames, ascending."""
     present = instance.present
     early = max(protocol.references, int(len(present) * protocol.reference_share))
     return [present[i] for i in np.linspace(0, early - 1, protocol.references).astype(int)]
@@ -219,11 +219,10 @@ def run_protocol(
     label: str = "",
     elsewhere: Sequence[Instance] = (),
 ) -> tuple[list[Prediction], list[Skipped]]:
-    """Look for every instance in its own later frames and in frames of other families.
+    """Search for every instance in its own later frames and in frames of other families.
 
     Args:
-        detector: what is measured.
-        instances: long enough ones, see :func:`long_enough`.
+        detector: the detector under evaluation.
         protocol: how frames are chosen.
         label: of the progress bar.
         elsewhere: further instances whose frames may serve as absent ones.
@@ -254,7 +253,7 @@ def run_protocol(
 
 
 def prediction_for(query: Query, box_xyxy: BoxXYXY, score: float) -> Prediction:
-    """What a detector's answer to one query came to."""
+    """A detector's answer to one query, with the truth."""
     wanted, shown = query.wanted, query.shown
     return Prediction(
         source=wanted.source,

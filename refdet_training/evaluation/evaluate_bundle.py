@@ -1,4 +1,4 @@
-"""A bundle, and what it must beat, measured on prepared data."""
+"""Measures a bundle and its baselines on prepared data."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
 REFDET, UNTRAINED, TEMPLATE_MATCHING = "refdet", "untrained_backbone", "match_template"
 BASELINE_THRESHOLD = 0.5
-"""Nobody publishes one for the baselines."""
+"""The baselines have no published threshold."""
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured, and how.
+    """What to measure, and how.
 
     Attributes:
-        bundle: what is measured; its graphs are read from its folder.
+        bundle: the bundle to measure.
         prepared: folder of prepared data sets.
-        split: of the data.
-        sources: names of data sets; empty takes all.
-        detection, tracking: the protocols; None leaves one out.
-        search: how the bundle searches, and the threshold if not the published one.
+        split: the split of the data.
+        sources: names of data sets; empty: all.
+        detection, tracking: the protocols; None: skip it.
+        search: the search settings, and the threshold if not the published one.
         baselines: also measure template matching and, given weights, the untrained backbone.
-        backbone_weights: of the bundle's backbone as it was before training.
+        backbone_weights: weights of the bundle's backbone before training.
     """
 
     bundle: Bundle
@@ -61,7 +61,7 @@ def evaluate_bundle(settings: EvaluationSettings) -> Evaluation:
     Raises:
         BundleError: the bundle cannot be used.
         SourceError: the data cannot be used.
-        ConfigError: the baselines cannot be made of this bundle and these weights.
+        ConfigError: the bundle and these weights do not allow the baselines.
     """
     bundle = settings.bundle
     instances = load_instances(settings.prepared, settings.split, settings.sources or None)

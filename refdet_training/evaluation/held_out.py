@@ -1,8 +1,8 @@
-"""What a bundle's network says of held-out video before calibration: many objects at once.
+"""A network's uncalibrated answers on held-out video, many objects at once.
 
-Each object's references become one template of the same detector, so a frame is encoded once
-however many objects are looked for in it, and every frame serves as an absent frame for all
-objects of its source's other families: hundreds of absent frames per object out of a few videos.
+Each object becomes one template of the same detector, so a frame is encoded once for all objects.
+Every frame serves as an absent frame for all objects of its source's other families: a few videos
+give hundreds of absent frames per object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from refdet_training.evaluation.detection_protocol import (
 )
 
 _TEMPLATES_AT_ONCE = 24
-"""The score maps of more would take too much memory at once."""
+"""The score maps of more templates would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class RawPrediction:
     """One object in one frame, before calibration.
 
     Attributes:
-        object_family, shown_family: of the wanted object and of the video that was looked at.
-        prediction: its ``score`` is the raw one of the strongest candidate.
+        object_family, shown_family: of the object and of the searched video.
+        prediction: its ``score`` is the raw score of the strongest candidate.
         presence: the network's raw presence output there.
     """
 
@@ -55,7 +55,7 @@ class RawPrediction:
 
 @dataclass(frozen=True)
 class _Recorder(Calibration):
-    """Passes raw scores on, and keeps the strongest candidate's presence of each template."""
+    """Passes raw scores through; records the presence of each template's strongest candidate."""
 
     presence: list[float] = field(default_factory=list)
 
@@ -70,11 +70,11 @@ def raw_predictions(
     protocol: DetectionProtocol,
     search: DetectorConfig,
 ) -> tuple[list[RawPrediction], list[Skipped]]:
-    """Look for every object in its own later frames and in those of its source's other families.
+    """Search for every object in its own later frames and in those of its source's other families.
 
     Args:
-        bundle: its calibration and threshold are not used.
-        instances: long enough ones of any number of sources.
+        bundle: the bundle; its calibration and threshold are not used.
+        instances: long enough instances of any number of sources.
         protocol: ``references`` and ``frames`` of it are used.
         search: how to search; threshold and number of detections do not matter.
     """
@@ -107,7 +107,7 @@ def _look_at(
     shown: Instance,
     protocol: DetectionProtocol,
 ) -> tuple[list[RawPrediction], list[Skipped]]:
-    """Look in the later frames of one video for all objects that it shows or cannot show."""
+    """Search the later frames of one video for all objects that it shows or cannot show."""
     asked = {
         name: item for name, item in wanted.items() if item is shown or cannot_show(item, shown)
     }
@@ -129,7 +129,7 @@ def _look_at(
 def _set_templates(
     detector: Detector, instances: Sequence[Instance], protocol: DetectionProtocol
 ) -> tuple[dict[str, Instance], list[Skipped]]:
-    """One template per object; the objects by template id, and those that cannot be used."""
+    """Set one template per object; returns the objects by template id, and the unusable ones."""
     wanted: dict[str, Instance] = {}
     skipped: list[Skipped] = []
     for item in instances:

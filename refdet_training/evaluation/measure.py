@@ -1,4 +1,4 @@
-"""Everything one evaluation measured: several detectors, both protocols, one pass over the data."""
+"""Measures several methods with both protocols in one pass over the data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from refdet_training.evaluation.tracking_protocol import (
 
 @dataclass(frozen=True)
 class Method:
-    """What is measured, its name in the report, and from which score on it reports."""
+    """A method, its name in the report, and its threshold."""
 
     name: str
     detector: FrameDetector
@@ -35,7 +35,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one method did; empty where a protocol was not run."""
+    """The results of one method; empty for a protocol that was not run."""
 
     name: str
     threshold: float
@@ -49,12 +49,12 @@ class Evaluation:
 
     Attributes:
         bundle: name and version of the bundle.
-        split: of the data.
-        search: how the bundle searched.
+        split: the split of the data.
+        search: the bundle's search settings.
         instances: the measured objects.
-        detection, tracking: the protocols; None where one was not run.
+        detection, tracking: the protocols; None if not run.
         methods: the bundle first, then the baselines.
-        skipped: what could not be measured.
+        skipped: objects and frames that could not be measured.
     """
 
     bundle: str

@@ -1,4 +1,4 @@
-"""Settings of the detector that is measured."""
+"""Settings of the measured detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worst cases as pictures: what was looked for, the frame, the truth and the answer."""
+"""The worst cases as pictures: reference, frame, truth and answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PER_KIND, _PER_OBJECT = 6, 2
 _CLOSE_UP_PX = 180
 _FRAME_SIZE = (960, 3 * _CLOSE_UP_PX)
 _CONTEXT = 1.0
-"""Share of the box's mean side added around it in close-ups, as SiamFC counts it."""
+"""Context around the box in close-ups, as a share of its mean side (SiamFC)."""
 _ANSWER_COLOUR = PALETTE_BGR[1]
 KINDS = {
     "false_alarm": "Reported although absent, most confident first",
@@ -36,7 +36,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class WorstCase:
-    """One bad prediction as a picture: close-ups of reference, answer and truth beside the frame.
+    """One wrong prediction as a picture: close-ups of reference, answer and truth beside the frame.
 
     Attributes:
         kind: one of :data:`KINDS`.
@@ -51,7 +51,7 @@ class WorstCase:
 
 
 def worst_cases(evaluation: Evaluation) -> list[WorstCase]:
-    """The bundle's worst predictions of each kind, at most two of an object; none without the
+    """The bundle's worst predictions of each kind, at most two per object; none without the
     detection protocol.
     """
     if evaluation.detection is None:
@@ -72,7 +72,7 @@ def worst_cases(evaluation: Evaluation) -> list[WorstCase]:
 def worst_predictions(
     kind: str, predictions: Iterable[Prediction], threshold: float
 ) -> list[Prediction]:
-    """The worst of one of :data:`KINDS`, worst first, at most two of an object."""
+    """The worst predictions of one of :data:`KINDS`, worst first, at most two per object."""
     belongs, badness = _RULES[kind]
     candidates = [item for item in predictions if belongs(item, item.score >= threshold)]
     chosen: list[Prediction] = []
@@ -97,7 +97,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def _draw(prediction: Prediction, instance: Instance, protocol: DetectionProtocol) -> np.ndarray:
-    frame = prediction.picture.read().copy()  # drawn on; what is read may be read-only
+    frame = prediction.picture.read().copy()  # a copy to draw on; the original may be read-only
     first = reference_frames(instance, protocol)[0]
     wanted = _close_up(instance.read(first), instance.boxes_xyxy[first], "reference")
     answer = _close_up(frame, prediction.box_xyxy, "answer")

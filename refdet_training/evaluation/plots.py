@@ -1,4 +1,4 @@
-"""The report's plots, one panel per data source. Drawn without a display."""
+"""The report's plots, one panel per data source. They need no display."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Draw = Callable[[Axes, Evaluation, str], None]
 
 
 def draw_plots(evaluation: Evaluation) -> dict[str, Figure]:
-    """All plots of the protocols that were run, by file name without suffix."""
+    """All plots of the completed protocols, by file name without suffix."""
     plots: dict[str, Draw] = {}
     if evaluation.detection is not None:
         plots |= {
@@ -182,7 +182,7 @@ def _square(axes: Axes, x_label: str, y_label: str) -> None:
 
 
 def _legend_below(axes: Axes, title: str = "") -> None:
-    """A legend that cannot hide a curve."""
+    """A legend outside the curves."""
     axes.legend(
         *axes.get_legend_handles_labels(),
         fontsize=7,

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as plain data: overall, by source, by sequence, by frame."""
+"""The metrics of an evaluation as plain data: overall, by source, by sequence, by frame."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def sequence_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def prediction_rows(evaluation: Evaluation) -> list[Row]:
-    """One line per protocol, method and looked-at frame, with :data:`PREDICTION_COLUMNS`.
+    """One line per protocol, method and frame, with :data:`PREDICTION_COLUMNS`.
 
-    Sides of boxes that are not there are None; so is a score that a tracker does not give.
+    Missing boxes and scores are None.
     """
     rows: list[Row] = []
     for one in evaluation.methods:
@@ -87,14 +87,13 @@ def prediction_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def _not_measured(evaluation: Evaluation) -> list[str]:
-    """A sentence for each source whose presence AUROC and FPR are None in the detection protocol,
-    that says why."""
+    """For each source whose presence AUROC and FPR are None, a sentence that says why."""
     predictions = [item for one in evaluation.methods for item in one.predictions]
     looked_at = {item.source for item in predictions}
     with_absent = {item.source for item in predictions if not item.present}
     return [
-        f"presence AUROC and FPR of {source}, because none of its frames looked at is without the "
-        "object; such frames are taken from videos of other families, so the split "
+        f"presence AUROC and FPR of {source}, because all of its searched frames show the "
+        "object; frames without it come from videos of other families, so the split "
         f"'{evaluation.split}' needs two families or more there."
         for source in evaluation.sources
         if source in looked_at - with_absent
@@ -102,7 +101,7 @@ def _not_measured(evaluation: Evaluation) -> list[str]:
 
 
 def _by_method(evaluation: Evaluation, protocol: str, source: str | None) -> Row:
-    """Numbers by method, of one source or of all."""
+    """Metrics by method, of one source or of all."""
     found: Row = {}
     for one in evaluation.methods:
         records: Sequence[Any] = one.predictions if protocol == "detection" else one.tracks

@@ -1,8 +1,8 @@
-"""The threshold to publish: few false alarms in video nobody has seen yet.
+"""The published threshold, which keeps false alarms rare in new video.
 
-The share of absent frames that reach the threshold differs a lot between pairs of object and
-footage: a bird is mistaken for a drone at dusk, a car never for a boat. Frames of one pair are
-nearly copies of each other, so pairs are what is counted, not frames. Conformal risk control
+The share of absent frames that reach a threshold differs much between pairs of object and footage:
+a bird is mistaken for a drone at dusk, a car never for a boat. Frames of one pair are almost copies
+of each other, so pairs are counted, not frames. Conformal risk control
 (Angelopoulos et al., "Conformal Risk Control", ICLR 2024) gives the lowest threshold ``t`` with
 
     (n * R(t) + 1) / (n + 1) <= allowed
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 HIGHEST = 0.95
-"""A threshold that hardly anything reaches would make the detector mute."""
+"""A higher threshold would silence the detector."""
 _ROUNDING = 1e-9
 _GRID = np.arange(1, round(HIGHEST * 1000) + 1) / 1000
 
@@ -37,8 +37,8 @@ class AbsentPair:
     """One object and one family of videos that do not show it.
 
     Attributes:
-        source: of both.
-        scores: probabilities of the best answer, one for each frame, at least one.
+        source: the source of both.
+        scores: probability of the best answer in each frame, at least one.
     """
 
     source: str
@@ -49,7 +49,7 @@ def choose_threshold(pairs: Sequence[AbsentPair], allowed_fpr: float) -> float:
     """The lowest threshold, of three digits and at most :data:`HIGHEST`, that keeps the corrected
     false-alarm rate of all pairs, and of each source with enough of them, within ``allowed_fpr``.
 
-    With fewer than ``1 / allowed_fpr - 1`` pairs no threshold can promise that; then it lies above
+    With fewer than ``1 / allowed_fpr - 1`` pairs no threshold guarantees that; then it lies above
     every absent frame.
 
     Args:
@@ -69,7 +69,7 @@ def can_promise(pairs: Sequence[AbsentPair], allowed_fpr: float) -> bool:
 
 
 def false_alarm_rates(pairs: Sequence[AbsentPair], threshold: float) -> Mapping[str, float]:
-    """Mean over the pairs of each source of the share of frames that reach the threshold."""
+    """For each source the mean, over its pairs, of the share of frames that reach the threshold."""
     rates: dict[str, list[float]] = {}
     for pair in pairs:
         share = np.mean(np.array(pair.scores) >= threshold)

@@ -1,6 +1,6 @@
-"""The numbers of the tracking protocol.
+"""The metrics of the tracking protocol.
 
-Which convention each one follows, with 0-based boxes whose right and bottom edges are exclusive
+Their conventions, for 0-based boxes whose right and bottom edges are exclusive
 (the got10k toolkit's 1-based inclusive centres differ by the same half pixel in truth and answer,
 so distances agree):
 
@@ -20,7 +20,7 @@ so distances agree):
   without the first frame; overall pools the frames.
 
 Where the object is present and nothing is reported, IoU is 0 and the distance infinite. Frames
-without the object count for ST-IoU and presence only. A share of nothing is None.
+without the object count only for ST-IoU and presence. A ratio without data is None.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def curves(track: Track) -> Curves:
 
 
 def mean_curves(tracks: Sequence[Track]) -> Curves | None:
-    """The mean of the sequences' curves; None of no sequence."""
+    """The mean of the sequences' curves; None without a sequence."""
     if not tracks:
         return None
     parts = [curves(track) for track in tracks]
@@ -84,7 +84,7 @@ def mean_curves(tracks: Sequence[Track]) -> Curves | None:
 
 
 def summarise(tracks: Sequence[Track]) -> dict[str, Any]:
-    """The protocol's numbers of any number of sequences; see the module for conventions.
+    """The protocol's metrics over any number of sequences; see the module for conventions.
 
     Returns:
         ``sequences``; ``frames``: tracked ones, without the first of each; ``present``: of these,
@@ -127,7 +127,7 @@ def bounded_ious(track: Track) -> np.ndarray:
 
 
 def st_iou(track: Track) -> float | None:
-    """ST-IoU of one sequence without its first frame; None when there is nothing in it."""
+    """ST-IoU of one sequence without its first frame; None without a box in either."""
     numbers = [frame.number for frame in track.frames]
     truth = {f.number: f.truth_xyxy for f in track.frames if f.truth_xyxy is not None}
     answers = {f.number: f.box_xyxy for f in track.frames if f.box_xyxy is not None}
@@ -144,7 +144,7 @@ def _iou(frame: TrackedFrame, frame_size: tuple[int, int] | None = None) -> floa
 
 
 def _bounded(box_xyxy: BoxXYXY, frame_size: tuple[int, int]) -> BoxXYXY:
-    """The toolkit's way to bring a box into the frame: the corner first, then the sides."""
+    """Clip a box as the toolkit does: the corner first, then the sides."""
     width, height = frame_size
     x1, y1, x2, y2 = box_xyxy
     left, top = min(max(x1, 0.0), width), min(max(y1, 0.0), height)
@@ -152,7 +152,7 @@ def _bounded(box_xyxy: BoxXYXY, frame_size: tuple[int, int]) -> BoxXYXY:
 
 
 def _offset(frame: TrackedFrame) -> tuple[float, float]:
-    """From the truth's centre to the answer's, pixels."""
+    """Distance of the centres of truth and answer, pixels."""
     if frame.box_xyxy is None or frame.truth_xyxy is None:
         return np.inf, np.inf
     answer, truth = frame.box_xyxy, frame.truth_xyxy

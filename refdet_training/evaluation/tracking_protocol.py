@@ -1,8 +1,8 @@
 """The tracking protocol: one-pass evaluation (OPE) over contiguous labelled frames.
 
-The tracker is shown the true box once, in the first frame, and is never set again; whatever it
-says of every later frame counts (Wu, Lim, Yang: "Online Object Tracking: A Benchmark", CVPR
-2013). Frames without the object stay in: there the right answer is no box.
+The tracker gets the true box once, in the first frame, and is never reset; every later answer
+counts (Wu, Lim, Yang: "Online Object Tracking: A Benchmark", CVPR 2013). Frames without the object
+are included: there the right answer is no box.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from refdet_training.evaluation.detection_protocol import FrameDetector, Skipped
 
 
 class Tracker(ABC):
-    """Something that is shown an object once and then follows it from frame to frame."""
+    """A tracker under evaluation: gets an object once and tracks it from frame to frame."""
 
     @abstractmethod
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        """Follow a new object from here on; forget the one before."""
+        """Start with a new object, which replaces the previous one."""
 
     @abstractmethod
     def update(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY | None, float | None]:
-        """Where the object is in the next frame (None: not there), and how sure the tracker is of
-        that in [0, 1] (None: it does not say).
+        """The object's box in the next frame (None: absent), and its score in [0, 1] (None:
+        unknown).
         """
 
 
 class TrackingByDetection(Tracker):
-    """A detector that looks at every frame on its own, with the first frame's box as reference.
+    """A detector that searches each frame independently, with the first frame's box as reference.
 
     Args:
-        detector: what looks for the object.
+        detector: finds the object.
         threshold: below this score nothing is reported.
     """
 
@@ -57,11 +57,11 @@ class TrackingByDetection(Tracker):
 
 @dataclass(frozen=True)
 class TrackingProtocol:
-    """What is tracked.
+    """The choice of sequences.
 
     Attributes:
         frames: at most this many of a sequence, its first one included; 0: all.
-        min_frames: shorter sequences are left out.
+        min_frames: shorter sequences are skipped.
     """
 
     frames: int = 0
@@ -79,7 +79,7 @@ class TrackingProtocol:
 
 @dataclass(frozen=True)
 class TrackedFrame:
-    """One frame: what is true (None: the object is absent) and what the tracker said."""
+    """One frame: the truth (None: the object is absent) and the tracker's answer."""
 
     number: int
     picture: FrameRef
@@ -90,12 +90,12 @@ class TrackedFrame:
 
 @dataclass(frozen=True)
 class Track:
-    """One object followed through one sequence.
+    """One object tracked through one sequence.
 
     Attributes:
         source, video_id, object_id: names.
         frame_size: ``(width, height)`` in pixels.
-        frames: the first one is that of the start, where the answer is the truth itself.
+        frames: the frames; in the first one the answer is the truth itself.
     """
 
     source: str
@@ -108,9 +108,8 @@ class Track:
 def sequence(instance: Instance) -> list[int]:
     """The longest contiguous run of labelled frames that starts with the object in view.
 
-    Frames are contiguous when their numbers are apart by the video's usual step (data sets keep
-    every n-th frame). Of equally long runs the earliest is taken; empty when the object is never
-    seen.
+    Frames are contiguous if their numbers differ by the video's usual step (data sets keep every
+    n-th frame). Of equally long runs the earliest counts; empty if the object is never visible.
     """
     numbers = sorted(instance.frames)
     if not instance.present:
@@ -126,7 +125,7 @@ def sequence(instance: Instance) -> list[int]:
 def run_tracking(
     tracker: Tracker, instances: Sequence[Instance], protocol: TrackingProtocol, label: str = ""
 ) -> tuple[list[Track], list[Skipped]]:
-    """Follow every instance through its sequence, once.
+    """Track every instance through its sequence, once.
 
     Returns:
         The tracks, and what could not be measured: short sequences, objects the tracker refuses to

@@ -1,4 +1,4 @@
-"""From a trained network to a model bundle: graphs, parity, and what TensorRT takes of them."""
+"""Exports a trained network as a model bundle: graphs, parity, and TensorRT's operators."""
 
 from refdet_training.export.bundle import export_bundle, publish, write_description
 from refdet_training.export.operators import Finding, check_bundle, check_graph

@@ -1,4 +1,4 @@
-"""A trained network to a model bundle: two ONNX graphs, torch weights, bundle.yaml."""
+"""Writes a trained network as a model bundle: two ONNX graphs, torch weights, bundle.yaml."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE, parity
 
 OPSET = 13
-"""The newest operator set without HardSwish, about which TensorRT 8.4 contradicts itself."""
+"""The newest operator set without HardSwish, which TensorRT 8.4 handles inconsistently."""
 
 
 class _TemplateGraph(nn.Module):
@@ -72,8 +72,8 @@ def export_bundle(
         tracking: how it follows a target in a window; None: as refdet's own networks do.
         placement: of :data:`refdet_core.placement.PLACEMENTS`; None: ``upsampled`` where the
             network does not measure boxes, else ``cell``.
-        training: how the weights came to be, for ``bundle.yaml``; plain data and paths, of which
-            an absolute one is cut down to its last part.
+        training: the origin of the weights, for ``bundle.yaml``; plain data and paths. Absolute
+            paths are reduced to their last part.
         allow_unsupported: also export graphs that TensorRT 8.4 would not take.
 
     Raises:
@@ -99,13 +99,14 @@ def export_bundle(
         if findings and not allow_unsupported:
             raise BundleError(refusal(findings))
         worst = parity(model, bundle)
-        if not worst <= PARITY_TOLERANCE:  # NaN must not pass
+        if not worst <= PARITY_TOLERANCE:  # also refuses NaN
             raise BundleError(
                 f"ONNX Runtime differs from torch by {worst:.2g} (allowed {PARITY_TOLERANCE:g}); "
                 "the exported graphs do not compute what was trained."
             )
         output.mkdir(exist_ok=True)
-        # The description last: a half-written folder is then no bundle with wrong hashes.
+        # The description is written last, so that a half-written folder is not a bundle with wrong
+        # hashes.
         (output / DESCRIPTION).unlink(missing_ok=True)
         for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS, DESCRIPTION):
             (folder / item).replace(output / item)
@@ -249,7 +250,7 @@ def _object_px(window: CropRule) -> float:
 
 
 def _without_folders(value: Any) -> Any:
-    """Where files lay on the machine that trained is nobody's business."""
+    """Paths of the training machine must not be published."""
     if isinstance(value, Mapping):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""An ONNX graph with the questions one asks of it: types, shapes, constants, origins."""
+"""A view of an ONNX graph: types, shapes, constants, origins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 Shape = tuple[int | str | None, ...]
-"""Sizes; a name or None where a size is not fixed."""
+"""Sizes; a name or None if a size is not fixed."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Which nodes of an ONNX graph TensorRT 8.4 would not take, said before anybody is at the Jetson.
+"""Finds the nodes of an ONNX graph that TensorRT 8.4 refuses, before anyone is at the Jetson.
 
-The parser itself runs only where TensorRT is, and stops at its first error; this check reads the
-tables of :mod:`refdet_training.export.tensorrt84` on any machine and lists everything. It is a list
-of known obstacles: an empty one does not prove that an engine can be built.
+TensorRT's own parser runs only where TensorRT is installed, and stops at its first error. This
+check reads the tables of :mod:`refdet_training.export.tensorrt84` on any machine and lists all
+findings. It knows only known obstacles: an empty list does not prove that an engine can be built.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Finding:
-    """Something TensorRT 8.4 does not take.
+    """Something that TensorRT 8.4 refuses.
 
     Attributes:
         graph: file name of the graph.
         node: the node's name (its first output where it has none), or the tensor's.
         op: operator, or ``input``, ``output``, ``initializer``, ``opset``.
-        why: what TensorRT does not take.
-        what_to_do: to get rid of it.
+        why: the reason.
+        what_to_do: the remedy.
     """
 
     graph: str

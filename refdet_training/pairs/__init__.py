@@ -1,4 +1,4 @@
-"""Training pairs: template views and a search view, with what is known about them."""
+"""Training pairs: template views and a search view, with their labels."""
 
 from refdet_training.pairs.config import PairConfig, WindowPairs
 from refdet_training.pairs.cutout_pairs import CutoutPairs

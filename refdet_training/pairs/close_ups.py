@@ -1,4 +1,4 @@
-"""The surroundings of an object, kept in memory: a template view needs no other part of a frame."""
+"""Crops around objects, cached in memory: a template view needs no other part of a frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from refdet_training.pairs.config import PairConfig
 from refdet_training.pairs.crops import to_network
 from refdet_training.pairs.views import TEMPLATE_MARGIN
 
-_KEPT = 32768  # at some 6 KiB each, as JPEG; decoding a whole frame costs 20 times as much
+_KEPT = 32768  # about 6 KiB each as JPEG; decoding a whole frame costs 20 times as much
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
 
@@ -28,7 +28,7 @@ class CloseUp:
 
 
 def read_close_up(frame: FrameRef, box_xyxy: BoxXYXY, config: PairConfig) -> CloseUp:
-    """The close-up of an object in a frame, from memory where it was read before.
+    """The close-up of an object in a frame, cached after the first read.
 
     Raises:
         SourceError: the frame cannot be read.

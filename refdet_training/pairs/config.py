@@ -1,4 +1,4 @@
-"""How pairs are drawn. The one place of these defaults."""
+"""How pairs are drawn, with the only definition of the defaults."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class PairConfig:
     Attributes:
         img_size, template_size: network input sides.
         template_context: SiamFC's context share.
-        references: fewest and most template views of a pair, at most 5.
-        max_gap: most frames between template and search view of one video; None: any.
+        references: minimum and maximum number of template views per pair, at most 5.
+        max_gap: maximum number of frames between template and search view of one video; None: any.
         absent_share: share of pairs whose search view does not show the object.
-        hard_share: of these, the share that shows a look-alike instead.
+        hard_share: share of these that shows a distractor instead.
         min_object_px, max_object_px: side (square root of the area) of the object in the search
             view, network pixels, drawn evenly in the logarithm.
-        max_zoom: most network pixels per frame pixel.
-        smallest_px: frames that show the object smaller than this are left out; compression
-            leaves nothing of it.
+        max_zoom: maximum network pixels per frame pixel.
+        smallest_px: frames that show the object smaller than this are skipped; compression destroys
+            it.
         synthetic_px: sides of pasted cut-outs, network pixels, drawn evenly in the logarithm.
         turn_share: share of search views turned a little, normally distributed with
             ``turn_degrees``.

@@ -1,4 +1,4 @@
-"""Where a search view is cut from its frame."""
+"""Chooses the crop of a search view in its frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def place(
     centred: bool,
     wanted: bool,
 ) -> Crop:
-    """The first of some random crops that shows the target as wanted; else one that shows it."""
+    """The first random crop that shows the target as required; else one that shows it."""
     showing = None
     for _ in range(_TRIES):
         crop = _random_crop(frame_bgr, subject_xyxy, config, rng, centred)
@@ -56,12 +56,12 @@ def _random_crop(
             for limit in (width, height)
         )
         return _square(left, top, span, config)
-    # A margin of 0 lets the border cut the object.
+    # With a margin of 0 the border may cut the object.
     margin = rng.uniform(0.0, 0.5)
     centre_x, centre_y = _middle(subject_xyxy)
     left = int(centre_x - span * rng.uniform(margin, 1 - margin))
     top = int(centre_y - span * rng.uniform(margin, 1 - margin))
-    # A camera frame has few padded pixels, so crops mostly stay inside it.
+    # Camera frames need little padding at run time, so crops mostly stay inside the frame.
     if rng.random() < 0.8:
         left = min(max(left, 0), max(0, width - span)) if span <= width else left
         top = min(max(top, 0), max(0, height - span)) if span <= height else top
@@ -101,7 +101,7 @@ def _random_span(subject_xyxy: BoxXYXY, longest: int, config: PairConfig, rng: R
 
 
 def _around(box_xyxy: BoxXYXY, frame_bgr: np.ndarray, config: PairConfig, rng: Rng) -> Crop:
-    """A crop that has the whole box in its middle."""
+    """A crop with the whole box in its middle."""
     x1, y1, x2, y2 = box_xyxy
     span = _random_span(box_xyxy, min(frame_bgr.shape[:2]), config, rng)
     span = max(span, math.ceil(max(x2 - x1, y2 - y1)))
@@ -119,7 +119,7 @@ def enlarged(crop: Crop, margin: float) -> Crop:
     """A larger crop around the same centre at the same scale."""
     if margin == 1.0:
         return crop
-    # Both rims are whole pixels, so that the centre of the result is the crop itself.
+    # Both margins are whole pixels, so that the centre of the result is the crop itself.
     rim = math.ceil((margin - 1) / 2 * crop.width)
     out_rim = round(rim * crop.out_width / crop.width)
     return replace(
@@ -140,7 +140,7 @@ def to_network(crop: Crop, box_xyxy: BoxXYXY) -> BoxXYXY:
 
 
 def in_view(box_xyxy: BoxXYXY, size: int) -> bool | None:
-    """Whether the object is in view; None when too little of it is to say so."""
+    """Whether the object is in view; None if too little of it is visible to decide."""
     share = visible_share(box_xyxy, size, size)
     if share >= PRESENT_SHARE:
         return True

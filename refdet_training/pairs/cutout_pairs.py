@@ -28,8 +28,8 @@ _POSE = v2.Compose(
     ]
 )
 _SIBLINGS = 3
-_BESIDE_SHARE = 0.4  # of present pairs that have a look-alike in view as well
-_CUT_SHARE = 0.1  # of present objects that hang over the border
+_BESIDE_SHARE = 0.4  # share of present pairs with a distractor in view
+_CUT_SHARE = 0.1  # share of present objects that extend over the border
 
 
 class CutoutPairs(PairSource):
@@ -99,7 +99,7 @@ class CutoutPairs(PairSource):
         )
 
     def _distractor(self, chosen: int, rng: Rng) -> tuple[int, np.ndarray, bool]:
-        """Its number, the cut-out, and whether only colour tells it from the chosen one."""
+        """Its number, the cut-out, and whether only colour distinguishes it from the chosen one."""
         step = int(rng.integers(1, _SIBLINGS + 1)) * (1 if rng.random() < 0.5 else -1)
         sibling = (chosen + step) % len(self._objects)
         if sibling == chosen or rng.random() < 0.5:
@@ -150,7 +150,7 @@ def _read_background(path: Path) -> np.ndarray:
 
 
 def _piece(ground_bgr: np.ndarray, size: int, rng: Rng) -> np.ndarray:
-    """A random square of a background at a random scale, ``(size, size, 3)``, its own copy."""
+    """A random square of a background at a random scale, ``(size, size, 3)``, as a copy."""
     height, width = ground_bgr.shape[:2]
     span = min(int(size * np.exp(rng.uniform(-0.5, 0.4))), height, width)
     top, left = int(rng.integers(height - span + 1)), int(rng.integers(width - span + 1))
@@ -160,9 +160,9 @@ def _piece(ground_bgr: np.ndarray, size: int, rng: Rng) -> np.ndarray:
 
 
 def _pose(cutout_bgra: np.ndarray, side: float) -> np.ndarray:
-    """Turned and tilted; what comes in from outside is transparent."""
+    """Rotate and tilt; new areas are transparent."""
     scale = 1.5 * side / np.sqrt(cutout_bgra.shape[0] * cutout_bgra.shape[1])
-    if scale < 1:  # no more detail than pasting needs
+    if scale < 1:  # only as much detail as pasting needs
         cutout_bgra = cv2.resize(
             cutout_bgra, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
         )
@@ -181,7 +181,7 @@ def _close_up(
     rng: Rng,
     keep_colours: bool,
 ) -> Tensor:
-    """A template view of the cut-out on some ground, large, as a user's photo would show it."""
+    """A template view of the cut-out on some background, large, as in a user's photo."""
     size = round(TEMPLATE_MARGIN * config.template_size)
     scene = _piece(ground_bgr, size, rng)
     box = paste(scene, cutout_bgra, config.template_size * rng.uniform(0.35, 0.6), (size / 2,) * 2)

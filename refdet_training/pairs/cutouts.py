@@ -1,4 +1,4 @@
-"""Object-like cut-outs of pictures, and pasting them."""
+"""Cuts objects out of pictures, and pastes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPAQUE = 0.4
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder, by name.
+    """The pictures of a folder, by name.
 
     Raises:
         SourceError: there are none.
@@ -49,10 +49,10 @@ def list_objects(folder: Path) -> dict[str, list[Path]]:
 
 @lru_cache(maxsize=2048)
 def load_cutout(path: Path) -> np.ndarray:
-    """``(H, W, 4)`` uint8 BGRA, cut tightly around its object, not to be changed.
+    """``(H, W, 4)`` uint8 BGRA, cropped tightly around its object, read-only.
 
-    The outline is the picture's own alpha channel where it has one, else
-    :func:`object_outline`; the same for every call, so that template and search view agree.
+    The outline is the picture's alpha channel if it has one, else :func:`object_outline`. It is the
+    same for every call, so that template and search view agree.
 
     Raises:
         SourceError: the picture cannot be read.
@@ -75,13 +75,13 @@ def load_cutout(path: Path) -> np.ndarray:
 
 
 def object_outline(picture_bgr: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Soft mask ``(H, W)`` uint8 of what is in the middle of a picture.
+    """Soft mask ``(H, W)`` uint8 of the object in the middle of a picture.
 
-    GrabCut (Rother et al. 2004) from a rectangle a little smaller than the picture, its largest
-    piece without holes; an ellipse where that is next to nothing or next to everything.
+    GrabCut (Rother et al. 2004) from a rectangle slightly smaller than the picture; its largest
+    component without holes. An ellipse if that covers almost nothing or almost everything.
 
     Args:
-        seed: of the ellipse's sides.
+        seed: seed of the ellipse's sides.
     """
     height, width = picture_bgr.shape[:2]
     scale = min(1.0, _CUT_SIDE / max(height, width))
@@ -94,13 +94,13 @@ def object_outline(picture_bgr: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def recoloured(cutout_bgra: np.ndarray, rng: Rng) -> np.ndarray:
-    """The same shape in clearly other colours: another hue, or a tint where there is none."""
+    """The same shape in clearly different colours: another hue, or a tint for grey objects."""
     hsv = cv2.cvtColor(cutout_bgra[..., :3], cv2.COLOR_BGR2HSV).astype(np.float32)
     hue, saturation, value = hsv[..., 0], hsv[..., 1], hsv[..., 2]
     alpha = cutout_bgra[..., 3].astype(np.float32) / 255
     if (saturation * value * alpha).sum() > 60 * 255 * alpha.sum():
         hue[:] = (hue + int(rng.integers(50, 130))) % 180
-    else:  # black, grey and white have no hue that could be seen
+    else:  # black, grey and white have no visible hue
         hue[:] = rng.integers(180)
         saturation[:] = saturation / 2 + 150
         value[:] = value / 2 + 80
@@ -115,10 +115,10 @@ def paste(
 
     Args:
         side: square root of the area of its box, scene pixels.
-        centre_xy: of its box; it may hang over the border.
+        centre_xy: centre of its box; the box may extend over the border.
 
     Returns:
-        The tight box of what is opaque, with what is outside the scene.
+        The tight box of the opaque area, including the part outside the scene.
     """
     cutout_bgra = _cut_tightly(cutout_bgra)
     height, width = cutout_bgra.shape[:2]
@@ -152,7 +152,7 @@ def _grab(picture_bgr: np.ndarray) -> np.ndarray:
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray | None:
-    """The largest connected piece, holes filled; None if it is no usable silhouette."""
+    """The largest connected component with holes filled; None if it is not usable."""
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     outlines, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
@@ -170,7 +170,7 @@ def _ellipse(height: int, width: int, rng: Rng) -> np.ndarray:
 
 
 def _opaque_box(alpha: np.ndarray) -> tuple[int, int, int, int]:
-    """Columns and rows of what is opaque; everything when nothing is."""
+    """The columns and rows of the opaque area; everything if nothing is opaque."""
     solid = alpha > _OPAQUE * 255
     if not solid.any():
         return 0, 0, alpha.shape[1], alpha.shape[0]

@@ -16,14 +16,14 @@ from refdet_training.pairs.pair import Pair, PairSource
 class PairDataset(Dataset[Pair]):
     """Pairs drawn from several sources with given shares.
 
-    Pair ``index`` depends on the seed and the index alone, whatever worker draws it in whatever
-    order; another epoch needs another seed.
+    Pair ``index`` depends only on the seed and the index, not on the worker or the order; another
+    epoch needs another seed.
 
     Args:
         sources: ``(source, share)``; shares are relative to each other.
         config: how pairs are drawn.
-        length: pairs in one epoch.
-        seed: of everything random.
+        length: number of pairs per epoch.
+        seed: seed of all randomness.
     """
 
     def __init__(

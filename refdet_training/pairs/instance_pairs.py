@@ -1,4 +1,4 @@
-"""Pairs of real footage: two moments of one instance, or one moment without it."""
+"""Pairs from real footage: two frames of one instance, or a frame without it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRIES = 8
 
 @dataclass(frozen=True)
 class _Scene:
-    """What a search view is cut from: see :func:`refdet_training.pairs.views.search_view`."""
+    """The source of a search view: see :func:`refdet_training.pairs.views.search_view`."""
 
     frame: FrameRef
     subject_xyxy: BoxXYXY
@@ -34,19 +34,20 @@ class _Scene:
 class InstancePairs(PairSource):
     """Pairs of the instances of one prepared source; objects are drawn equally often.
 
-    Template views come from other moments than the search view, at most ``max_gap`` frames away
-    (the nearest other moment when there is none), in half of the pairs from other videos of the
-    same object where there are any; from the same moment only when there is no other.
+    Template views come from other frames than the search view, at most ``max_gap`` frames away (or
+    the nearest other frame), in half of the pairs from other videos of the same object if there are
+    any; from the same frame only if there is no other.
 
-    Absent pairs show a look-alike in ``hard_share`` of the cases: another object of the same
-    frame, or one of the same kind from another family. Where there is neither, and in the other
-    cases, they show the frame away from the object, a frame in which it is labelled absent, or
-    a frame of another family. If the object is in view all the same, the pair is a present one.
+    Absent pairs show a distractor in ``hard_share`` of the cases: another object of the same frame,
+    or one of the same kind from another family. Otherwise they show a part of the frame away from
+    the object, a frame in which it is labelled absent, or a frame of another family. If the object
+    is still in view, the pair becomes a present one.
 
     Args:
         instances: of one source.
-        box_weight: of every pair; 0 when the source's boxes are too loose to learn extents from.
-        pool: where look-alikes of the same kind come from; None: ``instances``.
+        box_weight: weight of every pair's box; 0 if the source's boxes are too loose to learn
+            extents from.
+        pool: source of distractors of the same kind; None: ``instances``.
         video_weights: instead of ``box_weight`` for some videos, by id.
     """
 
@@ -109,7 +110,7 @@ class InstancePairs(PairSource):
         return self._by_floor[smallest_px]
 
     def _hard(self, object_frames: Sequence[ObjectFrame], rng: Rng) -> _Scene | None:
-        """A look-alike where the object would be; None when none is known."""
+        """A distractor in place of the object; None if none is known."""
         beside = self._distractors.beside(object_frames, rng)
         alike = self._distractors.of_same_kind(object_frames[0].instance, rng)
         if beside is not None and (alike is None or rng.random() < 0.5):
@@ -128,12 +129,12 @@ class InstancePairs(PairSource):
         config: PairConfig,
         rng: Rng,
     ) -> _Scene:
-        """Somewhere the object is not."""
+        """A place without the object."""
         instance, box = search.instance, search.box_xyxy
         family = _family(instance)
         scenes = [_Scene(instance.frames[search.number], box, box, family, centred=False)]
         missing = [number for number in instance.frames if number not in instance.boxes_xyxy]
-        if missing:  # around the place where it was last or is next seen
+        if missing:  # around its last or next seen place
             number = missing[rng.integers(len(missing))]
             near = min(instance.present, key=lambda other: abs(other - number))
             place = instance.boxes_xyxy[near]

@@ -1,4 +1,4 @@
-"""Objects and where they were seen; what may be shown in place of one."""
+"""The frames of each object, and the distractors that may replace it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRIES = 4
 
 
 class ObjectFrame(NamedTuple):
-    """An instance in a frame that shows it."""
+    """An instance in one frame that shows it."""
 
     instance: Instance
     number: int
@@ -28,8 +28,8 @@ class ObjectFrame(NamedTuple):
 def frames_by_object(
     instances: Sequence[Instance], smallest_px: float
 ) -> list[tuple[ObjectFrame, ...]]:
-    """Everything seen of each object, in order of time; frames that show it smaller than
-    ``smallest_px`` (square root of the area) are left out, and objects without any left.
+    """All frames of each object, in order of time. Frames that show it smaller than ``smallest_px``
+    (square root of the area) are skipped, and so are objects without any frame left.
 
     Instances of one source and family with one name are the same object in several videos.
     """
@@ -44,10 +44,10 @@ def frames_by_object(
 
 
 class DistractorSampler:
-    """Finds what could be taken for an object.
+    """Finds objects that could be mistaken for another.
 
     Args:
-        instances: everything that may be shown.
+        instances: all candidates.
     """
 
     def __init__(self, instances: Sequence[Instance]) -> None:
@@ -63,7 +63,7 @@ class DistractorSampler:
     ) -> tuple[ObjectFrame, ObjectFrame] | None:
         """An appearance of the object, and one of another object in the same frame.
 
-        Only such a frame tells that the two are different, and where the object itself is.
+        Only such a frame proves that the two differ, and shows where the object itself is.
         """
         for _ in range(_TRIES):
             own = object_frames[int(rng.integers(len(object_frames)))]

@@ -1,4 +1,4 @@
-"""A pair: template views of one object and a search view, with what is known about them."""
+"""A pair: template views of one object and a search view, with their labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pair:
         present: whether at least half of it is in view; otherwise nothing of it is.
         template_family, search_families: a template is known to be absent from another pair's
             search view only if its family is not among that view's families.
-        box_weight: how much the box tells about the extents; 0: nothing.
+        box_weight: weight of the box for learning extents; 0: none.
         stems: whether templates and search are not images but the float32 features ``(C, h, w)``
             of the backbone's stem.
     """
@@ -42,7 +42,7 @@ class Pair:
 
 
 class PairSource(ABC):
-    """Something pairs can be drawn from."""
+    """A source of pairs."""
 
     @abstractmethod
     def draw(self, config: PairConfig, rng: Rng) -> Pair:
@@ -82,7 +82,7 @@ class PairBatch:
 
 
 def collate(pairs: Sequence[Pair]) -> PairBatch:
-    """Stack pairs and work out which cross pairs are unknown."""
+    """Stack pairs and determine which cross pairs are unknown."""
     ignore = [
         [other is not pair and other.template_family in pair.search_families for other in pairs]
         for pair in pairs

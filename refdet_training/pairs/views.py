@@ -1,4 +1,4 @@
-"""Cutting template and search views, with random place, scale, turn and perspective."""
+"""Cuts template and search views with random place, scale, rotation and perspective."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from refdet_training.pairs.config import PairConfig, WindowPairs
 from refdet_training.pairs.crops import enlarged, in_view, place, to_network
 
 TEMPLATE_MARGIN = 1.6
-"""Side of the picture a template view is cut from, relative to its crop: room for jitter, turn
-and perspective."""
+"""Side of the template view's source picture relative to its crop: room for jitter, rotation and
+perspective."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SearchView:
     Attributes:
         image: ``(3, S, S)`` uint8 RGB.
         box_xyxy: the object, network pixels, perhaps ending outside; None: not in view.
-        tight: whether the box still tells the object's extents.
+        tight: whether the box still fits the object's extents.
     """
 
     image: tv_tensors.Image
@@ -67,7 +67,7 @@ def template_view(
         return _window_template(image_bgr, box_xyxy, config, config.window, rng, keep_colours)
     size = config.template_size
     box_xyxy = jitter_box(box_xyxy, rng, 0.08, 0.12)
-    if rng.random() < 0.15:  # a photo cut tightly around the object has no surroundings
+    if rng.random() < 0.15:  # a tightly cropped photo has no surroundings
         image_bgr = _only_inside(image_bgr, box_xyxy)
     degrees = float(np.clip(rng.normal(0, 12), -30, 30)) if rng.random() < 0.4 else 0.0
     tilt = bool(rng.random() < 0.2)
@@ -111,12 +111,12 @@ def search_view(
 ) -> SearchView:
     """A random crop of a frame, scaled so that the subject has a random size.
 
-    Half of the target or more is in view, or nothing of it: a crop that would leave this open is
-    drawn again. When the subject is not the target, crops without the target are preferred.
+    At least half of the target is in view, or nothing of it: other crops are drawn again. If the
+    subject is not the target, crops without the target are preferred.
 
     Args:
-        subject_xyxy: what the crop is placed around and scaled for: the target or a look-alike.
-        target_xyxy: the wanted object; None when it is not in the frame.
+        subject_xyxy: box that determines the crop's place and scale: the target or a distractor.
+        target_xyxy: the target; None if it is not in the frame.
         centred: False places the crop anywhere in the frame and avoids the target.
     """
     degrees = _turn(config, rng)
@@ -132,7 +132,7 @@ def search_view(
     box = as_box(to_network(outer, target_xyxy), image)
     moved = cut_centre(turn_and_tilt((image, box), degrees, tilt), config.img_size)
     present = in_view(to_network(crop, target_xyxy), config.img_size)
-    if in_view(box_of(moved[1]), config.img_size) != present:  # turned out of view, or into it
+    if in_view(box_of(moved[1]), config.img_size) != present:  # rotated out of view, or into it
         moved = cut_centre((image, box), config.img_size)
     tight = hull_is_tight(box_of(box), box_of(moved[1]))
     return SearchView(moved[0], box_of(moved[1]) if present else None, tight)
@@ -145,7 +145,7 @@ def finish(
     rng: Rng,
     keep_colours: bool = False,
 ) -> tuple[Tensor, Tensor, BoxXYXY | None]:
-    """Occlusion and photometric changes of the search view; a mirror image of everything.
+    """Occlusion and photometric changes of the search view; random mirroring of all views.
 
     Returns:
         templates ``(R, 3, s, s)``, search view ``(3, S, S)``, and the box, None when absent.
@@ -165,7 +165,7 @@ def finish(
 
 
 def jitter_box(box_xyxy: BoxXYXY, rng: Rng, shift: float, scale: float) -> BoxXYXY:
-    """Move a box by a share of its size and scale its sides; a user never draws it exactly."""
+    """Move a box by a share of its size and scale its sides, because users never draw exactly."""
     x1, y1, x2, y2 = box_xyxy
     width, height = x2 - x1, y2 - y1
     centre_x = (x1 + x2) / 2 + rng.uniform(-shift, shift) * width

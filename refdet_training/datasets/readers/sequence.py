@@ -1,4 +1,4 @@
-"""Single-object tracking sequences: one box a line, and files that flag hidden frames."""
+"""Single-object tracking sequences: one box per line, and files that flag hidden frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sequence_video(
     first_pixel: int,
     problems: Problems,
 ) -> Video:
-    """One sequence folder with its ``groundtruth.txt`` (``x,y,w,h`` a line).
+    """One sequence folder with its ``groundtruth.txt`` (``x,y,w,h`` per line).
 
     Args:
         sequence: the folder; its name is the video's and the object's.
@@ -35,7 +35,7 @@ def sequence_video(
         kind: category.
         hidden_flags: flag file by name, and the flag that says "not visible in this frame".
         first_pixel: 0 or 1, what the labels call the first pixel.
-        problems: takes what is wrong.
+        problems: collects problems.
     """
     labels = sequence / "groundtruth.txt"
     boxes = box_lines(labels, problems)
