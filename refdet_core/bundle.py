@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar
 
 import yaml
 
@@ -123,22 +123,43 @@ class Bundle:
         return self.folder / TORCH_WEIGHTS
 
 
+def bundle_folder(name: Optional[Path]) -> Path:
+    """Folder of a bundle that comes with refdet, by its name, or of one of your own.
+
+    Args:
+        name: ``base``, ``small``, … or a folder; None takes the released default.
+    """
+    if name is None:
+        return DEFAULT_BUNDLE
+    folder = Path(name).expanduser()
+    released = BUNDLES_FOLDER / folder
+    if not folder.is_dir() and len(folder.parts) == 1 and (released / DESCRIPTION).is_file():
+        return released
+    return folder
+
+
+def released_names() -> List[str]:
+    """Names of the bundles that come with refdet."""
+    return sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
+
+
 def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     """Read and check a bundle.
 
     Args:
-        folder: the bundle's folder; None takes the released default.
+        folder: see :func:`bundle_folder`.
         verify: also compare the files' sha256 with ``bundle.yaml``.
 
     Raises:
         BundleError: a file is missing or invalid; the message names it.
     """
-    folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
+    folder = bundle_folder(folder)
     description = folder / DESCRIPTION
     if not description.is_file():
         raise BundleError(
             f"'{folder}' is not a model bundle: it has no {DESCRIPTION}. Give the folder that "
-            "'refdet-train export' wrote, or leave the option away for the released model."
+            f"'refdet-train export' wrote, one of the names {released_names()}, or leave the option "
+            "away for the released model."
         )
     try:
         content = yaml.safe_load(read_text(description))

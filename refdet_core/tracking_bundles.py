@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, Optional
 
-from refdet_core.bundle import BUNDLES_FOLDER, DESCRIPTION, TRACK, Bundle, load_bundle
+from refdet_core.bundle import (
+    BUNDLES_FOLDER,
+    DESCRIPTION,
+    TRACK,
+    Bundle,
+    bundle_folder,
+    load_bundle,
+    released_names,
+)
 from refdet_core.errors import BundleError
 
 AUTO = "auto"
@@ -22,7 +30,7 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
         names: names of bundles that come with refdet or folders, joined by ``+``: several look
             from one shared position. ``none``: the search network follows. ``auto``: the best ones
             beside the released search network, ``none`` beside a bundle of your own.
-        search_bundle: folder of the search network; None is the released one.
+        search_bundle: the search network, see :func:`~refdet_core.bundle.bundle_folder`.
         backend: name of the backend that runs them.
 
     Raises:
@@ -30,10 +38,11 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     """
     if names == AUTO:
         # The torch backend builds refdet's own networks, which these are not.
-        names = BEST if search_bundle is None and backend != "torch" else NONE
+        released = bundle_folder(search_bundle).parent == BUNDLES_FOLDER
+        names = BEST if released and backend != "torch" else NONE
     if names in (NONE, ""):
         return []
-    bundles = [load_bundle(_folder(name.strip())) for name in names.split(SEPARATOR)]
+    bundles = [_load(name.strip()) for name in names.split(SEPARATOR)]
     for bundle in bundles:
         if TRACK not in bundle.purposes:
             raise BundleError(
@@ -42,16 +51,10 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     return bundles
 
 
-def _folder(name: str) -> Path:
-    """A bundle's folder by its name, or by its path."""
-    released = BUNDLES_FOLDER / name
-    if name and (released / DESCRIPTION).is_file():
-        return released
-    folder = Path(name).expanduser()
-    if not (folder / DESCRIPTION).is_file():
-        known = sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
+def _load(name: str) -> Bundle:
+    if not name or not (bundle_folder(Path(name)) / DESCRIPTION).is_file():
         raise BundleError(
-            f"There is no tracking bundle '{name}': give one of {known}, a folder, several "
-            f"joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
+            f"There is no tracking bundle '{name}': give one of {released_names()}, a folder, "
+            f"several joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
         )
-    return folder
+    return load_bundle(Path(name))

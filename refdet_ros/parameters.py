@@ -112,7 +112,7 @@ class Settings(DetectorConfig, BackendConfig):
     The base classes define and describe those of the detector and the backend.
     """
 
-    bundle: str = option("", "Folder of the model bundle; empty: the released model.")
+    bundle: str = option("", "Released model (base, small) or folder of a bundle; empty: base.")
     tracking_bundle: str = option(
         AUTO_TRACKING,
         "Bundles of the networks that follow targets in their windows: names or folders joined by "

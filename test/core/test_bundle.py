@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
-from refdet_core.bundle import BUNDLES_FOLDER, DEFAULT_BUNDLE, load_bundle
+from refdet_core.bundle import (
+    BUNDLES_FOLDER,
+    DEFAULT_BUNDLE,
+    bundle_folder,
+    load_bundle,
+    released_names,
+)
 from refdet_core.crop_rule import CropRule
 from refdet_core.detector import Detector
 from refdet_core.errors import BackendError, BundleError
@@ -140,3 +147,17 @@ def test_a_rule_that_cannot_be_is_refused_with_the_file_s_name(copy, values, mes
     with pytest.raises(BundleError, match=message) as refusal:
         load_bundle(copy)
     assert "bundle.yaml" in str(refusal.value)
+
+
+def test_released_bundles_have_names():
+    assert {"base", "small"} <= set(released_names())
+    assert load_bundle(Path("small")).name == "refdet-small-objects"
+    assert load_bundle(Path("base")).folder == DEFAULT_BUNDLE == bundle_folder(None)
+    with pytest.raises(BundleError, match=r"'base'.*'small'"):
+        load_bundle(Path("huge"))
+
+
+def test_a_folder_of_your_own_comes_before_a_released_name(tmp_path, monkeypatch):
+    (tmp_path / "small").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert bundle_folder(Path("small")) == Path("small")
