@@ -158,8 +158,8 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     if not description.is_file():
         raise BundleError(
             f"'{folder}' is not a model bundle: it has no {DESCRIPTION}. Give the folder that "
-            f"'refdet-train export' wrote, one of the names {released_names()}, or leave the option "
-            "away for the released model."
+            f"'refdet-train export' wrote or one of the names {released_names()}, or leave the "
+            "option away for the released model."
         )
     try:
         content = yaml.safe_load(read_text(description))
