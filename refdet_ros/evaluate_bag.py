@@ -21,7 +21,8 @@ from refdet_core.report.page import check_packages
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.bags.frames import frames
 from refdet_ros.bags.html_report import write_html_report
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Replay, replay_offline
 from refdet_ros.bags.report import TargetResult, as_dict, as_text, score_targets
 from refdet_ros.bags.targets import (

@@ -11,7 +11,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from refdet_core.contrast import Contrast
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.image_files import Stretch
-from refdet_ros.bags.reading import IMAGE_TYPE, Bag, BagMessage, BagTopic
+from refdet_ros.bags.parts import BagMessage, BagTopic
+from refdet_ros.bags.reading import IMAGE_TYPE, Bag
 from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 

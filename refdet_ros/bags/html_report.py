@@ -11,8 +11,9 @@ from tqdm import tqdm
 from refdet_core.drawing import fit
 from refdet_core.report.page import new_pictures_folder, save_figures, save_picture, write_pages
 from refdet_ros.bags.frames import frames
+from refdet_ros.bags.parts import BagTopic
 from refdet_ros.bags.positions import positions_in
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.report import TargetResult, as_rows, timing_lines
 from refdet_ros.bags.report_plots import map_plot, picture_map, time_plot

@@ -20,8 +20,9 @@ from vision_msgs.msg import Detection2DArray
 from refdet_core.closeable import Closeable
 from refdet_core.errors import RefdetError
 from refdet_core.types import Detection, Reference
+from refdet_ros.bags.parts import BagTopic
 from refdet_ros.bags.player import BagPlayer
-from refdet_ros.bags.reading import IMAGE_TYPE, Bag, BagTopic
+from refdet_ros.bags.reading import IMAGE_TYPE, Bag
 from refdet_ros.bags.replay import Answer, Replay
 from refdet_ros.bags.targets import Target
 from refdet_ros.conversions import to_image

@@ -14,7 +14,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from refdet_core.errors import ConfigError, SourceError
 from refdet_ros.bags.cdr import has_header, restamp
-from refdet_ros.bags.reading import Bag, BagMessage, BagTopic
+from refdet_ros.bags.parts import BagMessage, BagTopic
+from refdet_ros.bags.reading import Bag
 
 RELIABILITIES = ("recorded", "reliable", "best_effort")
 _LATE_S = 0.005

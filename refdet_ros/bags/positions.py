@@ -10,8 +10,9 @@ import numpy as np
 from rclpy.serialization import deserialize_message
 
 from refdet_ros.bags.cdr import read_frame_id, read_stamp_ns
+from refdet_ros.bags.parts import BagTopic
 from refdet_ros.bags.player import message_type
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.targets import Target
 from refdet_ros.locate.camera_history import CameraHistory

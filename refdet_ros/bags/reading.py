@@ -1,110 +1,89 @@
-"""Reads rosbag2 bags (mcap or sqlite3) with the rosbags package, without ROS.
+"""Reads rosbag2 bags (mcap or sqlite3) without ROS, also those that a crash left damaged.
 
-Every way a bag can be broken ends in a SourceError: rosbags passes on whatever its parsers
-and database drivers raise, so its calls are guarded as a whole.
+A whole bag is read through the rosbags package. Of any other bag every storage file is read as far
+as it goes, with a warning that says how far that is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Iterator, Sequence
 
 from refdet_core.closeable import Closeable
 from refdet_core.errors import ConfigError, SourceError
+from refdet_core.sources import natural_key
+from refdet_ros.bags.compression import COMPRESSED_SUFFIX
+from refdet_ros.bags.parts import BagMessage, BagPart, BagTopic, WholePart
+from refdet_ros.bags.salvage import is_storage, salvage
+from refdet_ros.bags.sqlite_part import is_cut_off, journals
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
+METADATA = "metadata.yaml"
 
-
-@dataclass(frozen=True)
-class BagTopic:
-    """A topic of a bag.
-
-    Attributes:
-        qos: the recorded QoS profile (rosbags' ``Qos``); None if none was recorded.
-    """
-
-    name: str
-    msgtype: str
-    count: int
-    qos: Any
-
-
-@dataclass(frozen=True)
-class BagMessage:
-    """A message as recorded: bag time in nanoseconds and serialised bytes (CDR)."""
-
-    topic: str
-    msgtype: str
-    time_ns: int
-    cdr: bytes
+_LOG = logging.getLogger(__name__)
 
 
 class Bag(Closeable):
     """An open bag. Use it as a context manager.
 
     Args:
-        path: a bag folder, or one ``.mcap`` or ``.db3`` file.
+        path: a bag folder, or one storage file (``.mcap``, ``.db3``, or these with ``.zstd``).
+
+    Attributes:
+        topics: with the number of messages that can be read.
+        problems: a sentence for everything that is missing. Each is logged as a warning, too.
 
     Raises:
-        SourceError: there is no bag, it is damaged, or it holds no messages.
+        SourceError: there is no bag, nothing in it can be read, or it holds no messages.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._reader = _open_reader(self.path)
-        self._closed = False
-        self.topics: list[BagTopic] = []
-        for connection in self._reader.connections:
-            profiles = connection.ext.offered_qos_profiles
-            # rosbags 0.9 (the last for Python 3.8) passes on the text unparsed: go without.
-            profiles = [] if isinstance(profiles, str) else profiles
-            self.topics.append(
-                BagTopic(
-                    connection.topic,
-                    connection.msgtype,
-                    connection.msgcount,
-                    profiles[0] if profiles else None,
-                )
-            )
-        if not self._reader.message_count:
+        self.problems: list[str] = []
+        if not self.path.exists():
+            raise SourceError(f"The bag '{path}' does not exist.")
+        self._parts = self._open()
+        self.topics = _joined(self._parts)
+        if not any(topic.count for topic in self.topics):
             self.close()
-            raise SourceError(f"The bag '{path}' holds no messages.")
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first to the last message."""
-        return float(max(0, self._reader.end_time - self._reader.start_time - 1)) / 1e9
+            raise SourceError(" ".join((f"The bag '{path}' holds no messages.", *self.problems)))
+        for problem in self.problems:
+            _LOG.warning(problem)
 
     @property
     def start_ns(self) -> int:
         """Bag time of the first message."""
-        return int(self._reader.start_time)
+        return min(part.start_ns for part in self._parts if part.end_ns)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return (max(part.end_ns for part in self._parts) - self.start_ns) * 1e-9
 
     def messages(
         self, topics: Sequence[str] | None = None, start_s: float = 0.0
     ) -> Iterator[BagMessage]:
-        """Messages in the order of their bag time.
+        """Messages in the order of their bag time, up to where the bag is damaged.
 
         Args:
             topics: only these; None: all.
             start_s: skip messages before this time, in seconds from the first message.
         """
-        chosen = [
-            connection
-            for connection in self._reader.connections
-            if topics is None or connection.topic in topics
-        ]
-        if not chosen:
-            return
-        try:
-            start_ns = self.start_ns + round(start_s * 1e9) if start_s > 0 else None
-            for connection, time_ns, data in self._reader.messages(chosen, start=start_ns):
-                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
-        except Exception as error:
-            raise _damaged(self.path, error) from error
+        start_ns = self.start_ns + round(max(0.0, start_s) * 1e9)
+        for part in self._parts:
+            count = 0
+            try:
+                for message in part.messages(topics, start_ns):
+                    count += 1
+                    yield message
+            except SourceError:
+                raise
+            except Exception as error:
+                # Damage that the index did not show.
+                self._report(f"'{self.path}' is damaged after {count} messages: {_reason(error)}")
 
     def image_topic(self, name: str | None = None) -> BagTopic:
         """The topic that holds the camera images.
@@ -134,9 +113,61 @@ class Bag(Closeable):
 
     def close(self) -> None:
         """Close the files. Closing twice is harmless."""
-        if not self._closed:
-            self._closed = True
-            self._reader.close()
+        for part in self._parts:
+            part.close()
+
+    def _report(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            _LOG.warning(problem)
+
+    def _open(self) -> list[BagPart]:
+        files = self._storage_files()
+        if self.path.is_file() or (self.path / METADATA).is_file():
+            unlisted = self._unlisted(files)
+            if unlisted:
+                self.problems.append(
+                    f"{METADATA} of '{self.path}' does not list {', '.join(unlisted)}, probably "
+                    "because the recorder was cut off; they are read all the same."
+                )
+            elif not any(_has_open_end(file) for file in files):
+                try:
+                    return [WholePart(self.path)]
+                except SourceError:
+                    raise
+                except Exception as error:
+                    if not files:
+                        raise SourceError(
+                            f"The bag '{self.path}' cannot be read: {_reason(error)}"
+                        ) from error
+                    if self.path.is_dir():
+                        self.problems.append(f"'{self.path}': {_reason(error)}")
+        elif files:
+            self.problems.append(
+                f"'{self.path}' has no {METADATA}, probably because the recorder was cut off; its "
+                f"{len(files)} storage files are read. 'ros2 bag reindex {self.path}' writes it."
+            )
+        else:
+            raise SourceError(
+                f"'{self.path}' has no {METADATA} and no storage file; give the folder that 'ros2 "
+                "bag record' or video_to_bag wrote."
+            )
+        parts = [_part(file) for file in files]
+        self.problems += [part.problem for part in parts if part.problem]
+        return sorted(parts, key=lambda part: part.start_ns)
+
+    def _unlisted(self, files: Sequence[Path]) -> list[str]:
+        if self.path.is_file():
+            return []
+        text = (self.path / METADATA).read_text(encoding="utf-8", errors="replace")
+        names = [file.name for file in files]
+        return [n for n in names if n not in text] if any(n in text for n in names) else []
+
+    def _storage_files(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path]
+        files = [file for file in self.path.iterdir() if file.is_file() and is_storage(file)]
+        return sorted(files, key=lambda file: natural_key(file.name))
 
 
 def absolute(topic: str) -> str:
@@ -152,32 +183,31 @@ def topic_rate_hz(bag: Bag, topic: BagTopic) -> float | None:
     return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
 
 
-def _open_reader(path: Path) -> Any:
-    try:
-        from rosbags.rosbag2 import Reader
-    except ImportError as error:
-        raise SourceError(
-            f"Reading bags needs the rosbags package, which cannot be imported ({error}); install "
-            "it with 'pip install rosbags'."
-        ) from error
-    if not path.exists():
-        raise SourceError(f"The bag '{path}' does not exist.")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        parts = sorted(file.name for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
-        hint = (
-            f"give '{path / parts[0]}' itself, or repair the bag with 'ros2 bag reindex'"
-            if parts
-            else "give the folder that 'ros2 bag record' or video_to_bag wrote"
-        )
-        raise SourceError(f"'{path}' has no metadata.yaml; {hint}.")
-    try:
-        reader = Reader(path)
-        reader.open()
-        return reader
-    except Exception as error:
-        raise _damaged(path, error) from error
+def _part(file: Path) -> BagPart:
+    if not _has_open_end(file) and not file.name.endswith(COMPRESSED_SUFFIX):
+        try:
+            return WholePart(file)
+        except SourceError:
+            raise
+        except Exception:
+            pass  # no index
+    return salvage(file)
 
 
-def _damaged(path: Path, error: Exception) -> SourceError:
-    reason = str(error).strip() or type(error).__name__
-    return SourceError("The bag '{}' cannot be read: {}".format(path, reason.rstrip(".") + "."))
+def _has_open_end(file: Path) -> bool:
+    """Whether an sqlite3 file has a journal left or is cut off, which its index may not show."""
+    return file.suffix == ".db3" and (bool(journals(file)) or is_cut_off(file))
+
+
+def _joined(parts: Sequence[BagPart]) -> list[BagTopic]:
+    topics: dict[str, BagTopic] = {}
+    for part in parts:
+        for topic in part.topics:
+            before = topics.get(topic.name)
+            count = topic.count + (before.count if before is not None else 0)
+            topics[topic.name] = BagTopic(topic.name, topic.msgtype, count, topic.qos)
+    return list(topics.values())
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).rstrip(".") + "."

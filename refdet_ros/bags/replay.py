@@ -13,7 +13,8 @@ from refdet_core.detector import Detector
 from refdet_core.metrics import percentile
 from refdet_core.types import BoxXYXY, Detection
 from refdet_ros.bags.frames import frames
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.targets import Target
 
 

@@ -14,7 +14,8 @@ from refdet_core.metrics import GroundTruth
 from refdet_core.photo_arguments import TemplatePhoto, read_references
 from refdet_core.types import BoxXYXY, Reference
 from refdet_ros.bags.frames import frames_at
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.truth import AnnotatedObject
 
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from refdet_core.drawing import TRUTH_COLOUR, draw_box, draw_detections, draw_te
 from refdet_core.metrics import box_iou
 from refdet_core.video_file import FALLBACK_FPS, VideoFile
 from refdet_ros.bags.frames import frames
-from refdet_ros.bags.reading import Bag, BagTopic, topic_rate_hz
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag, topic_rate_hz
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.targets import Target
 

@@ -11,7 +11,8 @@ from rclpy.serialization import deserialize_message
 
 from refdet_core.errors import RefdetError, SourceError
 from refdet_ros.bags.cdr import read_stamp_ns
-from refdet_ros.bags.reading import COMPRESSED_TYPE, IMAGE_TYPES, Bag, BagMessage
+from refdet_ros.bags.parts import BagMessage
+from refdet_ros.bags.reading import COMPRESSED_TYPE, IMAGE_TYPES, Bag
 from refdet_ros.console.frames import Frame
 from refdet_ros.console.pairing import Pairing, Shown
 from refdet_ros.console.results import boxes_from, targets_from

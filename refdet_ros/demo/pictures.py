@@ -13,7 +13,8 @@ from refdet_core.drawing import contact_sheet, draw_box, draw_magnified, fit, te
 from refdet_core.errors import SourceError
 from refdet_core.types import BoxXYXY, Reference
 from refdet_ros.bags.frames import frames_at
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.targets import Target, cut_reference
 from refdet_ros.bags.video import annotate, frame_caption, sample_numbers

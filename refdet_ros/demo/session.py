@@ -10,7 +10,8 @@ from typing import Mapping, Sequence
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import RefdetError
 from refdet_ros.bags.live import LiveDetector
-from refdet_ros.bags.reading import Bag, BagTopic
+from refdet_ros.bags.parts import BagTopic
+from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.report import as_text, score_targets
 from refdet_ros.bags.targets import Target
 from refdet_ros.demo.pictures import write_contact_sheet, write_references
