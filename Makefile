@@ -29,15 +29,15 @@ help:  ## list the targets
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-26s %s\n", $$1, $$2 }'
 	@echo
-	@echo "The first run of any of them makes $(VENV), which takes some minutes."
+	@echo "The first run makes $(VENV), which takes some minutes."
 
 setup:  ## make .venv for the node, the command line and the demo
 	@bootstrap/bootstrap.sh base
 
-setup-window:  ## make .venv also for windows on the screen (make live)
+setup-window:  ## also install OpenCV with windows (make live)
 	@bootstrap/bootstrap.sh window
 
-setup-test:  ## make .venv also for training, tests and lint
+setup-test:  ## also install what training, tests and lint need
 	@bootstrap/bootstrap.sh test
 
 demo: setup  ## run the node on real footage; VIDEO= TEMPLATE= ROI=X,Y,W,H for your own
@@ -45,13 +45,13 @@ demo: setup  ## run the node on real footage; VIDEO= TEMPLATE= ROI=X,Y,W,H for y
 		$(if $(TEMPLATE),--template "$(TEMPLATE)") $(if $(ROI),--roi "$(ROI)") $(DEMO_ARGS)
 
 SOURCE ?= 0
-live: setup-window  ## follow what you draw a box around in SOURCE= (camera 0, video, rtsp://...)
+live: setup-window  ## track the object in a box that you draw in SOURCE= (camera 0, video, rtsp://...)
 	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(VENV)/bin/refdet live "$(SOURCE)" $(LIVE_ARGS)
 
 console: setup  ## the same in a web browser: SOURCE= played to the detector node, and the console
 	@$(PYTHON_IN_VENV) -m refdet_ros.console.standalone "$(SOURCE)" $(CONSOLE_ARGS)
 
-test: setup-test  ## run the tests, but for the slow ones; PYTEST_ARGS= is passed on
+test: setup-test  ## run the tests except the slow ones; PYTEST_ARGS= adds arguments
 	@ROS_PYTHON_CHECK_FIELDS=1 $(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)
 
 check-jetson:  ## run test/core as on JetPack 5: Python 3.8, the real TensorRT 8.5; PYTHON38= picks one
@@ -106,7 +106,7 @@ cross-validate: train-data  ## train the released recipe without each fold of pl
 	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \
 		--beside small=refdet_core/bundles/small -- $(SETTINGS)
 
-train-release: cross-validate  ## train the released model anew: two hours on a CPU, resumed if interrupted
+train-release: cross-validate  ## train the released model again: two hours on a CPU, resumes if interrupted
 	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \
 		--trainer.default_root_dir runs/release \
 		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
@@ -115,7 +115,7 @@ train-release: cross-validate  ## train the released model anew: two hours on a 
 	@$(TRAIN) publish --bundle runs/release/bundle --data $(PREPARED) \
 		--cross-validation $(FOLDS)/cross_validation.json
 
-lock: setup  ## pin requirements/*.txt anew from requirements/*.in
+lock: setup  ## pin requirements/*.txt again from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py
 
 clean:  ## remove .venv and everything built

@@ -1,12 +1,12 @@
-"""Short trainings that differ in one thing each, measured on the tuning videos.
+"""Short trainings that differ in one setting each, measured on the tuning videos.
 
     python -m benchmarks.ablations --data PREPARED --raw DATA --output DIR [--only NAME ...]
 
 DATA is the folder with ``cutout_sources``, ``backgrounds``, ``aerial_cars`` and ``weights``.
-Every variant is trained by the released recipe from the pretrained backbone, with smaller crops and
-few steps, exported, and measured with the detection protocol. So few steps rank ideas, they do not
-give anybody's final accuracy; differences of a few hundredths are noise. Finished variants are kept
-in DIR and not trained again.
+Every variant is trained with the released recipe from the pretrained backbone, but with smaller
+crops and few steps, then exported and measured with the detection protocol. So few steps rank
+ideas; they do not show the final accuracy, and differences of a few hundredths are noise. Finished
+variants are kept in DIR and not trained again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ WHOLE_FRAME = ("plain 320/32, whole frame",)
 
 
 def train_and_measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Numbers of one variant by source; from the disk if it was measured before."""
+    """Results of one variant by source; from the disk if it was measured before."""
     folder = options.output / name.replace(" ", "_").replace("/", "-").replace(",", "")
     report = folder / "report" / "report.json"
     if not report.exists():

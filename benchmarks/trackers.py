@@ -1,4 +1,5 @@
-"""refdet beside the trackers that people use: tracked, removed, back, alike, and how fast.
+"""Compares refdet with common trackers: tracking, removed and returning targets, look-alikes,
+speed.
 
     python -m benchmarks.trackers --data ../shared/data [--split val] [--only NAME ...]
         [--scenarios tracking removed back speed] [--output runs/trackers]
@@ -50,7 +51,7 @@ METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
 
 
 def measure(options: argparse.Namespace) -> Results:
-    """Run what was asked for.
+    """Run the requested measurements.
 
     Raises:
         RefdetError: there is no data, or no method is left.
@@ -86,7 +87,7 @@ def measure(options: argparse.Namespace) -> Results:
 
 
 def _methods(options: argparse.Namespace) -> tuple[list[TrackingMethod], dict[str, str]]:
-    """Those that can be measured here, and why the others cannot."""
+    """The methods that can be measured here, and why the others cannot."""
     found: list[TrackingMethod] = []
     unavailable: dict[str, str] = {}
     for key in dict.fromkeys(options.only or METHODS):
@@ -121,7 +122,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.trackers",
-        description="refdet beside OpenCV's trackers on contiguous video.",
+        description="Compare refdet with OpenCV's trackers on contiguous video.",
     )
     parser.add_argument(
         "--data", type=Path, required=True, help="folder of the data sets and splits.json"

@@ -79,7 +79,7 @@ def say(text: str) -> None:
 
 
 def fail(text: str) -> NoReturn:
-    """End with a sentence for the person at the keyboard."""
+    """Exit with an error message."""
     print(f"set-up: {text}", file=sys.stderr, flush=True)
     raise SystemExit(1)
 
@@ -109,7 +109,7 @@ def digest(*inputs: Path | str) -> str:
 
 
 class Step:
-    """One thing that is done once for each state of its inputs."""
+    """A step that runs once for each state of its inputs."""
 
     def __init__(self, name: str, key: str, state: Path = STATE) -> None:
         self.name = name
@@ -118,7 +118,7 @@ class Step:
         self.log = WORK / f"{name}.log"
 
     def done(self) -> bool:
-        """Whether it succeeded with these inputs."""
+        """Whether it has succeeded with these inputs."""
         return self.stamp.is_file() and self.stamp.read_text() == self.key
 
     @contextlib.contextmanager
@@ -156,7 +156,7 @@ class Step:
 
 
 def check_machine() -> None:
-    """End with a sentence where there are no ROS 2 wheels for this machine."""
+    """Exit with a message if there are no ROS 2 wheels for this machine."""
     libc, version = platform.libc_ver()
     if sys.platform != "linux" or platform.machine() != "x86_64" or libc != "glibc":
         fail(
@@ -169,7 +169,7 @@ def check_machine() -> None:
 
 
 def check_build_tools() -> None:
-    """End with the line that installs what is missing to build the interfaces."""
+    """Exit with an install command if tools to build the interfaces are missing."""
     missing = [tool for tool in ("g++", "cmake", "make") if shutil.which(tool) is None]
     if missing:
         fail(
@@ -196,7 +196,7 @@ def pinned(package: str) -> str:
 
 
 def install_requirements(step: Step, stage: str) -> None:
-    """Create the environment if need be, and install the stage's locked packages."""
+    """Create the environment if necessary, and install the stage's locked packages."""
     if not PYTHON.exists():
         shutil.rmtree(VENV, ignore_errors=True)
         say(f"making .venv with Python {platform.python_version()} ({sys.executable})")
@@ -230,7 +230,7 @@ def install_full_opencv(step: Step) -> None:
 
 
 def remove_listed(manifest: Path) -> None:
-    """Remove the files an earlier build installed, so that none outlives its definition."""
+    """Remove the files of an earlier build, so that no stale file remains."""
     if manifest.is_file():
         for line in manifest.read_text().splitlines():
             installed = Path(line)
@@ -288,7 +288,7 @@ def install_project(step: Step) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Let one set-up work on this tree at a time."""
+    """Let only one set-up work on this tree at a time."""
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         try:
@@ -322,7 +322,7 @@ def usable_environment() -> bool:
 
 
 def make(stage: str) -> None:
-    """Run those steps of a stage whose inputs changed."""
+    """Run the steps of a stage whose inputs have changed."""
     if stage == DOCS_STAGE:
         make_docs_environment()
         return

@@ -1,7 +1,7 @@
 r"""Start the detector.
 
-An argument that is left empty passes nothing on, so that every default has one home: the
-node's parameter table. ``params_file`` overrides that, and the arguments here override both.
+An empty argument sets nothing, so that defaults exist only in the node's parameter table.
+``params_file`` overrides them, and the arguments here override both.
 
     ros2 launch refdet_ros detector.launch.py image_topic:=/camera/image_raw \
         template_path:=$HOME/car.jpg template_roi:=412,80,36,52
@@ -27,26 +27,26 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-LOST_DEVICE = 75  # the exit code of a node whose GPU only a new process can use
+LOST_DEVICE = 75  # exit code of a node that needs a new process to use the GPU
 # Fast DDS 2 (Humble, Jazzy) and 3 (Kilted).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 ARGUMENTS = {
     "namespace": "namespace of the node, for example drone1",
     "params_file": "YAML file of parameters, see config/detector.yaml",
-    "use_sim_time": "true takes the time from /clock",
-    "autostart": "false leaves configuring and activating to you",
+    "use_sim_time": "true uses the time of /clock",
+    "autostart": "false: you configure and activate the node",
     "log_level": "debug, info, warn, error or fatal",
     "image_topic": "camera topic; without its /compressed also for the compressed transport",
     "image_transport": "raw or compressed",
     "bundle": "released model (base, small), or folder of a bundle",
-    "backend": "what runs the network: auto, onnxruntime, tensorrt or torch",
+    "backend": "backend that runs the network: auto, onnxruntime, tensorrt or torch",
     "precision": "auto, fp32, fp16 or int8",
-    "engine_folder": "where TensorRT engines are kept",
-    "build_only": "true builds the TensorRT engines that are missing and ends",
-    "template_path": "photo of the object to look for; several separated by ';'",
-    "template_roi": "where the object is in it: X,Y,W,H; one for each photo, separated by ';'",
-    "search": "where to look: tiles, full_frame, track or auto",
+    "engine_folder": "folder for TensorRT engines",
+    "build_only": "true builds missing TensorRT engines and exits",
+    "template_path": "photo of the object; several separated by ';'",
+    "template_roi": "the object's box in it: X,Y,W,H; one for each photo, separated by ';'",
+    "search": "search: tiles, full_frame, track or auto",
     "console": "true serves the console, a page to set targets and watch in a web browser",
     "console_options": "its command line, for example '--address 0.0.0.0 --port 8080'",
     "locate": "true also says where on the map targets are (docs/locate.md)",
@@ -68,12 +68,12 @@ BOOLEAN_PARAMETERS = ("use_sim_time", "autostart", "build_only")
 
 
 def start(context):
-    """The actions for the arguments that were given."""
+    """The actions for the given arguments."""
     given = {name: context.launch_configurations[name].strip() for name in ARGUMENTS}
     given = {name: value for name, value in given.items() if value}
 
     parameters = [given["params_file"]] if "params_file" in given else []
-    # Typed here: launch would make a number of a path or ROI that looks like one.
+    # Typed here, because launch would turn a path or ROI that looks like a number into one.
     values = {
         name: ParameterValue(given[name], value_type=str)
         for name in STRING_PARAMETERS
@@ -107,7 +107,7 @@ def start(context):
 
 
 def detector(settings):
-    """The node, and another one in its place should it lose the GPU."""
+    """The node; a new process replaces it if it loses the GPU."""
     node = Node(**settings)
 
     def ended(event, context):
@@ -151,7 +151,7 @@ def locate(given):
 
 
 def to_bool(name, value):
-    """The truth of an argument; refuses what is neither true nor false."""
+    """A boolean argument; refuses anything but true and false."""
     if value.lower() not in ("true", "false"):
         raise ValueError(f"{name} must be true or false, got '{value}'.")
     return value.lower() == "true"
@@ -188,7 +188,7 @@ def rviz(given):
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
-        return [LogInfo(msg="rviz2 is not installed, going on without it.")]
+        return [LogInfo(msg="rviz2 is not installed, continuing without it.")]
     sim_time = (
         [{"use_sim_time": True}]
         if to_bool("use_sim_time", given.get("use_sim_time", "false"))

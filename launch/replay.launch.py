@@ -24,11 +24,11 @@ from launch import LaunchDescription
 ARGUMENTS = {
     "bag": (None, "folder or file of a rosbag2 recording"),
     "rate": ("1.0", "playing speed, 1.0 is real time"),
-    "loop": ("false", "true starts again at the end"),
-    # The detector's own arguments, of which a replay wants other values.
+    "loop": ("false", "true repeats the bag"),
+    # The detector's arguments with other defaults for a replay.
     "use_sim_time": (
         "true",
-        "true takes the bag's time, so that its old stamps are not old frames",
+        "true uses the bag's time, so that its old stamps do not count as old frames",
     ),
     "rviz": ("true", "false leaves RViz closed"),
 }
@@ -56,5 +56,6 @@ def generate_launch_description():
     detector = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(Path(__file__).with_name("detector.launch.py")))
     )
-    # The detector first: it sets the Fast DDS profile, which the sender of images needs too.
+    # The detector first, because it sets the Fast DDS profile, which the image publisher also
+    # needs.
     return LaunchDescription([*declared, detector, OpaqueFunction(function=play)])

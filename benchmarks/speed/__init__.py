@@ -1,1 +1,1 @@
-"""How fast refdet is, where the time goes, and how far that is from what the machine can do."""
+"""Speed of refdet: where the time goes, compared with the limits of the machine."""

@@ -1,12 +1,12 @@
-"""How fast refdet is, side by side in one run.
+"""Measures the speed of refdet, side by side in one run.
 
     python -m benchmarks.speed [--only NAME ...] [--bundle DIR] [--backend onnxruntime]
         [--rounds 20] [--data ../shared/data] [--output runs/benchmark]
 
 Ratios within a run mean more than milliseconds: all cases of a section take turns, so that a noisy
-machine disturbs all alike, and medians are shown. results.json, table.md and benchmark.png go into
-the output folder after every section. What is not there (a GPU, TensorRT, ROS, weights) is a line
-that says why.
+machine disturbs all equally, and medians are shown. results.json, table.md and benchmark.png are
+written to the output folder after every section. A section that lacks something (a GPU, TensorRT,
+ROS, weights) is a line with the reason.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
 
 
 def run(settings: Settings, names: list[str], folder: Path) -> list[str]:
-    """Measure the sections, print and write each as it is done; returns those that failed."""
+    """Measure the sections, print and write each one; returns the failed ones."""
     machine = describe()
     print(table(("machine", ""), list(machine.items())))
     found: dict[str, Section] = {}
@@ -66,7 +66,7 @@ def run(settings: Settings, names: list[str], folder: Path) -> list[str]:
             section = SECTIONS[name](settings)
         except RefdetError as error:
             section = skipped(name, str(error))
-        except Exception as error:  # what was measured before, and what follows, is kept
+        except Exception as error:  # earlier and later sections are kept
             section = skipped(name, f"it failed with {type(error).__name__}: {error}")
             failed.append(name)
         found[name] = section
@@ -78,7 +78,7 @@ def run(settings: Settings, names: list[str], folder: Path) -> list[str]:
 
 
 def draw(sections: Mapping[str, Section], folder: Path) -> str:
-    """Write ``benchmark.png``; returns why not, if there is nothing to draw with."""
+    """Write ``benchmark.png``; returns the reason if matplotlib is missing."""
     try:
         from benchmarks.speed.plots import write_plot
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The backends side by side: the same crops and templates through each that is there."""
+"""The backends side by side: the same crops and templates through each available one."""
 
 from __future__ import annotations
 

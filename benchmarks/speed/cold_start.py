@@ -1,4 +1,4 @@
-"""From nothing to the first detection, in processes of their own; and the memory that takes."""
+"""Time and memory from process start to the first detection, in separate processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from refdet_core.errors import BackendError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _RUNS = 3
-_LONGEST_S = 1800  # an engine may have to be built
+_LONGEST_S = 1800  # building an engine takes minutes
 
 
 def cold_start(settings: Settings) -> Section:
@@ -29,7 +29,7 @@ def cold_start(settings: Settings) -> Section:
     notes = []
     for name in BACKEND_NAMES[1:]:  # the first is "auto"
         try:
-            # The first only brings the files into the system's cache, and may build engines.
+            # The first process only fills the system's file cache, and may build engines.
             _run(settings, name, settings.frame_size)
             runs[name] = []
         except BackendError as error:
@@ -61,7 +61,7 @@ def cold_start(settings: Settings) -> Section:
 
 
 def memory(settings: Settings) -> Section:
-    """Resident memory phase by phase, its peak, and the GPU's; at two frame sizes."""
+    """Resident memory by phase, its peak, and GPU memory; at two frame sizes."""
     rows: list[list[Any]] = []
     notes = []
     for name in BACKEND_NAMES[1:]:
@@ -88,10 +88,10 @@ def memory(settings: Settings) -> Section:
 
 
 def _run(settings: Settings, backend: str, size: tuple[int, int]) -> dict[str, Any]:
-    """What one fresh process tells.
+    """The report of one fresh process.
 
     Raises:
-        BackendError: it could not do it, with its own sentence.
+        BackendError: it failed; the message is its own.
     """
     command = [sys.executable, "-m", "benchmarks.speed.fresh_process", "--backend", backend]
     command += ["--threads", str(settings.threads), "--size", str(size[0]), str(size[1])]

@@ -1,4 +1,4 @@
-"""The settings of ONNX Runtime that were considered for the CPU, against those adopted."""
+"""Compares settings of ONNX Runtime on the CPU with the adopted ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEVELS = onnxruntime.GraphOptimizationLevel
 
 
 def measure(settings: Settings) -> Section:
-    """Each setting alone changed, on a tile and on a search window."""
+    """Each setting changed alone, on a tile and on a search window."""
     bundle = settings.bundle
     crop = tiles_of(settings.frame_size, bundle)[0]
     sizes = {"tile": (crop.out_width, crop.out_height), "window": (WINDOW_PX, WINDOW_PX)}
@@ -93,7 +93,7 @@ def _variants(threads: int) -> dict[str, Any]:
 
 
 def _with_bound_outputs(session: Any, inputs: dict[str, Any]) -> Callable[[], object]:
-    """Runs that write into the same memory each time."""
+    """Runs that reuse their output memory."""
     names = [output.name for output in session.get_outputs()]
     memory = [
         onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in session.run(names, inputs)

@@ -1,4 +1,4 @@
-"""All of finding against the bare network: a frame through the detector, and through the node."""
+"""Detection against the bare network: a frame through the detector, and through the node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEARCHES = {JUDGED: TILES, "one target followed": TRACK}
 
 
 def measure(settings: Settings) -> Section:
-    """Ratios to the bare network at the very same input, in one run."""
+    """Ratios to the bare network with the same input, in one run."""
     rows: list[list[Any]] = []
     notes = []
     try:
@@ -65,7 +65,7 @@ def measure(settings: Settings) -> Section:
 def _cases(
     settings: Settings, config: DetectorConfig, messages: Messages | None
 ) -> dict[str, Callable[[], object]]:
-    """What is timed; the detectors live as long as these functions."""
+    """The timed functions; the detectors live as long as they do."""
     frame_bgr = textured_frame(settings.frame_size)
 
     def ready() -> Detector:

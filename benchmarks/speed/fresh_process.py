@@ -1,5 +1,5 @@
-"""A process that does nothing but start, open the detector and find something, and tells how long
-that took and how much memory it needed. Prints JSON; run by ``cold_start``."""
+"""A process that opens the detector, finds something, and prints its times and memory as JSON; run
+by ``cold_start``."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def main() -> None:
 
 
 def peak_mb() -> float:
-    """The most memory of this process so far, MiB."""
-    # Not getrusage: that counts the program that started this one, too.
+    """Peak memory of this process, MiB."""
+    # Not getrusage, which includes the parent program.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -77,7 +77,7 @@ def resident_mb() -> float:
 
 
 def device_mb() -> float | None:
-    """Memory in use on the GPU, by whatever runs on it, MiB; None where no GPU is used."""
+    """Used memory of the GPU, all programs together, MiB; None without a GPU."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()

@@ -1,10 +1,10 @@
-"""Where the detector graph's time goes, operator by operator.
+"""The time of the detector graph, operator by operator.
 
     python -m benchmarks.speed.graph_cost [--bundle DIR] [--size 1280x720]
         [--templates 1] [--rounds 20]
 
-The graph runs in ONNX Runtime with its profiler on. Each operator's time is the least of all rounds
-(a busy machine only ever adds); the total is the least of whole runs without the profiler. Names
+The graph runs in ONNX Runtime with its profiler. Each operator's time is the minimum of all rounds
+(a busy machine only adds time); the total is the minimum of whole runs without the profiler. Names
 and operators are those of the optimised graph, in which neighbours are fused.
 """
 
@@ -38,12 +38,12 @@ class Operator:
     """One node of the optimised graph.
 
     Attributes:
-        module: part of the network it belongs to; a node without a name of its own, as the runtime
-            inserts them, belongs to the part that ran before it.
-        ms: its least time.
+        module: its part of the network; a node without a name, inserted by the runtime, belongs to
+            the part that ran before it.
+        ms: its minimum time.
         macs: multiply-adds.
-        moved: bytes of all it reads and writes.
-        output: shape of what it writes.
+        moved: bytes that it reads and writes.
+        output: shape of its output.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Operator:
 
 
 def detector_inputs(bundle: Bundle, size: tuple[int, int], templates: int) -> Inputs:
-    """Random input at ``(width, height)``, rounded up to what the graph takes."""
+    """Random input of ``(width, height)``, rounded up to a size that the graph takes."""
     rng = np.random.default_rng(0)
     width, height = (-(-side // bundle.frame_multiple) * bundle.frame_multiple for side in size)
     inputs = {"frame": rng.uniform(0, 255, (1, 3, height, width)).astype(np.float32)}
@@ -67,10 +67,10 @@ def detector_inputs(bundle: Bundle, size: tuple[int, int], templates: int) -> In
 
 
 def total_ms(graph: Path, inputs: Inputs, rounds: int, threads: int) -> float:
-    """Least milliseconds of a run."""
+    """Minimum milliseconds of a run."""
     session = open_session(graph, threads)
     times = []
-    for _ in range(rounds + 1):  # the first run allocates; it is never the least
+    for _ in range(rounds + 1):  # the first run allocates memory and is never the fastest
         started = time.perf_counter()
         session.run(None, inputs)
         times.append((time.perf_counter() - started) * 1e3)
@@ -78,7 +78,7 @@ def total_ms(graph: Path, inputs: Inputs, rounds: int, threads: int) -> float:
 
 
 def profile(graph: Path, inputs: Inputs, rounds: int, threads: int) -> list[Operator]:
-    """Every operator with its least time, in the order they ran."""
+    """Every operator with its minimum time, in the order of execution."""
     with tempfile.TemporaryDirectory() as folder:
         options = session_options(threads)
         options.enable_profiling = True
@@ -111,7 +111,7 @@ def parameters(graph: Path) -> int:
 
 
 def session_options(threads: int, spinning: bool = False) -> Any:
-    """What the onnxruntime backend sets; 0 threads: one for each core."""
+    """The options of the onnxruntime backend; 0 threads: one for each core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
@@ -150,7 +150,7 @@ def _bytes(entries: list[dict[str, list[int]]]) -> int:
 
 
 def _macs(op: str, inputs: list[list[int]], outputs: list[list[int]]) -> int:
-    """Multiply-adds of what is a convolution or a matrix product; others count nothing."""
+    """Multiply-adds of convolutions and matrix products; other operators count 0."""
     if "Conv" in op:
         return math.prod(outputs[0]) * math.prod(inputs[1][1:])
     if "MatMul" in op or "Gemm" in op:

@@ -1,4 +1,4 @@
-"""Whether 8-bit arithmetic pays on this processor, and what it does to the scores.
+"""Whether 8-bit arithmetic pays off on this processor, and its effect on the scores.
 
 The detector graph is quantised by ``onnxruntime.quantization`` (static, QDQ, one scale for each
 output channel), calibrated with frames of training videos and compared on frames of others.
@@ -38,13 +38,13 @@ _QUANTISED = ("Conv", "Relu")
 
 @dataclass(frozen=True)
 class Sample:
-    """A tile and an encoded reference of one video, as the graph takes them."""
+    """A tile and an encoded reference of one video, as graph inputs."""
 
     inputs: dict[str, np.ndarray]
 
 
 def measure(settings: Settings) -> Section:
-    """Time, and how far scores and peaks move."""
+    """Time, and the change of scores and peaks."""
     try:
         from onnxruntime.quantization import quantize_static  # noqa: F401
     except ImportError as error:
@@ -167,14 +167,14 @@ def _quantised(bundle: Bundle, calibration: Sequence[Sample], folder: Path) -> P
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
-        # Without instructions of its own for it, x86-64 adds two products in 16 bits.
+        # Without dedicated instructions, x86-64 adds two products in 16 bits.
         reduce_range=not set(INT8_FLAGS) & set(cpu_flags()),
     )
     return graph
 
 
 def _change(floats: Any, integers: Any, sample: Sample) -> tuple[float, bool]:
-    """By how much the best score changes, and whether it stays within a cell."""
+    """The change of the best score, and whether its place stays within a cell."""
     (before,), (after,) = (session.run(["score"], sample.inputs) for session in (floats, integers))
     places = [np.unravel_index(score.argmax(), score.shape) for score in (before, after)]
     moved = max(abs(int(a) - int(b)) for a, b in zip(*places))

@@ -1,4 +1,4 @@
-"""What it was measured on."""
+"""Describes the machine of the measurement."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PACKAGES = (
     "pycuda",
     "rclpy",
 )
-# What decides whether 8-bit and 16-bit arithmetic is quick, on x86-64 and on ARM.
+# The CPU flags that make 8-bit and 16-bit arithmetic fast, on x86-64 and ARM.
 FLAGS = (
     *("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
     *("asimd", "asimddp", "i8mm", "bf16"),
 )
 INT8_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 _CPUINFO = Path("/proc/cpuinfo")
-_BOARD = Path("/proc/device-tree/model")  # a Jetson says its name here
+_BOARD = Path("/proc/device-tree/model")  # the file with a Jetson's name
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, memory, graphics, versions and how busy the machine is, in words."""
+    """Processor, cores, memory, GPU, versions and load, in words."""
     found = {
         "processor": cpu_model(),
         "cores of this process": str(len(os.sched_getaffinity(0))),
@@ -44,7 +44,7 @@ def describe() -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """The processor's name, and the board's where it has one."""
+    """The processor's name, and the board's if it has one."""
     text = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     name = match.group(1) if match else platform.processor() or platform.machine()
@@ -54,7 +54,7 @@ def cpu_model() -> str:
 
 
 def cpu_flags() -> list[str]:
-    """Those of :data:`FLAGS` that the processor has."""
+    """The :data:`FLAGS` of the processor."""
     text = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
     match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
     has = set(match.group(1).split()) if match else set()
@@ -62,7 +62,7 @@ def cpu_flags() -> list[str]:
 
 
 def gpu_name() -> str:
-    """What ``nvidia-smi`` calls the first GPU; ``none found`` without it."""
+    """The first GPU's name by ``nvidia-smi``; ``none found`` without it."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

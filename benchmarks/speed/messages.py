@@ -1,4 +1,4 @@
-"""What the node does around the detector: camera messages in, result messages out."""
+"""The node's work around the detector: camera messages in, result messages out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODULES = ("std_msgs.msg", "sensor_msgs.msg", "vision_msgs.msg", "refdet_msgs.m
 
 
 class Messages:
-    """One picture as the messages that a camera would send.
+    """One picture as camera messages.
 
     Raises:
         BackendError: the ROS packages are not installed here.
@@ -39,7 +39,7 @@ class Messages:
         }
 
     def decode(self, transport: str) -> np.ndarray:
-        """The picture of the message, as the node takes it out."""
+        """The picture of the message, decoded as in the node."""
         from refdet_ros.camera import to_bgr
 
         return np.asarray(to_bgr(self.by_transport[transport]))
@@ -56,7 +56,7 @@ class Messages:
         )
 
     def through(self, transport: str, detector: Detector) -> bytes:
-        """All of a frame's way through the node, but for the middleware."""
+        """A frame's whole way through the node, without the middleware."""
         frame_bgr = self.decode(transport)
         result = detector.detect(frame_bgr)
         return self.encode(result, (frame_bgr.shape[1], frame_bgr.shape[0]))

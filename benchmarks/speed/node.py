@@ -37,7 +37,7 @@ _CHANGES = 12  # of the template, while frames flow
 
 @dataclass(frozen=True)
 class Swaps:
-    """Changing the template while frames flow, milliseconds."""
+    """Times of template changes during the flow of frames, milliseconds."""
 
     median_ms: float
     longest_ms: float
@@ -45,7 +45,7 @@ class Swaps:
 
 
 def measure(settings: Settings, rates_hz: tuple[float, ...] = RATES_HZ) -> Section:
-    """Every search, transport and rate for some seconds of steady flow."""
+    """Measure every search, transport and rate for some seconds of steady flow."""
     try:
         for module in _MODULES:
             importlib.import_module(module)
@@ -144,7 +144,7 @@ def _flow(
 
 
 def _swap(observer: Observer, node: NodeProcess, settings: Settings, transport: str) -> Swaps:
-    """Set the template anew some times; frames that pass by meanwhile are no loss."""
+    """Set the template several times; frames that pass meanwhile do not count as lost."""
     before = observer.fresh_values(node)
     camera = Camera(settings.frame_size, transport, 30.0)
     try:
@@ -161,7 +161,7 @@ def _swap(observer: Observer, node: NodeProcess, settings: Settings, transport: 
 
 
 def _state(values: dict[str, str]) -> str | None:
-    """What a search that follows says of its target."""
+    """The state of the target in a search that tracks."""
     states = [value.split()[0] for key, value in values.items() if key.startswith("target: ")]
     return states[0] if states else None
 

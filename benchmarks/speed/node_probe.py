@@ -1,4 +1,4 @@
-"""What surrounds the node while it is measured: a camera and an observer."""
+"""The environment of the measured node: a camera and an observer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE_S = 60.0
 
 
 def film(size: tuple[int, int], transport: str, rate_hz: float, stop: Any, sent: Any) -> None:
-    """The camera's process: publish until told to stop; ``sent`` counts."""
+    """The camera's process: publishes until ``stop`` is set; ``sent`` counts frames."""
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from std_msgs.msg import Header
@@ -63,7 +63,7 @@ class Camera:
         return int(self._sent.value)
 
     def stop(self) -> int:
-        """End it; the number of frames it sent."""
+        """End it; returns the number of sent frames."""
         self._stop.set()
         self._process.join(10)
         if self._process.is_alive():
@@ -113,7 +113,7 @@ class Observer:
         self.values = {item.key: item.value for item in array.status[0].values}
 
     def fresh_values(self, node: NodeProcess) -> dict[str, str]:
-        """The values of a diagnostic made from now on (published at 1 Hz)."""
+        """The values of the next diagnostics message (published at 1 Hz)."""
         self.values = {}
         for _ in _patiently(node, "/diagnostics say nothing"):
             if self.values:
@@ -121,8 +121,8 @@ class Observer:
         return self.values
 
     def wait_until(self, node: NodeProcess, key: str, wanted: str) -> None:
-        """Wait for a diagnostic value from now on; for ``>N`` until it is above N."""
-        self.values = {}  # those of an earlier node say nothing of this one
+        """Wait for a value in new diagnostics; ``>N`` waits until it is above N."""
+        self.values = {}  # values of an earlier node do not count
         for _ in _patiently(node, f"'{key}' does not become {wanted}"):
             value = self.values.get(key, "")
             above = wanted.startswith(">") and value and float(value) > float(wanted[1:])
@@ -130,11 +130,11 @@ class Observer:
                 break
 
     def set_template(self, size: tuple[int, int], in_camera: bool = False) -> float:
-        """Milliseconds until the answer.
+        """Set the template; returns the milliseconds until the answer.
 
         Args:
-            in_camera: point at the object in the newest camera frame, where the searches that
-                follow targets begin; otherwise send a photo.
+            in_camera: give the object's box in the newest camera frame, where searches that track
+                start; otherwise send a photo.
 
         Raises:
             BackendError: no answer, or a refusal.
@@ -167,7 +167,7 @@ class Observer:
 
 
 def _patiently(node: NodeProcess, otherwise: str) -> Iterator[None]:
-    """Now and again until :data:`PATIENCE_S` is over, or the node has ended.
+    """Yield repeatedly until :data:`PATIENCE_S` is over or the node has ended.
 
     Raises:
         BackendError: it took too long.

@@ -1,4 +1,4 @@
-"""refdet beside what people use today: OpenCV's network tracker, and template matching."""
+"""Compares refdet with OpenCV's network tracker and template matching."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NANO, _MATCH = "cv2.TrackerNano", "cv2.matchTemplate, three scales"
 
 
 def measure(settings: Settings) -> Section:
-    """Milliseconds a frame, one object, the same frame for all."""
+    """Milliseconds per frame for one object, with the same frame for all."""
     width, height = settings.frame_size
     title = f"Against OpenCV: a {width}x{height} frame, one object"
     try:

@@ -1,4 +1,4 @@
-"""One picture of all sections that have a chart."""
+"""One picture with the charts of all sections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GROUP = 0.8  # share of a bar's place that the bars of one group fill
 
 
 def write_plot(sections: Mapping[str, Section], file: Path) -> None:
-    """Draw every chart into one PNG; nothing is written where there is none."""
+    """Draw every chart into one PNG; writes nothing without a chart."""
     drawn = [section for section in sections.values() if section.chart is not None]
     if not drawn:
         return
@@ -58,7 +58,7 @@ def _bars(axes: Axes, chart: Chart) -> None:
 
 
 def _waterfall(axes: Axes, chart: Chart) -> None:
-    """Each bar begins where the last one ended; several series one below the other."""
+    """Each bar starts where the previous one ends; several series below each other."""
     labels: list[str] = []
     for number, (name, points) in enumerate(chart.series.items()):
         start = 0.0

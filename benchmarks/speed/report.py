@@ -1,4 +1,4 @@
-"""What was found: a Markdown table for people, JSON for programs."""
+"""Writes the results: a Markdown table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def text(cell: Cell) -> str:
-    """A number with the digits that mean something; – for what was not measured."""
+    """A number with its significant digits; – if it was not measured."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "–"
     if isinstance(cell, float):
@@ -94,7 +94,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: a path is text, what is not a number is null."""
+    """A value for JSON: paths become text, NaN becomes null."""
     if isinstance(value, float) and math.isnan(value):
         return None
     return str(value) if isinstance(value, Path) else value

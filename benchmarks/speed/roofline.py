@@ -1,8 +1,8 @@
-"""How far the network is from what the device can do.
+"""Compares the network's speed with the device's limit.
 
-The roofline model (Williams, Waterman, Patterson, CACM 2009): a piece of work takes at least its
-arithmetic over the device's peak, and at least its memory traffic over the device's bandwidth. Both
-limits are measured in the same run, as a large matrix product and as a large copy.
+The roofline model (Williams, Waterman, Patterson, CACM 2009): work takes at least its arithmetic
+divided by the device's peak, and at least its memory traffic divided by the bandwidth. A large
+matrix product and a large copy measure both limits in the same run.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from refdet_core.backends.onnxruntime import usable_cores
 from refdet_core.errors import BackendError
 
 _TITLE = "How far from the limit: the network against the processor's roofline"
-_GEMM_SIDE = 512  # a few milliseconds: short enough to find an undisturbed moment
+_GEMM_SIDE = 512  # a few milliseconds, short enough to run undisturbed
 _PRODUCTS = 10  # a round
 _COPY_MB = 64  # per thread: beyond any cache
 
 
 @dataclass(frozen=True)
 class Device:
-    """What was measured to be possible: floating-point operations and bytes, a second."""
+    """The measured limits: floating-point operations and bytes per second."""
 
     flops: float
     bytes_per_s: float
@@ -50,7 +50,7 @@ class Device:
 
 
 def measure(settings: Settings) -> Section:
-    """For each part of the network: arithmetic, traffic, time, and the least time possible."""
+    """For each part of the network: arithmetic, traffic, time, and the minimum possible time."""
     if settings.backend != "onnxruntime":
         return skipped(_TITLE, "the traffic is known for the graph as ONNX Runtime runs it.")
     bundle = settings.bundle
@@ -136,7 +136,7 @@ def _row(name: str, operators: Sequence[Operator], device: Device) -> list[Any]:
 
 
 def _matrix_product(threads: int) -> Callable[[], object]:
-    """A product in the same runtime as the network, so that its best code is what counts."""
+    """A matrix product in the same runtime as the network, so that the same code counts."""
     try:
         import onnx
     except ImportError as error:
@@ -158,7 +158,7 @@ def _matrix_product(threads: int) -> Callable[[], object]:
 
 
 def _copy(pool: ThreadPoolExecutor, threads: int) -> Callable[[], object]:
-    """Each thread copies memory of its own."""
+    """Each thread copies its own memory."""
     sources = [np.ones(_COPY_MB << 20, np.uint8) for _ in range(threads)]
     targets = [np.ones_like(source) for source in sources]
     return lambda: list(pool.map(np.copyto, targets, sources))

@@ -1,4 +1,4 @@
-"""What more costs: more templates, more followed targets, larger frames, more tiles."""
+"""The cost of more templates, more tracked targets, larger frames, and more tiles."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TILE_PX = 320
 
 
 def templates(settings: Settings) -> Section:
-    """Templates encoded once against templates encoded for every frame; followed targets."""
+    """Templates encoded once against templates encoded for every frame; tracked targets."""
     frame_bgr = textured_frame(settings.frame_size)
     bundle = settings.bundle
     cases: dict[str, Callable[[], object]] = {}
@@ -91,7 +91,7 @@ def templates(settings: Settings) -> Section:
 
 
 def frame_sizes(settings: Settings) -> Section:
-    """The search ``tiles`` on ever larger frames."""
+    """The search ``tiles`` on increasingly large frames."""
     sizes = [size for size in FRAME_SIZES if _pixels(size) <= _pixels(settings.largest_frame)]
     cases: dict[str, Callable[[], object]] = {}
     rows: list[list[Any]] = []
@@ -122,7 +122,7 @@ def frame_sizes(settings: Settings) -> Section:
 
 
 def tiles(settings: Settings) -> Section:
-    """Many tiles: in one run of the graph, as the backend runs them, and one by one."""
+    """Many tiles: in one run of the graph, in the backend's batches, and one by one."""
     bundle = settings.bundle
     side = -(-TILE_PX // bundle.frame_multiple) * bundle.frame_multiple
     frame_bgr = textured_frame((side, side))

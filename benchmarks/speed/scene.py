@@ -1,4 +1,4 @@
-"""Frames and references to measure with: what is in them hardly changes how long they take."""
+"""Frames and references for the measurements; their content hardly affects the times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def object_boxes(size: tuple[int, int], count: int) -> list[BoxXYXY]:
 def set_templates(
     detector: Detector, frame_bgr: np.ndarray, count: int, references: int = 1
 ) -> list[BoxXYXY]:
-    """Give the detector so many templates, cut out of the frame; returns where they are in it."""
+    """Set ``count`` templates cut out of the frame; returns their boxes."""
     boxes = object_boxes((frame_bgr.shape[1], frame_bgr.shape[0]), count)
     detector.clear_template()
     for number, box_xyxy in enumerate(boxes):
@@ -46,13 +46,13 @@ def set_templates(
 
 
 def follow(detector: Detector, frame_bgr: np.ndarray, count: int) -> None:
-    """Let the detector (search ``track``) follow so many templates where they are."""
+    """Let the detector (search ``track``) track ``count`` templates from their boxes."""
     for number, box_xyxy in enumerate(set_templates(detector, frame_bgr, count)):
         detector.lock(str(number), box_xyxy)
 
 
 def tiles_of(size: tuple[int, int], bundle: Bundle) -> list[Crop]:
-    """What the search ``tiles`` looks at in a frame of ``(width, height)``."""
+    """The crops of the search ``tiles`` in a frame of ``(width, height)``."""
     largest = (TILES.tile_width, TILES.tile_height)
     tiles = Tiles(largest, TILES.tile_overlap, bundle.frame_multiple, TILES.tile_scale)
     return tiles.crops(size)

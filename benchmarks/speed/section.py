@@ -1,4 +1,4 @@
-"""What one part of the benchmark found: a table, what to draw, and why something is missing."""
+"""The result of one part of the benchmark: a table, a chart, and notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Chart:
 
     Attributes:
         kind: ``waterfall`` (each bar begins where the last one ends), ``bars`` or ``lines``.
-        y_label: with its unit.
+        y_label: the label with its unit.
         series: by name the points; x is a number for ``lines``, else a bar's name.
         goal: a line to stay below.
     """
@@ -32,11 +32,11 @@ class Section:
     """One part of the benchmark.
 
     Attributes:
-        title: what it shows, as a line.
+        title: its title, one line.
         head: the columns.
         rows: a cell that could not be measured is None.
         notes: sentences below the table: how to read it, and why something is missing.
-        numbers: more than the table shows, for programs.
+        numbers: further results for programs.
     """
 
     title: str

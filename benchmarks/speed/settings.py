@@ -1,4 +1,4 @@
-"""What one benchmark run is told."""
+"""The settings of one benchmark run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Settings:
     """How to measure.
 
     Attributes:
-        bundle_folder: the model; None takes the released one.
-        backend: of all sections that do not compare backends.
-        threads: of the CPU; 0 takes one for each core.
-        rounds: how often every case is timed.
-        budget_s: a comparison ends early, after at least three rounds, when it took so long.
-        node_seconds: of steady flow at each rate of the node.
-        data: folder with videos and ``weights``; what needs it is left out where it is missing.
+        bundle_folder: the model; None: the released one.
+        backend: backend of all sections that do not compare backends.
+        threads: CPU threads; 0: one for each core.
+        rounds: number of rounds for every case.
+        budget_s: a comparison ends after this time, but not before three rounds.
+        node_seconds: seconds of steady flow at each rate of the node.
+        data: folder with videos and ``weights``; sections that need it are skipped without it.
         frame_size: ``(width, height)`` of the sections that do not compare sizes.
         largest_frame: frame sizes are compared up to this one.
-        most_tiles: tiles at once are compared up to so many.
+        most_tiles: numbers of tiles are compared up to this one.
     """
 
     bundle_folder: Path | None = None

@@ -1,4 +1,4 @@
-"""Where a frame's time goes, stage by stage, from the camera's message to the published result."""
+"""The time of each stage, from the camera's message to the published result."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def measure(settings: Settings) -> Section:
 
 
 def split(settings: Settings, bundle: Bundle, network_ms: float, backend: str) -> dict[str, float]:
-    """The network's time shared out as ONNX Runtime's profiler finds it."""
+    """The network's time split by ONNX Runtime's profiler."""
     if backend != "onnxruntime":
         return {"network": network_ms}
     inputs = detector_inputs(bundle, _network_size(settings, bundle), 1)
@@ -104,7 +104,7 @@ def split(settings: Settings, bundle: Bundle, network_ms: float, backend: str) -
 
 
 def _network_size(settings: Settings, bundle: Bundle) -> tuple[int, int]:
-    """What the search ``tiles`` makes of the frame."""
+    """The result of the search ``tiles`` for the frame."""
     crop = tiles_of(settings.frame_size, bundle)[0]
     return crop.out_width, crop.out_height
 

@@ -1,4 +1,4 @@
-"""Times that can be compared on a noisy machine: every case once a round, in changing order."""
+"""Comparable times on a noisy machine: every case once per round, in changing order."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Timing:
     """Milliseconds of one case.
 
     Attributes:
-        median_ms, p95_ms: by the wall clock.
-        least_ms: the quickest round, which others disturbed least.
+        median_ms, p95_ms: wall-clock time.
+        least_ms: the fastest round, which was disturbed least.
         cpu_ms: median of the processor time of all threads of this process.
-        rounds: how often it was timed.
+        rounds: number of rounds.
     """
 
     median_ms: float
@@ -38,11 +38,11 @@ def interleaved(
     prepare: Mapping[str, Callable[[], object]] | None = None,
     warm_up: int = 1,
 ) -> dict[str, Timing]:
-    """Time every case once a round, in an order that changes, so that noise disturbs all alike.
+    """Time every case once per round, in changing order, so that noise disturbs all equally.
 
     Args:
-        budget_s: no further round begins after so long; there are always three.
-        prepare: what to do before a case, not timed.
+        budget_s: no further round starts after this time; there are at least three.
+        prepare: called before each case, not timed.
         warm_up: rounds at the start that do not count.
     """
     order = list(cases)

@@ -1,7 +1,6 @@
-"""Contiguous labelled video, read straight from a data set as people have it.
+"""Contiguous labelled video, read directly from a data set.
 
-Nothing is prepared or re-encoded: every frame of the video is looked at, in the pixels that the
-decoder returns.
+Nothing is prepared or re-encoded: every frame is used as the decoder returns it.
 """
 
 from __future__ import annotations
@@ -26,18 +25,19 @@ from refdet_training.evaluation.tracking_protocol import sequence
 MIN_FRAMES = 10
 SPLITS = "splits.json"
 SCENES = r"(?P<people>person|group)|(?P<water>wakeboard|boat)|_([A-Z]+)_|^([A-Za-z]+)"
-"""What a video shows, by its name: boats and wakeboards share a lake, clips of one kind of aircraft
-may show the same one. A video of another scene cannot show the object."""
+"""The scene of a video, by its name: boats and wakeboards share a lake, and clips of one kind of
+aircraft may show the same one. A video of another scene cannot show the object."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """One object in the longest contiguous run of labelled frames that starts with it in view.
+    """One object in the longest contiguous run of labelled frames that starts with the object in
+    view.
 
     Attributes:
         instance: the object; ``family`` is its scene.
         numbers: frame numbers, ascending.
-        fps: frames per second, as the video says.
+        fps: the video's frames per second.
         frame_size: ``(width, height)`` in pixels.
     """
 
@@ -61,7 +61,7 @@ class Footage:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which footage to measure on.
+    """The choice of footage.
 
     Attributes:
         data: a folder of data sets, each in a format of :mod:`refdet_training.datasets.readers`,
@@ -111,7 +111,7 @@ def load_footage(choice: Choice) -> tuple[list[Footage], list[Skipped]]:
 
 
 def named(footages: Sequence[Footage], videos: Sequence[str]) -> list[Footage]:
-    """Those of the named videos; all when none is named.
+    """The footage of the named videos; all if none is named.
 
     Raises:
         ConfigError: there is no such video.
@@ -156,6 +156,6 @@ def _footage(choice: Choice, source: str, video: Video, item: ObjectTrack) -> Fo
 
 
 def _rate(path: Path) -> float:
-    """Frames per second of a video file; pictures have no time of their own."""
+    """Frames per second of a video file; pictures have no times."""
     rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
     return rate if rate > 0 else FALLBACK_FPS

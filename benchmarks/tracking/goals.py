@@ -26,8 +26,8 @@ class Verdict:
 
     Attributes:
         measure, goal: in words.
-        method, value, peer: who is judged, what was measured, and the peer's value.
-        met: None when something needed was not measured.
+        method, value, peer: the judged method, its value, and the peer's value.
+        met: whether the goal is met; None if a needed value was not measured.
     """
 
     measure: str
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def judge(numbers: Numbers) -> list[Verdict]:
-    """The goals that are measured on a data set, from its numbers by method."""
+    """The goals of a data set, judged by its metrics per method."""
     verdicts = [_success(numbers), _st_iou(numbers)]
     for name in (AUTO, TRACK):
         verdicts.append(_removed(numbers, name))
@@ -54,9 +54,9 @@ def judge(numbers: Numbers) -> list[Verdict]:
 
 
 def judge_speed(speed: Speed) -> list[Verdict]:
-    """The goals for the time a frame takes: of ``auto`` only the frames that it tracks in.
+    """The goals for the time per frame; for ``auto`` only tracked frames count.
 
-    The mean is judged: a look at the whole frame now and then costs no median anything.
+    The mean is judged, because occasional searches of the whole frame do not change a median.
     """
     found = []
     for name, most in MOST_MS.items():

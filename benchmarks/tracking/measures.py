@@ -1,6 +1,6 @@
-"""What a run came to beyond the protocol's numbers: false boxes, finding again, identity switches.
+"""Metrics beyond the tracking protocol: false boxes, re-detection, identity switches.
 
-All are pure functions of true and reported boxes, None where there is none.
+All are pure functions of true and reported boxes (None: no box).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Boxes = Sequence[BoxXYXY | None]
 
 @dataclass(frozen=True)
 class Absence:
-    """Frames of another video, and in how many of them a box was reported."""
+    """Frames of other videos, and the number of them with a reported box."""
 
     frames: int
     reported: int
@@ -42,7 +42,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Switches:
-    """How often and how long a tracker was on something else while the object was in view.
+    """How often and how long a tracker was on another object while the target was in view.
 
     Attributes:
         count: identity switches, see :func:`identity_switches`.
@@ -63,7 +63,7 @@ def absence(run: Run) -> Absence:
 
 
 def found_again(run: Run, within_s: float) -> Return | None:
-    """When the object was found after its absence; None: it never came back."""
+    """When the object was found after its absence; None: it did not return."""
     returns_at = run.sequence.returns_at
     if returns_at is None:
         return None
@@ -91,7 +91,7 @@ def first_found(truths: Boxes, boxes: Boxes, fps: float, within_s: float) -> Ret
 
 
 def identity_switches(truths: Boxes, boxes: Boxes) -> Switches:
-    """How often the reported box goes to something else.
+    """How often the reported box switches to another object.
 
     A switch is a run of at least :data:`SWITCH_FRAMES` consecutive frames in which the object is in
     view and the reported box does not touch it (IoU 0); frames without the object neither count

@@ -1,4 +1,4 @@
-"""What is compared: anything that is shown an object and then asked where it is, frame by frame."""
+"""The compared methods: each gets an object and then locates it frame by frame."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from refdet_training.evaluation.tracking_protocol import Tracker
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method says of one frame.
+    """A method's answer for one frame.
 
     Attributes:
-        box_xyxy: where the object is; None: not there.
-        score: how sure it is, in [0, 1]; None: it does not say.
-        state: of those that have one: "searching", "tracking" or "lost".
-        ms: wall-clock milliseconds that the answer took.
+        box_xyxy: the object's box; None: absent.
+        score: its score in [0, 1]; None: unknown.
+        state: "searching", "tracking", "lost", or empty if the method has no states.
+        ms: wall-clock milliseconds of the answer.
     """
 
     box_xyxy: BoxXYXY | None
@@ -33,8 +33,9 @@ class TrackingMethod(ABC):
     """One line of the table.
 
     Attributes:
-        name: in the table.
-        given: what it is told of the object, in words.
+        name: its name in the table.
+
+        given: what it gets of the object, in words.
     """
 
     name: str
@@ -42,14 +43,14 @@ class TrackingMethod(ABC):
 
     @abstractmethod
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
-        """Where the object is in the frame ``time_s`` seconds after the first one."""
+        """Locate the object in the frame ``time_s`` seconds after the first one."""
 
     def close(self) -> None:  # noqa: B027 - most methods hold nothing that must be released
-        """Release what the method holds."""
+        """Release the method's resources."""
 
 
 class BoxMethod(TrackingMethod):
-    """Told where the object is in the first frame; asked from the second one on."""
+    """Gets the object's box in the first frame; answers from the second one on."""
 
     given = "first box"
 
@@ -59,7 +60,7 @@ class BoxMethod(TrackingMethod):
 
 
 class PhotoMethod(TrackingMethod):
-    """Told what the object looks like, never where it is; asked from the first frame on."""
+    """Gets photos of the object, never its box; answers from the first frame on."""
 
     given = "photos"
 

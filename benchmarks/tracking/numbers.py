@@ -1,4 +1,4 @@
-"""The numbers of many runs: by sequence, by data set, and over everything."""
+"""The metrics of many runs: by sequence, by data set, and over everything."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_row(run: Run, settings: ScenarioSettings) -> dict[str, Any]:
 def summarise(
     runs: Sequence[Run], settings: ScenarioSettings, look_alikes: Sequence[str]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By scope (each data set, then :data:`POOLED`) and method all numbers.
+    """All metrics by scope (each data set, then :data:`POOLED`) and method.
 
     Tracking numbers are means of sequences (``ao``, ``presence_f1``: of frames), ``removed`` is a
     share of frames, ``back`` a share of cases, ``switches`` a sum over the videos ``look_alikes``.

@@ -1,4 +1,4 @@
-"""The trackers that people use today: those of OpenCV, and template matching."""
+"""Common trackers: those of OpenCV, and template matching."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OpenCVTracker(Tracker):
     """A tracker of ``cv2``; a box is reported whenever ``update`` answers ``ok``.
 
     Args:
-        create: a new one, for every object.
+        create: makes a new tracker for every object.
     """
 
     def __init__(self, create: Callable[[], Any]) -> None:
@@ -39,7 +39,7 @@ class OpenCVTracker(Tracker):
 
     def update(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY | None, float | None]:
         found, (x, y, width, height) = self._tracker.update(np.ascontiguousarray(frame_bgr))
-        # Only the trackers with a network have a score.
+        # Only trackers with a network have a score.
         score = getattr(self._tracker, "getTrackingScore", lambda: None)()
         if not found:
             return None, score

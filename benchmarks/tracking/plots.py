@@ -1,4 +1,4 @@
-"""Plots of the benchmark: success curves, and what happened over time in each sequence."""
+"""Plots of the benchmark: success curves, and the course of each sequence over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""refdet itself, three ways: told the first box, told nothing but photos, and frame by frame."""
+"""refdet in three ways: with the first box, with photos only, and frame by frame."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> TrackingMethod:
 
 
 def _set_references(detector: Detector, references: Sequence[Reference]) -> None:
-    # Clearing first forgets the track of the object before; replacing could keep it.
+    # Clearing first drops the track of the previous object; replacing could keep it.
     if detector.bank.templates:
         detector.clear_template()
     detector.set_template(references)

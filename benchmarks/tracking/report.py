@@ -26,13 +26,13 @@ FRAME_COLUMNS = (
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one benchmark run found.
+    """The results of one benchmark run.
 
     Attributes:
-        setup: what was run, on what, for the record.
-        settings: of the scenarios.
+        setup: description of the run and the machine.
+        settings: settings of the scenarios.
         look_alikes: videos in which identity switches are counted.
-        given: by method what it was told of the object.
+        given: by method what it gets of the object.
         unavailable: by method why it was not measured.
         runs: one for each method and sequence.
         speed: by method and state.

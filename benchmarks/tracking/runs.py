@@ -1,4 +1,4 @@
-"""Showing sequences to methods, and what they answered."""
+"""Runs methods on sequences and collects their answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Run:
     answers: tuple[Answer, ...]
 
     def as_track(self) -> Track:
-        """The run as the tracking protocol's numbers want it."""
+        """The run in the form of the tracking protocol."""
         footage = self.sequence.footage
         pairs = zip(self.sequence.frames, self.answers, strict=True)
         frames = tuple(
@@ -71,7 +71,7 @@ def run_all(
 def run_sequence(
     methods: Sequence[TrackingMethod], sequence: BenchmarkSequence
 ) -> tuple[list[Run], list[Skipped]]:
-    """Show one sequence to all methods side by side."""
+    """Run all methods on one sequence, side by side."""
     started: dict[str, TrackingMethod] = {}
     skipped: list[Skipped] = []
     answers: dict[str, list[Answer]] = {}
@@ -100,7 +100,7 @@ def begin(
     first_bgr: np.ndarray,
     photos: Sequence[Reference],
 ) -> Answer:
-    """Start a method; what it says of the first frame."""
+    """Start a method; returns its answer for the first frame."""
     if isinstance(one, BoxMethod):
         one.start(first_bgr, sequence.start_xyxy)
         return Answer(sequence.start_xyxy, 1.0)
@@ -110,7 +110,7 @@ def begin(
 
 
 def ask(one: TrackingMethod, frame_bgr: np.ndarray, time_s: float) -> Answer:
-    """A method's answer and how long it took."""
+    """A method's answer with its time."""
     started = time.perf_counter()
     answer = one.update(frame_bgr, time_s)
     return replace(answer, ms=(time.perf_counter() - started) * 1e3)

@@ -1,7 +1,7 @@
-"""What the trackers are shown: sequences as they are, with the object removed, and brought back.
+"""The sequences of the benchmark: original ones, and ones with the object removed and returned.
 
-A removed object is shown by what a pilot would see who flies on: frames of another video, of
-another scene, scaled to the same size. The cut is hard.
+A removed object is simulated by frames of another video of another scene, scaled to the same size,
+as if the drone had flown on. The cut is hard.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SCENARIOS = (TRACKING, REMOVED, BACK)
 
 @dataclass(frozen=True)
 class ScenarioSettings:
-    """How long what is shown.
+    """The lengths of the scenarios.
 
     Attributes:
         removed_after: frames with the object before it is removed (fewer in shorter sequences).
         removed_frames: frames of another video after that.
         lead_in: frames of the sequence before an absence that ends.
         absences_s: lengths of these absences in seconds, taken in turn.
-        cases: at most so many absences that end for each object, evenly spread.
-        found_within_s: seconds in which the object must be found again.
+        cases: maximum number of absences that end per object, evenly spread.
+        found_within_s: seconds within which the object must be found again.
     """
 
     removed_after: int = 100
@@ -54,9 +54,9 @@ class SequenceFrame:
     """One frame of a sequence.
 
     Attributes:
-        picture: where its pixels are.
-        truth_xyxy: where the object is; None: absent.
-        elsewhere: the frame is of another video, to be scaled to the sequence's frame size.
+        picture: the location of its pixels.
+        truth_xyxy: the object's box; None: absent.
+        elsewhere: whether the frame is of another video and must be scaled to the sequence's size.
     """
 
     picture: FrameRef
@@ -66,15 +66,15 @@ class SequenceFrame:
 
 @dataclass(frozen=True)
 class BenchmarkSequence:
-    """One run's frames. The first one shows the object.
+    """The frames of one run. The first one shows the object.
 
     Attributes:
         scenario: one of :data:`SCENARIOS`.
         case: number among the object's sequences of this scenario.
-        footage: of the object.
+        footage: the object's footage.
         frames: the frames.
         returns_at: index of the first frame with the object after the absence; None: it does not
-            come back, or was never away.
+            return, or was never absent.
     """
 
     scenario: str
@@ -91,7 +91,7 @@ class BenchmarkSequence:
         return box_xyxy
 
     def time_s(self, index: int) -> float:
-        """Seconds of video from the first frame to that one."""
+        """Seconds of video from the first frame to this one."""
         return index / self.footage.fps
 
     def read(self, index: int) -> np.ndarray:
@@ -116,9 +116,9 @@ def build_sequences(
     """All sequences of the named scenarios.
 
     Args:
-        footages: of the objects to follow.
-        pool: where the frames of other videos come from; ``footages`` are among it. Where it has
-            no video of another scene, an object has only its own sequence.
+        footages: footage of the objects to track.
+        pool: source of the frames of other videos; includes ``footages``. Without a video of
+            another scene, an object has only its own sequence.
         scenarios: of :data:`SCENARIOS`.
         settings: lengths.
     """
@@ -190,13 +190,13 @@ def back(
 
 
 def _turned(others: Sequence[Footage], by: int) -> list[Footage]:
-    """The same ones, another one first, so that not all absences show the same video."""
+    """The list rotated, so that not all absences show the same video."""
     first = by % len(others) if others else 0
     return [*others[first:], *others[:first]]
 
 
 def _absence(others: Sequence[Footage], count: int) -> tuple[SequenceFrame, ...]:
-    """``count`` frames of the first other video; where it is too short, of the next ones."""
+    """``count`` frames of the first other video; of the next ones if it is too short."""
     frames = (item.instance.frames[number] for item in cycle(others) for number in item.numbers)
     return tuple(SequenceFrame(frame, None, elsewhere=True) for frame in islice(frames, count))
 

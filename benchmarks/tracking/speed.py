@@ -1,7 +1,7 @@
-"""Milliseconds a frame: wall clock of the answer alone, one method after the other.
+"""Milliseconds per frame: wall-clock time of the answer only, one method after the other.
 
-Frames carry the video's own times, so what a tracker does once in so many seconds weighs as much as
-it does at the video's rate.
+Frames carry the video's times, so periodic work of a tracker has the same weight as at the video's
+rate.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Times:
 def speed_sequences(
     footages: Sequence[Footage], pool: Sequence[Footage]
 ) -> list[BenchmarkSequence]:
-    """A few sequences of :data:`FRAME_SIZE`, each with its object removed at the end."""
+    """A few sequences of size :data:`FRAME_SIZE`, each with its object removed at the end."""
     found: dict[str, BenchmarkSequence] = {}
     for footage in footages:
         others = elsewhere(footage, pool)
@@ -51,9 +51,9 @@ def speed_sequences(
 def measure_speed(
     methods: Sequence[TrackingMethod], sequences: Sequence[BenchmarkSequence]
 ) -> dict[str, dict[str, Times]]:
-    """By method and state (:data:`ALL` and those that were reported) the times.
+    """The times by method and state (:data:`ALL` and the reported ones).
 
-    All frames are decoded beforehand: a decoder at work beside the tracker would count.
+    All frames are decoded beforehand, so that decoding does not count.
     """
     answers: dict[str, list[Answer]] = {one.name: [] for one in methods}
     with tqdm(total=len(methods) * len(sequences), desc="speed", unit="run") as progress:
@@ -75,7 +75,7 @@ def measure_speed(
 
 
 def by_state(answers: Sequence[Answer]) -> dict[str, Times]:
-    """Times over all answers, and over those of each reported state."""
+    """Times over all answers, and over the answers of each reported state."""
     groups = {ALL: list(answers)}
     for answer in answers:
         if answer.state:
