@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,12 +216,12 @@ def write_bag(path: Path, flight: Flight, renderer: Renderer) -> List[Dict[str, 
 
         store = get_typestore(Stores.ROS2_JAZZY)
         writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
-        writer.open()
+        writer.open()  # fails here, with our sentence, where the folder exists
     except Exception as error:
         raise SourceError(f"The bag '{path}' cannot be written: {error}") from error
     messages = _Messages(store.types)
     truth = []
-    with writer:
+    with closing(writer):
         connections: Dict[str, Any] = {}
 
         def write(topic: str, message: Any, time_ns: int) -> None:
