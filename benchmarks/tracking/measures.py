@@ -15,6 +15,7 @@ from refdet_training.evaluation.detection_protocol import hits_centre
 
 ON_TARGET_IOU = 0.3
 SWITCH_FRAMES = 5
+FAILURE_FRAMES = 10
 
 Boxes = Sequence[BoxXYXY | None]
 
@@ -88,6 +89,22 @@ def first_found(truths: Boxes, boxes: Boxes, fps: float, within_s: float) -> Ret
         if centre_s is None and hits_centre(box, truth):
             centre_s = seconds
     return Return(overlap_s, centre_s)
+
+
+def time_to_failure(truths: Boxes, boxes: Boxes) -> float | None:
+    """How long a tracker manages without help: the share of the frames with the object before its
+    first failure, 1 if it never fails; None where the object is never in view.
+
+    A failure begins :data:`FAILURE_FRAMES` consecutive frames with the object in which no box
+    touches it. The idea is NT2F's (arXiv 2603.03904), which counts its failures by other rules.
+    """
+    seen = [(truth, box) for truth, box in zip(truths, boxes, strict=True) if truth is not None]
+    missed = 0
+    for index, (truth, box) in enumerate(seen):
+        missed = missed + 1 if box is None or box_iou(box, truth) == 0 else 0
+        if missed == FAILURE_FRAMES:
+            return (index + 1 - FAILURE_FRAMES) / len(seen)
+    return 1.0 if seen else None
 
 
 def identity_switches(truths: Boxes, boxes: Boxes) -> Switches:

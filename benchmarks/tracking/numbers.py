@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.tracking.measures import Return, absence, found_again, switches
+from benchmarks.tracking.measures import Return, absence, found_again, switches, time_to_failure
 from benchmarks.tracking.runs import Run
 from benchmarks.tracking.sequences import BACK, REMOVED, TRACKING, ScenarioSettings
 from refdet_training.evaluation import tracking_numbers
@@ -75,7 +75,19 @@ def _numbers(
 
 def _tracking(runs: Sequence[Run], settings: ScenarioSettings) -> dict[str, Any]:
     numbers = tracking_numbers.summarise([run.as_track() for run in runs])
-    return {key: numbers[key] for key in _TRACKING_KEYS} | _switch_numbers(runs)
+    shares = [
+        time_to_failure(
+            [frame.truth_xyxy for frame in run.sequence.frames],
+            [answer.box_xyxy for answer in run.answers],
+        )
+        for run in runs
+    ]
+    lasted = [share for share in shares if share is not None]
+    return {
+        **{key: numbers[key] for key in _TRACKING_KEYS},
+        "time_to_failure": round(sum(lasted) / len(lasted), 4) if lasted else None,
+        **_switch_numbers(runs),
+    }
 
 
 def _switch_numbers(runs: Sequence[Run]) -> dict[str, Any]:

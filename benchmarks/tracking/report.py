@@ -135,6 +135,7 @@ def _methods(given: Mapping[str, str], numbers: Mapping[str, Mapping[str, Any]])
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "success AUC": lambda n: _text(n.get("success_auc")),
         "precision 20 px": lambda n: _text(n.get("precision_20px")),
+        "time to failure": lambda n: _text(n.get("time_to_failure")),
         "ST-IoU": lambda n: _text(n.get("st_iou")),
         "AO": lambda n: _text(n.get("ao")),
         "removed: false": lambda n: _text(n.get("removed_share")),

@@ -18,7 +18,13 @@ from benchmarks import trackers
 from benchmarks.tracking import peers
 from benchmarks.tracking.footage import Choice, Footage, load_footage, named
 from benchmarks.tracking.goals import judge, judge_speed
-from benchmarks.tracking.measures import absence, first_found, found_again, identity_switches
+from benchmarks.tracking.measures import (
+    absence,
+    first_found,
+    found_again,
+    identity_switches,
+    time_to_failure,
+)
 from benchmarks.tracking.methods import Answer, BoxMethod, PhotoMethod
 from benchmarks.tracking.numbers import summarise
 from benchmarks.tracking.peers import OpenCVTracker
@@ -91,6 +97,29 @@ def test_the_sequence_goes_on_where_it_was_left_after_the_absence():
     assert shown(second)[4:10] == [f"c{n}" for n in range(6)]
     assert shown(second)[10:] == ["a8", "a9", "a10"]
     assert (first.case, second.case) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "share"),
+    [
+        ("oooooooooooooooooooo", 1.0),
+        ("oooooxxxxxxxxxoooooo", 1.0),  # nine frames are no failure
+        ("oooooxxxxxxxxxxooooo", 0.25),
+        ("ooooo----------ooooo", 0.25),
+        ("xxxxxxxxxxxxxxxxxxxx", 0.0),
+        ("ooooo-x-x-x-x-xooooo", 0.25),
+    ],
+)
+def test_time_to_failure_is_the_share_before_the_first_failure(boxes, share):
+    said = {"o": (0, 0, 10, 10), "x": (90, 90, 99, 99), "-": None}
+    assert time_to_failure([(0, 0, 10, 10)] * 20, [said[each] for each in boxes]) == share
+
+
+def test_time_to_failure_counts_frames_with_the_object_alone():
+    box = (0, 0, 10, 10)
+    truths, boxes = [box] * 5 + [None] * 30 + [box] * 5, [box] * 5 + [None] * 35
+    assert time_to_failure(truths, boxes) == 1.0
+    assert time_to_failure([None] * 3, [None] * 3) is None
 
 
 @pytest.mark.parametrize("away", [0, 3, 4, 6])

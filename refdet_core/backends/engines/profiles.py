@@ -20,7 +20,6 @@ from refdet_core.bundle import Bundle
 Shape = Tuple[int, ...]
 
 _USUAL_TILE = (976, 576)  # of a 1280x720 frame that is searched for something small
-_USUAL_WINDOW = 192  # in the search `track`
 _LARGEST_WINDOW = 512  # the window is twice as wide where the target may have moved far
 _MOST_WINDOWS = 5  # number of window scales, as in SiamFC
 
@@ -61,7 +60,9 @@ def detector_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, .
     least = (1, 3, step, step)
     usual = tuple(map(min, _frame(1, *_USUAL_TILE, step), largest))
     longest = max(largest[2:])
-    side, widest = min(_USUAL_WINDOW, longest), min(_LARGEST_WINDOW, longest)
+    usual_side = bundle.tracking.window.size
+    widest = min(max(_LARGEST_WINDOW, 2 * usual_side), longest)
+    side = min(usual_side, longest)
     window = ShapeRange(
         least, _frame(1, side, side, step), _frame(_MOST_WINDOWS, widest, widest, step)
     )
