@@ -71,7 +71,7 @@ def _run_node(
     _say(f"Starting the node (its output: {output / 'node.log'}) ...")
     with NodeProcess({**parameters, "image_transport": transport}, output / "node.log") as node:
         try:
-            with LiveDetector("/", start_timeout_s=30.0) as detector:
+            with LiveDetector("/", start_timeout_s=120.0) as detector:
                 detector.wait_until_active(topic.msgtype, while_waiting=node.check)
                 for target in targets:
                     before = time.perf_counter()
