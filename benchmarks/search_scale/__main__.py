@@ -54,11 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--absent", type=int, default=3, help="absent objects looked for in each (%(default)s)"
     )
     parser.add_argument(
-        "--max-object-px",
-        type=float,
-        default=0.0,
-        metavar="PX",
-        help="leave out objects whose median size is larger (0: none)",
+        "--leave-out", nargs="+", default=[], metavar="VIDEO", help="videos that are not used"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     return parser
@@ -70,7 +66,7 @@ def _measure(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     results, sizes = [], {}
     for source in options.source:
-        found = load_objects(options.data, [source], options.max_object_px)
+        found = load_objects(options.data, [source], options.leave_out)
         instances, _ = long_enough(found, protocol)
         with open_detector(bundle, instances, protocol) as detector:
             looks = record(detector, instances, protocol, options.output / f"{source}.jsonl")

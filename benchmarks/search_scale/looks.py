@@ -29,7 +29,7 @@ from refdet_training.evaluation.detection_protocol import (
     read_references,
 )
 
-SCALES = tuple(2 ** (step / 2) for step in range(-4, 3))
+SCALES = tuple(2 ** (step / 2) for step in range(-6, 3))
 """Network pixels per frame pixel: the steps of :func:`~refdet_core.search.scales.search_scales`."""
 
 _WHOLE_PX = (8192, 8192)  # a frame is one tile at every scale

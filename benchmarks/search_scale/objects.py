@@ -6,9 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from refdet_core.boxes import mean_side
 from refdet_core.errors import SourceError
 from refdet_training.datasets.instance import Instance
 from refdet_training.datasets.problems import Problems
@@ -17,13 +14,15 @@ from refdet_training.datasets.readers import AUTO, FORMATS, find_format
 PLACES = "places.json"
 
 
-def load_objects(data: Path, sources: Sequence[str], most_px: float = 0.0) -> list[Instance]:
+def load_objects(
+    data: Path, sources: Sequence[str], left_out: Sequence[str] = ()
+) -> list[Instance]:
     """Every labelled object; videos of one place are one family.
 
     Args:
         data: a folder of data sets; ``places.json`` in it may say which videos show one place.
         sources: names of data sets in it.
-        most_px: leave out objects whose median size is larger; 0: none.
+        left_out: names of videos that are not used.
 
     Raises:
         SourceError: a data set is missing, or nothing is left.
@@ -33,7 +32,7 @@ def load_objects(data: Path, sources: Sequence[str], most_px: float = 0.0) -> li
         item
         for source in sources
         for item in _read(data / source, source, place_of)
-        if not most_px or _median_px(item) <= most_px
+        if item.video_id not in left_out
     ]
     if not found:
         raise SourceError(f"{data} has no labelled object in {', '.join(sources)} to measure on.")
@@ -58,7 +57,3 @@ def _places(file: Path) -> dict[str, str]:
         return {}
     places = json.loads(file.read_text(encoding="utf-8"))["places"]
     return {video: place for place, videos in places.items() for video in videos}
-
-
-def _median_px(item: Instance) -> float:
-    return float(np.median([mean_side(box) for box in item.boxes_xyxy.values()]))

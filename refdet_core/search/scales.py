@@ -18,7 +18,7 @@ MIN_SCALE, MAX_SCALE = 0.25, 4.0
 
 _STEPS_PER_OCTAVE = 2  # rounds scales, so that objects of similar sizes share a pass
 _TOLERANCE = 1.0  # octaves around the best size within which the network still finds an object
-_FINEST = 2.0  # enlarging further adds no detail
+_COARSEST, _FINEST = 0.125, 2.0  # enlarging further adds no detail
 _MOST_PIXELS = 4.5e6  # of a pass over the frame in the network: a finer scale takes too long
 # An object of unknown size: shares of the frame's shorter side, and how small is small enough.
 _LEAST_SHARE, _MOST_SHARE, _LEAST_PX = 1 / 42, 3 / 8, 17.0
@@ -76,6 +76,6 @@ def _allowed(scale: float, frame_size: Tuple[int, int]) -> float:
     """The nearest step that neither enlarges too much nor costs too much."""
     most = min(_FINEST, math.sqrt(_MOST_PIXELS / (frame_size[0] * frame_size[1])))
     highest = math.floor(math.log2(most) * _STEPS_PER_OCTAVE + 1e-6)
-    lowest = round(math.log2(MIN_SCALE) * _STEPS_PER_OCTAVE)
+    lowest = round(math.log2(_COARSEST) * _STEPS_PER_OCTAVE)
     step = round(math.log2(scale) * _STEPS_PER_OCTAVE)
     return float(2 ** (max(lowest, min(step, highest)) / _STEPS_PER_OCTAVE))

@@ -44,7 +44,7 @@ def test_each_network_has_its_own_best_size(size_px: float, best_px: float) -> N
 
 def test_scales_have_bounds() -> None:
     assert search_scales(HD, exactly(3), BEST_PX)[0] == 2.0
-    assert search_scales(HD, exactly(700), BEST_PX) == (0.25,)
+    assert search_scales(HD, exactly(700), BEST_PX) == (0.125,)
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -94,7 +94,7 @@ def test_a_clock_that_was_set_back_changes_nothing() -> None:
 def test_whatever_is_expected_there_is_a_scale(frame, least, factor, best_px) -> None:
     scales = search_scales(frame, SizeRange(least, least * factor), best_px)
     assert scales
-    assert all(0.25 <= scale <= 2 for scale in scales)
+    assert all(0.125 <= scale <= 2 for scale in scales)
 
 
 def test_a_forced_scale_is_the_only_one() -> None:

@@ -743,4 +743,4 @@ def test_a_locked_target_is_checked_at_the_size_of_its_box() -> None:
     watched = film(tile_scale=0.0, auto_check_s=1.0)
     watched.plan.lock("car", (352.0, 252.0, 448.0, 348.0))
     shown = watched.show_for(3.0, [Thing.at(*HERE, size=96.0)])
-    assert {frozenset(scales(each)) for each in shown if scales(each)} == {frozenset({0.5, 0.2})}
+    assert {frozenset(scales(each)) for each in shown if scales(each)} == {frozenset({0.5, 0.1})}
