@@ -16,13 +16,13 @@ IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 _NORMALISATION: Dict[str, Tuple[Channels, Channels]] = {"mobilenetv3_large_075": PLAIN}
-"""(mean, std) that a pyramid's weights expect of RGB 0-255, where it is not ImageNet's. The 0.75
-MobileNet has weights trained on COCO with plain 0-255; they come from TensorFlow, whose one-sided
-padding is left away because it costs ONNX Runtime a quarter of the whole graph's time."""
+"""(mean, std) that a pyramid's weights expect of RGB 0-255, where it is not ImageNet's. The weights
+of the 0.75 MobileNet were trained on COCO with plain 0-255 in TensorFlow; its one-sided padding is
+omitted because it costs ONNX Runtime a quarter of the graph's time."""
 
 
 class Backbone(nn.Module):
-    """A timm feature pyramid cut off after its deepest needed stride.
+    """A timm feature pyramid that ends at its deepest needed stride.
 
     Other kinds of backbones derive from it and build another ``net``.
 
@@ -30,8 +30,8 @@ class Backbone(nn.Module):
         name: one of :data:`refdet_core.model.backbones.BACKBONES`.
         strides: which levels to return, e.g. ``(8, 16)``, finest first.
         pretrained: load timm's weights from its hub.
-        cut_blocks: leave away that many of the deepest level's last blocks (they repeat at the same
-            size, so the level keeps its channels). MobileNets and EfficientNets only.
+        cut_blocks: number of blocks to drop at the end of the deepest level (they repeat at the
+            same size, so the level keeps its channels). MobileNets and EfficientNets only.
 
     Shape: ``(B, 3, H, W)`` float32 RGB 0-255 to a list of ``(B, C_i, h_i, w_i)``.
 
@@ -90,7 +90,7 @@ class Backbone(nn.Module):
     ) -> Tuple[nn.Module, List[int]]:
         """``net`` and the channels of its levels."""
         net = timm_pyramid(name, strides, pretrained)
-        if hasattr(net, "_stage_out_idx"):  # timm keeps MobileNet blocks nobody asked for
+        if hasattr(net, "_stage_out_idx"):  # timm keeps unused MobileNet blocks
             net.blocks = net.blocks[: max(net._stage_out_idx)]
         return net, net.feature_info.channels()
 
@@ -104,7 +104,7 @@ class Backbone(nn.Module):
         self.net.blocks[-1] = nn.Sequential(*blocks[:-count])
 
     def load_weights(self, path: Path) -> None:
-        """Take the matching part of a timm state dict (.safetensors or .pth).
+        """Load the matching part of a timm state dict (.safetensors or .pth).
 
         Raises:
             ConfigError: a layer this backbone uses has no weights in the file.

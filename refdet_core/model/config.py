@@ -31,13 +31,12 @@ class SiameseConfig:
         heatmap_size: cells per side for that input. Networks without padding have as many as their
             layers leave.
         template_size: side of the template encoder's input.
-        template_scales: the template is encoded at each of these sizes, shares of
-            ``template_size``, so that a close-up has a kernel made at a far object's size; with
-            ``pixelwise`` only.
+        template_scales: sizes at which the template is encoded, as shares of ``template_size``, so
+            that a close-up also yields a kernel at a far object's size; ``pixelwise`` only.
         hidden: width of the head.
-        box_coding: what the head ``heatmap`` says of a box, see
+        box_coding: how the head ``heatmap`` encodes a box, see
             :func:`refdet_core.model.heads.decode_boxes`.
-        cut_blocks: blocks left away at the end of the backbone.
+        cut_blocks: blocks dropped at the end of the backbone.
         response_scale: factor on the responses of the matcher ``correlation`` (SiamFC: 0.001).
         anchor_ratios, anchor_scales: anchors of the head ``anchors``: heights over widths, and
             sides in strides.
@@ -85,7 +84,7 @@ class SiameseConfig:
         return len(self.strides) if self.neck in ("levels", "pyramid") else 1
 
     def __post_init__(self) -> None:
-        # They are lists when they come from YAML.
+        # YAML gives lists.
         for name in ("strides", "template_scales", "anchor_ratios", "anchor_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if list(self.strides) != sorted(self.strides):

@@ -17,17 +17,17 @@ from refdet_core.model.score_head import ScoreHead
 from refdet_core.model.tent_head import TentHead
 
 BOX_BASE_PX = 32.0
-"""Width and height that a zero (dw, dh) stands for, in network pixels."""
+"""Width and height for (dw, dh) of zero, in network pixels."""
 BOX_CODINGS = ("log", "direct")
 _MAX_LOG_SIZE = 4.0
-_PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts from there
+_PRIOR_LOGIT = -4.6  # 1 %: most cells are background, so training starts there
 
 
 class Head(BaseHead):
-    """Heatmap and presence from a view's responses alone; (dx, dy, dw, dh) also from the frame.
+    """Heatmap and presence from a view's responses only; (dx, dy, dw, dh) also from the frame.
 
-    What an object's extent is can be seen in the frame. Whether it is the wanted one must not be:
-    a heatmap that sees the frame's features learns to find whatever stands out.
+    The frame shows an object's extent, but must not decide whether it is the wanted object: a
+    heatmap that sees the frame's features learns to find whatever stands out.
 
     Args:
         responses: channels M of the matcher.
@@ -88,7 +88,7 @@ class Head(BaseHead):
 
 
 def decode_boxes(deltas: Tensor, stride: float, coding: str = "log") -> Tensor:
-    """What the head says at every cell to xyxy boxes in network pixels.
+    """Decode the head's output at every cell to xyxy boxes in network pixels.
 
     The centre is the cell's centre plus (dx, dy) strides. The size is :data:`BOX_BASE_PX` times
     ``exp(dw), exp(dh)`` in ``log`` coding (R-CNN's, Girshick et al. 2014) and times ``w, h`` in

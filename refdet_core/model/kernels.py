@@ -11,7 +11,7 @@ from refdet_core.errors import ConfigError
 
 _CONTEXT_SHARE = 0.75
 """Share of the template crop's side that becomes a pooled kernel: the object (half of the side at
-SiamFC's context 0.5) and a rim of its surroundings."""
+SiamFC's context 0.5) and a margin around it."""
 
 
 def pooled(features: Tensor, side: int, size: int) -> Tensor:

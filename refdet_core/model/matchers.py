@@ -1,7 +1,7 @@
 """The matchers by name, and refdet's own two: cosines and a depthwise correlation with padding.
 
-In both, correlation is one matrix product with all views at once, so the cost per further
-template is small.
+In both, correlation is one matrix product with all views at once, so each further template costs
+little.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _Own(Matcher):
 class Depthwise(_Own):
     """Depthwise cross-correlation (SiamRPN++, Li et al. 2019) followed by a 1x1 convolution.
 
-    Both are linear, so they are computed as one: the 1x1 weights are scaled by the kernel's
-    channels for each kernel cell, one matrix product applies them to the frame, and the results
-    are shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
+    Both are linear, so they are computed together: for each kernel cell the 1x1 weights are scaled
+    by the kernel's channels, one matrix product applies them to the frame, and the results are
+    shifted by the cell's offset and summed. Equal to ``conv2d(groups=C)`` + 1x1.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Pixelwise(_Own):
     """Cosine of every frame cell with every kernel cell (pixel-wise correlation, Alpha-Refine,
     Yan et al. 2021), and with the mean of each template scale's cells.
 
-    The head that follows learns how the parts lie beside each other. Cosines mean the same for
-    an object never seen in training, which is why this generalises from few instances.
+    The following head learns the arrangement of the parts. Cosines mean the same for an object
+    never seen in training, so this generalises from few instances.
 
     Args:
         channels: of one level.
-        scales: template scales, whose kernels lie one below the other: ``kernel (V, C, S k, k)``.
+        scales: template scales, whose kernels are stacked vertically: ``kernel (V, C, S k, k)``.
         levels: backbone levels that are compared each on its own, their channels one after the
             other.
     """

@@ -161,7 +161,8 @@ def _answer(
     best = int(np.argmax(ranking_scores(candidates, expected, windows[0], rule)))
     box_xyxy, score = as_tuple(candidates.boxes_xyxy[best]), float(candidates.scores[best])
     penalty = float(change_penalty(candidates.boxes_xyxy[best : best + 1], expected, rule)[0])
-    return Answer(box_xyxy, score, float(alone[best]), rule.size_lr * score * penalty)
+    rate = rule.scale_lr if rule.scales > 1 else rule.size_lr * score * penalty
+    return Answer(box_xyxy, score, float(alone[best]), rate)
 
 
 def _inside(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> BoxXYXY:

@@ -220,15 +220,28 @@ def change_penalty(
     return np.asarray(np.exp(-rule.penalty_k * (size * shape - 1)))
 
 
+def scale_penalty(boxes_xyxy: np.ndarray, expected_xyxy: BoxXYXY, rule: TrackingRule) -> np.ndarray:
+    """SiamFC's factor on boxes whose size differs by half a scale step or more, ``(N,)``;
+    1 for all where one window size is searched."""
+    if rule.scales == 1:
+        return np.ones(len(boxes_xyxy))
+    width, height = _sides(boxes_xyxy)
+    old_width, old_height = _sides(np.asarray([expected_xyxy], dtype=np.float64))
+    steps = np.abs(np.log(width * height / (old_width * old_height))) / 2
+    other = steps > math.log(rule.scale_step) / 2
+    return np.where(other, rule.scale_penalty, 1.0)
+
+
 def ranking_scores(
     candidates: Candidates, expected_xyxy: BoxXYXY, window: Crop, rule: TrackingRule
 ) -> np.ndarray:
     """How likely each candidate is the target's next box, ``(N,)`` in [0, 1].
 
-    ``(1 - w) * score * penalty + w * hann``, with :func:`change_penalty` and a cosine window over
-    the search window.
+    ``(1 - w) * score * penalty + w * hann``, with :func:`change_penalty`, :func:`scale_penalty` and
+    a cosine window over the search window.
     """
     penalty = change_penalty(candidates.boxes_xyxy, expected_xyxy, rule)
+    penalty = penalty * scale_penalty(candidates.boxes_xyxy, expected_xyxy, rule)
     centres = (candidates.boxes_xyxy[:, :2] + candidates.boxes_xyxy[:, 2:]) / 2
     expected = np.array([expected_xyxy[0] + expected_xyxy[2], expected_xyxy[1] + expected_xyxy[3]])
     offsets = np.clip((centres - expected / 2) / [window.width, window.height], -0.5, 0.5)

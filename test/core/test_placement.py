@@ -10,6 +10,8 @@ from refdet_core.box_correction import correct_boxes, template_shape
 from refdet_core.calibration import sigmoid
 from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import best_view
+from refdet_core.search.window import scale_penalty
+from refdet_core.tracking_rule import TrackingRule
 
 STRIDE = 8.0
 
@@ -71,3 +73,15 @@ def test_a_box_without_a_network_behind_it_has_the_references_size() -> None:
     assert found[2] - found[0] == pytest.approx(40 * scale)
     assert found[3] - found[1] == pytest.approx(10 * scale)
     assert (found[:2] + found[2:]).tolist() == pytest.approx([136.5, 136.5])
+
+
+def test_boxes_of_other_scales_are_worth_less() -> None:
+    rule = TrackingRule(scales=3)
+    expected = (100.0, 100.0, 140.0, 120.0)
+    centre_xy, size = np.array([120.0, 110.0]), np.array([40.0, 20.0])
+    boxes = []
+    for step in (1.0, 1.0375, 1 / 1.0375, 1.01):
+        boxes.append([*(centre_xy - step * size / 2), *(centre_xy + step * size / 2)])
+    found = scale_penalty(np.array(boxes), expected, rule)
+    assert found.tolist() == [1.0, 0.9745, 0.9745, 1.0]
+    assert (scale_penalty(np.array(boxes), expected, TrackingRule()) == 1).all()
