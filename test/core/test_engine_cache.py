@@ -148,7 +148,7 @@ class TestKeepsEngines:
         timings.write_bytes(b"garbage")
         ready(rebuild_because="of a test")
         assert trt.builds[0].timings == b""
-        assert lines(caplog, "does not take the stored timings")
+        assert lines(caplog, "refuses the stored timings")
         assert timings.read_bytes() == b"timings of 8.5.3.1"
 
     def test_the_default_folder_is_in_the_users_cache(self, monkeypatch, tmp_path):

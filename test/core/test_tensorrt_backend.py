@@ -541,7 +541,7 @@ def test_without_graphs_it_says_so_once_and_goes_on(
             maps = backend.infer(backend.preprocess(square_frame("red"), [WHOLE]), red)
             assert maps.presence[0, 0] > 0.9
     assert machine.cuda.graphs_launched == 0
-    assert sum("Without CUDA graphs" in record.message for record in caplog.records) == 1
+    assert sum("CUDA graphs are not available" in record.message for record in caplog.records) == 1
     assert machine.leftovers() == []
 
 
