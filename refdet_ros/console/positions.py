@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from refdet_ros.console.events import Position
+from refdet_ros.console.events import Event, Position
 from refdet_ros.console.ros.side import RosSide
 
 TOPIC = "locations"
@@ -88,3 +88,21 @@ def _plain(item: Any) -> Dict[str, Any]:
 
 def _finite(value: float) -> Optional[float]:
     return float(value) if math.isfinite(value) else None
+
+
+def places(events: List[Event]) -> List[Any]:
+    """The events that have a position, for a map."""
+    from refdet_ros.locate.export import Place
+
+    return [
+        Place(
+            f"{event.template_id} {event.kind}",
+            event.position.latitude,
+            event.position.longitude,
+            event.position.altitude,
+            event.time_s,
+            {"event": event.kind, "target": event.template_id, "track": event.track_id},
+        )
+        for event in events
+        if event.position is not None
+    ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 from pathlib import Path
-from typing import Any, AsyncIterator, List, Optional
+from typing import Any, AsyncIterator, Callable, List, Optional
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,6 +23,7 @@ from refdet_ros.console.commands import Commands
 from refdet_ros.console.events import as_zip
 from refdet_ros.console.hub import Hub
 from refdet_ros.console.options import ConsoleOptions
+from refdet_ros.console.positions import places
 from refdet_ros.console.security import Gate, RateLimit
 from refdet_ros.console.viewer import Viewer, parse
 
@@ -46,6 +48,8 @@ class Server:
             WebSocketRoute("/socket", self._socket),
             Route("/api/pictures", self._upload, methods=["POST"]),
             Route("/api/events.zip", self._events, methods=["GET"]),
+            Route("/api/events.geojson", self._geojson, methods=["GET"]),
+            Route("/api/events.kml", self._kml, methods=["GET"]),
             Route("/api/events/{number:int}.jpg", self._event_picture, methods=["GET"]),
             Mount("/", StaticFiles(directory=WEB, html=True)),
         ]
@@ -142,6 +146,28 @@ class Server:
         )
         disposition = 'attachment; filename="refdet_events.zip"'
         return Response(archive, 200, {"Content-Disposition": disposition}, "application/zip")
+
+    async def _geojson(self, request: Request) -> Response:
+        from refdet_ros.locate.export import to_geojson
+
+        return self._map(
+            request, "geojson", "application/geo+json", lambda p: json.dumps(to_geojson(p))
+        )
+
+    async def _kml(self, request: Request) -> Response:
+        from refdet_ros.locate.export import to_kml
+
+        return self._map(request, "kml", "application/vnd.google-earth.kml+xml", to_kml)
+
+    def _map(
+        self, request: Request, suffix: str, kind: str, write: Callable[[List[Any]], str]
+    ) -> Response:
+        session = self.hub.choose(request.query_params.get("node"))
+        if session is None:
+            return _refused(404, "There is no such detector.")
+        disposition = f'attachment; filename="refdet_events.{suffix}"'
+        content = write(places(list(session.events.events)))
+        return Response(content, 200, {"Content-Disposition": disposition}, kind)
 
     async def _event_picture(self, request: Request) -> Response:
         session = self.hub.choose(request.query_params.get("node"))

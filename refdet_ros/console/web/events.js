@@ -61,8 +61,11 @@ export class Events {
     }
     const save = element("a", { className: "button", href: `api/events.zip?node=${encodeURIComponent(this.node)}`, download: "" }, symbol("save"), "Save");
     save.title = "Save the list as CSV, with the pictures";
+    const query = `?node=${encodeURIComponent(this.node)}`;
+    const placed = this.#events.some((event) => event.position);
+    const maps = placed ? ["geojson", "kml"].map((kind) => element("a", { className: "button", href: `api/events.${kind}${query}`, download: "" }, kind === "kml" ? "KML" : "GeoJSON")) : [];
     const rows = [...this.#events].reverse().map((event) => this.#row(event));
-    panel.replaceChildren(element("div", { className: "bar" }, element("h2", {}, "Events"), save), ...rows);
+    panel.replaceChildren(element("div", { className: "bar" }, element("h2", {}, "Events"), ...maps, save), ...rows);
   }
 
   #row(event) {
