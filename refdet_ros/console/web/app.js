@@ -113,7 +113,7 @@ stage.addEventListener("drawn", ({ detail }) => {
   system.drawn(detail);
   targets.showResult(detail.header.result);
   showPlates(detail.header, false);
-  $("hint").textContent = "";
+  $("hint").textContent = targets.templates.length ? "" : "Drag a tight box around the target";
   // For measurements from outside.
   document.dispatchEvent(new CustomEvent("refdet-drawn", { detail: { stamp: detail.header.stamp, latency: detail.latency } }));
 });

@@ -22,7 +22,9 @@ export function drawResult(context, view, result) {
   for (const box of [...result.boxes].reverse()) {
     const colour = COLOURS[states.get(box.template_id)] || COLOURS.tracking;
     const place = view.toCanvas(box.xywh);
-    outline(context, view, place, colour, 2.6);
+    // Thin around what is tiny on the screen, or there would be nothing left to see.
+    const side = Math.min(place[2], place[3]) / view.ratio;
+    outline(context, view, place, colour, Math.min(2.6, Math.max(1.3, side / 12)));
     label(context, view, place, `${name(box)}  ${percent(box.score)}`, colour);
   }
 }

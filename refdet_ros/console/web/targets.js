@@ -5,7 +5,7 @@ import { Curve } from "./curve.js";
 import { Rose } from "./rose.js";
 
 const SPAN_S = 120;
-const WORDS = { tracking: "Tracking", searching: "Searching", lost: "Lost", seen: "Seen", unseen: "Not seen" };
+const WORDS = { tracking: "Tracking", searching: "Searching", lost: "Lost", seen: "Seen", unseen: "Not seen", unknown: "No answer from the detector" };
 
 export class Targets {
   #connection;
@@ -131,7 +131,7 @@ export class Targets {
     for (const [name, card] of this.#cards) {
       const target = this.#lastResult?.targets.find((item) => item.template_id === name);
       const box = this.#lastResult?.boxes.find((item) => item.template_id === name);
-      const state = target?.state ?? (box ? "seen" : "unseen");
+      const state = target?.state ?? (box ? "seen" : this.#lastResult ? "unseen" : "unknown");
       const track = target?.track_id || box?.track_id;
       card.badge.textContent = WORDS[state] + (track ? ` · #${track}` : "");
       card.badge.dataset.state = state === "seen" ? "tracking" : state === "unseen" ? "searching" : state;
@@ -151,7 +151,7 @@ export class Targets {
     const seen = this.#seen[name];
     const followed = state === "tracking" || state === "seen";
     card.since.textContent = event && followed ? `${event.kind === "back" ? "back" : "found"} ${span(now - event.time)} ago` : "";
-    card.last.hidden = followed || !seen;
+    card.last.hidden = followed || state === "unknown" || !seen;
     if (card.last.hidden) return;
     const [x, y, width, height] = seen.box;
     const where = `at ${Math.round(x + width / 2)}, ${Math.round(y + height / 2)} px`;
