@@ -59,7 +59,7 @@ class Console:
             self._process = subprocess.Popen(
                 [*command, "--recordings", str(folder)], stdout=output, stderr=output
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (found := re.search(r"open (\S+)", self._log.read_text())):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RefdetError("The console does not start: " + self._log.read_text())
