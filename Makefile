@@ -115,6 +115,16 @@ train-release: cross-validate  ## train the released model again: two hours on a
 	@$(TRAIN) publish --bundle runs/release/bundle --data $(PREPARED) \
 		--cross-validation $(FOLDS)/cross_validation.json
 
+recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run refdet detect
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke
+
+STEPS ?= 300
+recipes: train-data  ## train all recipes for STEPS= without one fold of places, compare them there
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes.train --data $(PREPARED) --weights $(DATA)/weights \
+		--steps $(STEPS) --output runs/recipes
+	@$(PYTHON_IN_VENV) -m benchmarks.recipes --data $(PREPARED) --runs runs/recipes \
+		--bundle base=default --output runs/recipes/table.md
+
 lock: setup  ## pin requirements/*.txt again from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py
 

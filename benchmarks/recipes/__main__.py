@@ -1,6 +1,6 @@
 """All systems beside each other, followed from the first box on videos of places not trained on.
 
-    python -m benchmarks.recipes --data PREPARED --runs runs/recipes [--split val]
+    python -m benchmarks.recipes --data PREPARED --runs runs/recipes [--split fold3]
         [--source aerial_sequences] [--frames 60] [--output runs/recipes/table.md]
 
 ``--runs`` holds a folder for each recipe with the bundles ``bundle`` (trained) and ``untrained``
@@ -17,10 +17,11 @@ from pathlib import Path
 
 from benchmarks.recipes.cost import Cost, window_cost
 from benchmarks.recipes.tracked import RECALL_IOU, Accuracy, accuracy
-from benchmarks.recipes.train import TRAINED, UNTRAINED
+from benchmarks.recipes.train import FOLD, TRAINED, UNTRAINED
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
 from refdet_core.errors import RefdetError
 from refdet_training.datasets.index import load_instances
+from refdet_training.datasets.splits import fold_split
 from refdet_training.evaluation.overrides import detector_config
 
 
@@ -115,7 +116,9 @@ def arguments() -> argparse.ArgumentParser:
         "--bundle", nargs="+", default=[], metavar="NAME=FOLDER", help="more; FOLDER may be default"
     )
     parser.add_argument("--source", nargs="+", default=["aerial_sequences"], metavar="NAME")
-    parser.add_argument("--split", default="val", help="videos of other places (%(default)s)")
+    parser.add_argument(
+        "--split", default=fold_split(FOLD), help="videos of other places (%(default)s)"
+    )
     parser.add_argument(
         "--frames", type=int, default=60, help="first N of each sequence, 0: all (%(default)s)"
     )

@@ -18,6 +18,7 @@ from refdet_core.cli import main as refdet
 from refdet_core.errors import RefdetError
 from refdet_training.datasets.index import load_instances
 from refdet_training.datasets.prepare import PrepareSettings, prepare
+from refdet_training.datasets.splits import fold_split
 
 VIDEOS = "aerial_sequences"
 EVERY = 40  # frames: enough of them for a few steps, quickly decoded
@@ -31,16 +32,15 @@ def smoke(options: argparse.Namespace) -> None:
     """
     prepared = options.output / "prepared"
     if not (prepared / VIDEOS).is_dir():
-        splits = options.data / "splits.json"
+        splits = options.data / "places.json"
         settings = PrepareSettings(
             data=options.data / VIDEOS,
             output=prepared,
             every=EVERY,
-            splits=splits if splits.is_file() else None,
-            tune=("car14", "person11"),
+            splits=splits,
         )
         prepare(settings)
-    instance = load_instances(prepared, "val", [VIDEOS])[0]
+    instance = load_instances(prepared, fold_split(train.FOLD), [VIDEOS])[0]
     number = instance.present[0]
     frame = options.output / "frames" / "frame.jpg"
     frame.parent.mkdir(exist_ok=True)

@@ -11,12 +11,14 @@ are not at hand begin with random ones and learn.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from refdet_core.errors import RefdetError
 from refdet_training.callbacks import LAST
-from refdet_training.checkpoints import load_checkpoint, template_crop_of, tracking_rule_of
-from refdet_training.export import export_bundle
+from refdet_training.commands.export import export
+from refdet_training.datasets.index import load_splits, prepared_sources
+from refdet_training.datasets.splits import fold_split, is_fold
 from refdet_training.lightning_cli import fit
 
 RECIPES_FOLDER = Path("refdet_training/recipes")
@@ -28,6 +30,7 @@ RECIPES = (
     "crossattention_mobilenetv3",
     "dinov3_crossattention",
 )
+FOLD = 3
 TRAINED, UNTRAINED = "bundle", "untrained"
 _WEIGHTS = {
     "crossattention_mobilenetv3": "tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safetensors",
@@ -62,11 +65,22 @@ def _common(options: argparse.Namespace) -> list[str]:
         *("--data.workers", str(options.workers)),
         *("--data.pairs_per_epoch", str(max(64, options.steps * options.batch))),
         *("--data.tune_pairs", str(options.tune_pairs)),
+        *_splits(options.data, options.fold),
         *("--last.every_n_steps", "20"),
     ]
     if options.shares:
         texts += ["--data.shares", options.shares]
     return texts
+
+
+def _splits(data: Path, fold: int) -> list[str]:
+    """All videos but the fold's, where the data has folds of places."""
+    names = [name for source in prepared_sources(data) for name in load_splits(data / source)]
+    others = sorted({name for name in names if is_fold(name)} - {fold_split(fold)})
+    if not others:
+        return []
+    splits = ["--data.train_splits", json.dumps(["train", *others])]
+    return [*splits, "--data.tune_split", fold_split(fold)]
 
 
 def _backbone(recipe: str, weights: Path | None) -> list[str]:
@@ -91,10 +105,8 @@ def _fit(recipe: str, folder: Path, settings: list[str]) -> None:
 
 
 def _export(run: Path, output: Path, name: str) -> None:
-    model, training = load_checkpoint(run / LAST)
-    crop, tracking = template_crop_of(training), tracking_rule_of(training)
-    export_bundle(model, output, name, "0.0.0", crop, tracking, training.get("placement"), training)
-    print(f"{output}: {training['steps']} steps", flush=True)
+    bundle = export(run / LAST, output, name, "0.0.0")
+    print(f"{output}: {bundle.training['steps']} steps", flush=True)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -106,6 +118,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--steps", type=int, default=300, help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="(%(default)s)")
+    parser.add_argument(
+        "--fold", type=int, default=FOLD, help="of places, not trained on (%(default)s)"
+    )
     parser.add_argument("--weights", type=Path, help="folder of backbone weights")
     parser.add_argument("--only", nargs="+", default=RECIPES, choices=RECIPES, metavar="RECIPE")
     parser.add_argument("--shares", help="of the prepared data sets, as data.shares")
