@@ -1,7 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import toy_model
+
+TESTS = Path(__file__).resolve().parent
+ONE_AFTER_THE_OTHER = ("launch", "locate", "ros")
+"""Folders whose tests start nodes and watch the clock."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With several workers a file's tests share one worker, and so do all tests of nodes."""
+    for item in items:
+        place = Path(str(item.fspath)).resolve().relative_to(TESTS)
+        group = "nodes" if place.parts[0] in ONE_AFTER_THE_OTHER else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
