@@ -132,6 +132,7 @@ def test_the_released_trackers_may_be_named_joined_and_left_away():
         "lighttrack",
         "fear",
     ]
+    assert len(tracking_bundles("auto", BUNDLES_FOLDER / "default", "onnxruntime")) == 2
     assert [bundle.name for bundle in tracking_bundles(" fear ", None, "torch")] == ["fear"]
     assert tracking_bundles("none", None, "onnxruntime") == []
     assert tracking_bundles("auto", None, "torch") == []
