@@ -102,7 +102,7 @@ def test_the_numbers_are_those_of_a_model_that_knows_colours(report) -> None:
     numbers = json.loads((report / "report.json").read_text())
     assert numbers["search"]["score_threshold"] == 0.3 and numbers["sources"] == [SOURCE]
     found = numbers["detection"]["overall"]["refdet"]
-    # 12 looks and 20 absent frames for each of three objects; frames 20 and 21 show nothing
+    # 12 own and 20 absent frames for each of three objects; frames 20 and 21 show nothing
     gone = sum(row["frame"] in {str(n) for n in GONE} for row in own_frames(report))
     assert gone > 0
     assert found["frames"] == 3 * 32 and found["present"] == 36 - gone
@@ -146,7 +146,7 @@ def test_every_looked_at_frame_is_one_line(report) -> None:
     assert {row["reported"] for row in silent} == {"False"}
 
 
-def test_every_object_is_one_line_per_protocol_and_contestant(report) -> None:
+def test_every_object_is_one_line_per_protocol_and_method(report) -> None:
     rows = lines(report / "sequences.csv")
     assert len(rows) == 3 * 2 * 2
     red = [row for row in rows if row["object_id"] == "red" and row["method"] == "refdet"]
