@@ -91,7 +91,7 @@ class NodeProcess:
     def output(self):
         return self.log.read_text()
 
-    def stop(self, *signals, timeout=15):
+    def stop(self, *signals, timeout=PATIENCE_S):
         """Send the signals (default SIGINT), wait, and return the exit code."""
         for number in signals or (signal.SIGINT,):
             if self.process.poll() is None:
