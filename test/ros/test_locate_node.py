@@ -59,6 +59,7 @@ class Sky:
     def fix(self, stamp_ns, latitude, longitude, altitude):
         message = NavSatFix(header=self.tools.header("map", stamp_ns))
         message.latitude, message.longitude, message.altitude = latitude, longitude, altitude
+        message.status.status = 0  # the default says that it is not known
         self._send_best_effort(self._fix, message)
 
     def _send_best_effort(self, publisher, message):
@@ -243,7 +244,7 @@ def test_a_zoom_is_followed_by_stamp(sky):
 def test_parameters(sky):
     result = sky.client.set_parameter("ground_height", 10.0, node="/field/locate")
     assert result.successful
-    answer = sky.answer(sky.detect(START + 31 * S, ("van", CENTRE, 0.9)))
+    answer = sky.answer(sky.detect(START + 31 * S + 1, ("van", CENTRE, 0.9)))
     assert answer.locations[0].position.z == pytest.approx(10)
     refused = sky.client.set_parameter("fixed_frame", "odom", node="/field/locate")
     assert not refused.successful and "started" in refused.reason
