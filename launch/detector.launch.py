@@ -39,7 +39,7 @@ ARGUMENTS = {
     "log_level": "debug, info, warn, error or fatal",
     "image_topic": "camera topic; without its /compressed also for the compressed transport",
     "image_transport": "raw or compressed",
-    "bundle": "released model (base, small), or folder of a bundle",
+    "bundle": "released model (base, small), folder of a bundle, or auto",
     "backend": "backend that runs the network: auto, onnxruntime, tensorrt or torch",
     "precision": "auto, fp32, fp16 or int8",
     "engine_folder": "folder for TensorRT engines",

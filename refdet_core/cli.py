@@ -32,6 +32,7 @@ from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording, frame_stem
 from refdet_core.roi import parse_roi
+from refdet_core.search_bundle import AUTO
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.sources import FrameSource, open_source
 from refdet_core.start_tracking import start_tracking
@@ -62,7 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_live_arguments(live_parser)
     for command, run in ((detect_parser, detect), (live_parser, live)):
-        add_detector_arguments(command)
+        # A camera does not wait; a file does.
+        add_detector_arguments(command, bundle=AUTO if command is live_parser else None)
         command.set_defaults(run=run)
     engine_parser = commands.add_parser("engine", help="build TensorRT engines beforehand")
     add_engine_arguments(engine_parser)

@@ -24,6 +24,7 @@ from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.network import Network
+from refdet_core.search_bundle import search_bundle
 from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import (
     Template,
@@ -82,20 +83,22 @@ class Detector(Closeable):
         """Load the bundles and open a backend for each.
 
         Args:
-            bundle: folder of the search network; None takes the released one.
+            bundle: the search network, see
+                :func:`refdet_core.search_bundle.search_bundle`; None takes the released default.
             tracking_bundle: the networks that follow targets, see
                 :func:`refdet_core.tracking_bundles.tracking_bundles`.
 
         Raises:
             RefdetError: the bundle or the backend cannot be used.
         """
-        loaded = load_bundle(bundle)
+        folder = search_bundle(bundle, backend)
+        loaded = load_bundle(folder)
         opened = open_backend(backend, loaded, backend_config)
         # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name
         trackers: List[Network] = []
         try:
-            for each in tracking_bundles(tracking_bundle, bundle, name):
+            for each in tracking_bundles(tracking_bundle, folder, name):
                 trackers.append(Network.open(each, name, backend_config))
         except Exception:
             for network in trackers:

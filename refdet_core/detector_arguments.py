@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Optional
 
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import BackendConfig
@@ -14,10 +15,22 @@ from refdet_core.stderr_log import log_to_stderr
 from refdet_core.tracking_bundles import AUTO
 
 
-def add_detector_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
-    """Add the arguments that :func:`open_detector` reads; ``when`` precedes each help text."""
+def add_detector_arguments(
+    parser: argparse.ArgumentParser, when: str = "", bundle: Optional[Path] = None
+) -> None:
+    """Add the arguments that :func:`open_detector` reads.
+
+    Args:
+        when: precedes each help text.
+        bundle: default of ``--bundle``; None is the most accurate one.
+    """
     parser.add_argument(
-        "--bundle", type=Path, metavar="DIR", help=f"{when}model bundle (default: the released one)"
+        "--bundle",
+        type=Path,
+        metavar="NAME",
+        default=bundle,
+        help=f"{when}released model (base, small), folder of a model bundle, or auto: base on a "
+        f"GPU, small on a CPU (default: {bundle or 'base'})",
     )
     parser.add_argument(
         "--tracking-bundle",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.search_bundle import AUTO
 from refdet_core.search_plans import TRACKING_SEARCHES
 from refdet_core.types import Reference
 from refdet_ros.parameters import Settings
@@ -18,9 +19,8 @@ def open_detector(settings: Settings) -> Detector:
     Raises:
         RefdetError: the model or the backend cannot be used.
     """
-    bundle = Path(settings.bundle).expanduser() if settings.bundle else None
     detector = Detector.open(
-        bundle,
+        Path(settings.bundle or AUTO),
         settings.backend,
         settings.detector,
         settings.backend_config,

@@ -112,7 +112,10 @@ class Settings(DetectorConfig, BackendConfig):
     The base classes define and describe those of the detector and the backend.
     """
 
-    bundle: str = option("", "Released model (base, small) or folder of a bundle; empty: base.")
+    bundle: str = option(
+        "auto",
+        "Released model (base, small) or folder of a bundle; auto: base on a GPU, small on a CPU.",
+    )
     tracking_bundle: str = option(
         AUTO_TRACKING,
         "Bundles of the networks that follow targets in their windows: names or folders joined by "

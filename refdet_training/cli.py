@@ -4,6 +4,7 @@ refdet-train prepare   other people's formats to one indexed data set
 refdet-train fit       train
 refdet-train export    checkpoint to bundle
 refdet-train import    a published tracker to bundle
+refdet-train join      several bundles to one whose networks answer together
 refdet-train publish   fit calibration and threshold, store scores in the bundle
 refdet-train evaluate  measure a bundle, write a report
 refdet-train cross-validate  train and measure fold by fold, on places never seen
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 from refdet_core.errors import RefdetError
 
-COMMANDS = ("prepare", "fit", "export", "import", "publish", "evaluate", "cross-validate")
+COMMANDS = ("prepare", "fit", "export", "import", "join", "publish", "evaluate", "cross-validate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

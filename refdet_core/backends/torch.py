@@ -17,7 +17,7 @@ try:
     import torch
 
     from refdet_core.backends.torch_graphs import Replayed
-    from refdet_core.model.siamese import Siamese, SiameseConfig
+    from refdet_core.model.joined import Network, make_network
 except ImportError as error:
     raise BackendError(
         f"The torch backend needs the packages torch, torchvision and timm ({error}); install "
@@ -44,7 +44,7 @@ class TorchBackend(Backend["torch.Tensor"]):
     name = "torch"
     precisions = ("fp16", "fp32") if DEVICE.type == "cuda" else ("fp32",)
 
-    def __init__(self, model: Siamese, device: torch.device, precision: str) -> None:
+    def __init__(self, model: Network, device: torch.device, precision: str) -> None:
         self._on_gpu = device.type == "cuda"
         self._model = model.to(device)
         if self._on_gpu:
@@ -120,7 +120,7 @@ class TorchBackend(Backend["torch.Tensor"]):
         return contextlib.nullcontext()
 
 
-def load_network(bundle: Bundle) -> Siamese:
+def load_network(bundle: Bundle) -> Network:
     """The bundle's network on the CPU, for inference.
 
     Raises:
@@ -128,7 +128,7 @@ def load_network(bundle: Bundle) -> Siamese:
     """
     try:
         state = torch.load(bundle.torch_weights, map_location="cpu", weights_only=True)
-        model = Siamese(SiameseConfig(**bundle.model))
+        model = make_network(bundle.model)
         model.load_state_dict(state)
     except (OSError, KeyError, TypeError, RuntimeError) as error:
         raise BackendError(

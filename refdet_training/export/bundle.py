@@ -29,7 +29,7 @@ from refdet_core.bundle import (
 from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
-from refdet_core.model.siamese import Siamese
+from refdet_core.model.joined import Network, describe_network
 from refdet_core.placement import AT_CELL
 from refdet_core.tracking_rule import TrackingRule
 from refdet_training.export.operators import check_bundle, refusal
@@ -40,7 +40,7 @@ OPSET = 13
 
 
 class _TemplateGraph(nn.Module):
-    def __init__(self, model: Siamese) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
@@ -49,7 +49,7 @@ class _TemplateGraph(nn.Module):
 
 
 def export_bundle(
-    model: Siamese,
+    model: Network,
     output: Path,
     name: str,
     version: str,
@@ -135,7 +135,7 @@ def write_description(bundle: Bundle) -> None:
     )
 
 
-def _write_graphs(model: Siamese, folder: Path) -> tuple[int, int, int]:
+def _write_graphs(model: Network, folder: Path) -> tuple[int, int, int]:
     """Both ONNX files; returns the kernel's ``(C, kh, kw)``."""
     config = model.config
     image = torch.zeros(1, 3, config.template_size, config.template_size)
@@ -213,7 +213,7 @@ def _connect_constants(graph: Any) -> None:
 
 
 def _describe(
-    model: Siamese,
+    model: Network,
     folder: Path,
     name: str,
     version: str,
@@ -238,7 +238,7 @@ def _describe(
         calibration=Calibration(),
         score_threshold=0.5,
         box_size=AS_TEMPLATE if config.head == "score" else MEASURED,
-        model=asdict(config),
+        model=describe_network(model),
         sha256={item: file_sha256(folder / item) for item in files},
         training=_without_folders(dict(training or {})),
     )

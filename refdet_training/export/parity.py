@@ -7,12 +7,12 @@ import torch
 
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.bundle import Bundle
-from refdet_core.model.siamese import Siamese
+from refdet_core.model.joined import Network
 
 PARITY_TOLERANCE = 2e-3
 
 
-def parity(model: Siamese, bundle: Bundle) -> float:
+def parity(model: Network, bundle: Bundle) -> float:
     """Largest difference between torch and ONNX Runtime on random input, over scores, presence and
     boxes (in units of the stride), at a size and batch the export did not see."""
     generator = torch.Generator().manual_seed(0)
