@@ -49,7 +49,9 @@ def test_the_small_bundle_beats_its_untrained_backbone_as_its_scores_say():
 
 
 def test_the_released_bundle_was_measured_on_places_it_had_not_seen():
-    scores = load_bundle().scores
+    fear, small = load_bundle().scores["parts"]
+    assert small["name"] == "refdet-small-objects"
+    scores = fear["scores"]
     assert len(scores["by_fold"]) > 1 and "out of fold" in scores["protocol"]
     pooled = scores["pooled"]
     assert pooled["centre_hit"] > 0.6 and pooled["presence_auroc"] > 0.8
