@@ -46,7 +46,7 @@ def measure(settings: Settings) -> Section:
         cases[_SEARCHED] = partial(searched.detect, frame_bgr)
         matching = MatchTemplate()
         matching.set_references([Reference(frame_bgr, box_xyxy)])
-        cases[_MATCH] = partial(matching.find, frame_bgr)
+        cases[_MATCH] = partial(matching.detect, frame_bgr)
         try:
             nano: Any = peers.nano(settings.data / "weights")
         except RefdetError as error:

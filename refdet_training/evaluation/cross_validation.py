@@ -32,12 +32,11 @@ from refdet_training.evaluation.detection_protocol import (
     long_enough,
     run_protocol,
 )
+from refdet_training.evaluation.held_out import NO_PRESENCE, UNCALIBRATED
 from refdet_training.evaluation.threshold import choose_threshold
 
 NUMBERS = ("recall_iou50", "recall_iou30", "centre_hit", "ap50", "presence_auroc")
 """What the table shows of each fold."""
-_UNCALIBRATED = Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0)
-_NO_PRESENCE = 0.5  # its log-odds are 0, so that the calibration rests on the score alone
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def measure_fold(
                 for item in load_instances(prepared, split, [source])
             ]
     kept, _ = long_enough(held_out, protocol)
-    raw_bundle = replace(bundle, calibration=_UNCALIBRATED)
+    raw_bundle = replace(bundle, calibration=UNCALIBRATED)
     detector = BundleDetector(raw_bundle, search)
     try:
         found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
@@ -119,7 +118,7 @@ def measure_fold(
             families[item.source, item.object_video],
             families[item.source, item.video_id],
             item,
-            _NO_PRESENCE,
+            NO_PRESENCE,
         )
         for item in found
     ]
@@ -214,13 +213,13 @@ def read_predictions(path: Path) -> list[RawPrediction]:
             tuple(truth) if truth else None,
         )
         found.append(
-            RawPrediction(row["object_family"], row["shown_family"], prediction, _NO_PRESENCE)
+            RawPrediction(row["object_family"], row["shown_family"], prediction, NO_PRESENCE)
         )
     return found
 
 
 def _calibrated(item: RawPrediction, calibration: Calibration) -> Prediction:
-    score = calibration(np.array([item.prediction.score]), np.array([_NO_PRESENCE]))
+    score = calibration(np.array([item.prediction.score]), np.array([NO_PRESENCE]))
     return replace(item.prediction, score=float(score[0]))
 
 

@@ -8,7 +8,7 @@ give hundreds of absent frames per object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -33,6 +33,11 @@ from refdet_training.evaluation.detection_protocol import (
     read_references,
 )
 
+UNCALIBRATED = Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0)
+"""Passes raw scores on."""
+NO_PRESENCE = 0.5
+"""Its log-odds are 0, so the calibration rests on the score alone: of several scales and tiles only
+the best candidate is known."""
 _TEMPLATES_AT_ONCE = 24
 """The score maps of more templates would take too much memory."""
 
@@ -53,17 +58,6 @@ class RawPrediction:
     presence: float
 
 
-@dataclass(frozen=True)
-class _Recorder(Calibration):
-    """Passes raw scores through; records the presence of each template's strongest candidate."""
-
-    presence: list[float] = field(default_factory=list)
-
-    def __call__(self, score: np.ndarray, presence: np.ndarray) -> np.ndarray:
-        self.presence.append(float(presence[int(np.argmax(score))]) if len(score) else 0.0)
-        return score
-
-
 def raw_predictions(
     bundle: Bundle,
     instances: Sequence[Instance],
@@ -78,11 +72,10 @@ def raw_predictions(
         protocol: ``references`` and ``frames`` of it are used.
         search: how to search; threshold and number of detections do not matter.
     """
-    recorder = _Recorder()
     settings = replace(search, score_threshold=0.0, max_detections=1)
     found: list[RawPrediction] = []
     skipped: list[Skipped] = []
-    raw_bundle = replace(bundle, calibration=recorder)
+    raw_bundle = replace(bundle, calibration=UNCALIBRATED)
     with Detector(raw_bundle, open_backend("auto", bundle), settings) as detector:
         for source in dict.fromkeys(item.source for item in instances):
             chosen = [item for item in instances if item.source == source]
@@ -93,7 +86,7 @@ def raw_predictions(
                 if not wanted:
                     continue
                 for shown in tqdm(chosen, desc=f"{source}: held-out video", leave=False):
-                    predictions, damaged = _look_at(detector, recorder, wanted, shown, protocol)
+                    predictions, damaged = _look_at(detector, wanted, shown, protocol)
                     found.extend(predictions)
                     skipped.extend(damaged)
                 detector.clear_template()
@@ -102,7 +95,6 @@ def raw_predictions(
 
 def _look_at(
     detector: Detector,
-    recorder: _Recorder,
     wanted: Mapping[str, Instance],
     shown: Instance,
     protocol: DetectionProtocol,
@@ -119,9 +111,9 @@ def _look_at(
         except SourceError as error:
             skipped.append(Skipped.of(shown, str(error)))
             continue
-        answers = _answers(detector, recorder, frame_bgr)
+        answers = _answers(detector, frame_bgr)
         found.extend(
-            _record(Query(item, shown, number), *answers[name]) for name, item in asked.items()
+            _record(Query(item, shown, number), answers[name]) for name, item in asked.items()
         )
     return found, skipped
 
@@ -142,25 +134,17 @@ def _set_templates(
     return wanted, skipped
 
 
-def _answers(
-    detector: Detector, recorder: _Recorder, frame_bgr: np.ndarray
-) -> dict[str, tuple[tuple[BoxXYXY, float], float]]:
-    """By template id the best box with its raw score, and the raw presence there."""
-    recorder.presence.clear()
+def _answers(detector: Detector, frame_bgr: np.ndarray) -> dict[str, tuple[BoxXYXY, float]]:
+    """By template id the best box with its raw score."""
     result = detector.detect(frame_bgr)
     best = {item.template_id: (item.bbox_xyxy, item.score) for item in result.detections}
-    # The detector calibrates one template after the other, in the bank's order.
-    names = detector.bank.templates
-    return {
-        name: (best.get(name, NO_DETECTION), presence)
-        for name, presence in zip(names, recorder.presence, strict=True)
-    }
+    return {name: best.get(name, NO_DETECTION) for name in detector.bank.templates}
 
 
-def _record(query: Query, answer: tuple[BoxXYXY, float], presence: float) -> RawPrediction:
+def _record(query: Query, answer: tuple[BoxXYXY, float]) -> RawPrediction:
     return RawPrediction(
         query.wanted.family,
         query.shown.family,
         prediction_for(query, *answer),
-        presence,
+        NO_PRESENCE,
     )

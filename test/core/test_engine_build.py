@@ -113,7 +113,7 @@ class TestProfiles:
         assert window.inputs["frame"].most == (5, 3, 512, 512)
         assert frame.inputs["frame"].usual == (1, 3, 576, 976)
         assert frame.inputs["frame"].most == (4, 3, 736, 1280)
-        assert frame.inputs["kernel"].most == (20, 96, 6, 3)
+        assert frame.inputs["kernel"].most == (20, *bundle.kernel_shape)
 
     def test_the_usual_frame_is_what_the_search_tiles_asks_for(self):
         bundle, search = load_bundle(), DetectorConfig()

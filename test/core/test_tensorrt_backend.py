@@ -24,6 +24,7 @@ from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.types import Reference
 
+NATIVE = DetectorConfig(tile_scale=1.0)
 SMALL = BackendConfig(engine_max_width=320, engine_max_height=240, engine_max_views=6)
 ROOMY = BackendConfig(engine_max_width=512, engine_max_height=512)
 WHOLE = Crop(0, 0, 320, 240, 320, 240)
@@ -251,7 +252,7 @@ def test_more_tiles_than_the_engine_takes_at_once_are_run_in_batches(
 def test_exchanging_templates_allocates_and_builds_nothing(machine, bundle, square_frame):
     frame = square_frame("red")
     photos = {name: square_frame(name)[y : y + 32, x : x + 32] for name, x, y in PLACES}
-    with Detector.open(bundle.folder, "tensorrt", backend_config=SMALL) as detector:
+    with Detector.open(bundle.folder, "tensorrt", NATIVE, SMALL) as detector:
         for name in ("red", "green", "blue"):
             detector.set_template([Reference(photos[name])] * 2, name)
         for name in photos:  # the old and the new are there at the same time
@@ -289,7 +290,7 @@ def test_opening_gives_back_what_it_took_wherever_it_fails(machine, bundle, afte
 def test_the_old_templates_stay_when_there_is_no_memory_for_more(machine, bundle, square_frame):
     frame = square_frame("red", "green")
     red, green = (square_frame(name)[y : y + 32, x : x + 32] for name, x, y in PLACES[:2])
-    with Detector.open(bundle.folder, "tensorrt", backend_config=SMALL) as detector:
+    with Detector.open(bundle.folder, "tensorrt", NATIVE, SMALL) as detector:
         detector.set_template([Reference(red)], "red")
         detector.detect(frame)
         full = detector.bank
@@ -315,7 +316,7 @@ def test_more_views_than_the_engine_takes_are_refused_and_the_old_ones_stay(
 ):
     frame = square_frame("red")
     photo = Reference(square_frame("red")[84:116, 68:100])
-    with Detector.open(bundle.folder, "tensorrt", backend_config=SMALL) as detector:
+    with Detector.open(bundle.folder, "tensorrt", NATIVE, SMALL) as detector:
         detector.set_template([photo], "red 0")
         detector.detect(frame)
         pinned = machine.cuda.live("pinned")

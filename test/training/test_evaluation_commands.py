@@ -29,7 +29,7 @@ from refdet_training.commands import evaluate, publish
 from refdet_training.datasets.index import load_instances, write_index
 from refdet_training.evaluation import held_out
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
-from refdet_training.evaluation.held_out import raw_predictions
+from refdet_training.evaluation.held_out import NO_PRESENCE, raw_predictions
 from refdet_training.evaluation.overrides import detector_config
 
 SIDE = 32
@@ -118,7 +118,7 @@ def test_the_numbers_are_those_of_a_model_that_knows_colours(report) -> None:
     tracked = numbers["tracking"]["overall"]["refdet"]
     assert tracked["sequences"] == 3 and tracked["frames"] == 3 * 29
     assert tracked["presence_f1"] == 1.0
-    assert tracked["ao"] > 0.98 and tracked["st_iou"] > 0.98
+    assert tracked["ao"] > 0.97 and tracked["st_iou"] > 0.97
 
 
 def frames(report, protocol="detection", method="refdet"):
@@ -151,7 +151,7 @@ def test_every_object_is_one_line_per_protocol_and_method(report) -> None:
     assert len(rows) == 3 * 2 * 2
     red = [row for row in rows if row["object_id"] == "red" and row["method"] == "refdet"]
     assert [row["protocol"] for row in red] == ["detection", "tracking"]
-    assert float(red[0]["recall_iou50"]) == 1.0 and float(red[1]["ao"]) > 0.98
+    assert float(red[0]["recall_iou50"]) == 1.0 and float(red[1]["ao"]) > 0.97
     assert red[0]["ao"] == red[1]["recall_iou50"] == ""
 
 
@@ -314,7 +314,7 @@ def test_many_objects_at_once_get_the_answers_each_gets_alone(
     assert {item.shown_family for item in green} == {"red", "dark", "green"}
     for item in green:
         assert (item.prediction.score > 0.99) == item.prediction.present
-        assert item.presence == pytest.approx(item.prediction.score)
+        assert item.presence == NO_PRESENCE
 
 
 @pytest.mark.parametrize(
