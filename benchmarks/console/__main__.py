@@ -132,7 +132,7 @@ def measure(seconds: float, minutes: float) -> dict[str, Any]:
                             )
                 figures["loopback"] = delays(console.url, seconds)
                 values = observer.fresh_values(node)
-                figures["of it the detector, p95 ms"] = float(values["latency p95 (ms)"])
+                figures["of it the detector, p95 ms"] = float(values.get("latency p95 (ms)", "nan"))
                 with Throttle(console.port, RADIO_KBIT) as radio:
                     url = f"http://127.0.0.1:{radio.port}/"
                     figures["500 kbit/s"] = delays(url, seconds)
