@@ -110,10 +110,12 @@ train-release: cross-validate  ## train the released model again: two hours on a
 	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \
 		--trainer.default_root_dir runs/release \
 		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
-	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/bundle \
-		--name refdet-base --version 0.0.0
-	@$(TRAIN) publish --bundle runs/release/bundle --data $(PREPARED) \
+	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/fear \
+		--name refdet-fear --version 0.0.0
+	@$(TRAIN) publish --bundle runs/release/fear --data $(PREPARED) \
 		--cross-validation $(FOLDS)/cross_validation.json
+	@$(TRAIN) join runs/release/fear small --output runs/release/bundle \
+		--name refdet-base --version 0.0.0
 
 recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run refdet detect
 	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke
