@@ -45,7 +45,7 @@ class CrossAttention(Matcher):
 
     def forward(self, frame: Tensor, kernel: Tensor) -> Tensor:
         batch, _, height, width = frame.shape
-        views, channels = len(kernel), self.out_channels
+        views, channels = kernel.shape[0], self.out_channels
         answer = self.attend(self.query(frame), kernel)
         answer = self.out(answer.reshape(batch * views, channels, height, width))
         answer = answer.reshape(batch, views, channels, height, width) + frame.unsqueeze(1)
@@ -54,7 +54,8 @@ class CrossAttention(Matcher):
 
     def attend(self, query: Tensor, kernel: Tensor) -> Tensor:
         """Values weighed by the softmax of the scaled products; ``(B, V, C, h w)``."""
-        batch, views = len(query), len(kernel)
+        # Not len(), which an exported graph would keep as a constant.
+        batch, views = query.shape[0], kernel.shape[0]
         queries = query.reshape(batch, 1, self.heads, self.depth, -1).transpose(3, 4)
         cells = kernel.reshape(1, views, 2, self.heads, self.depth, -1)
         keys, values = cells[:, :, 0], cells[:, :, 1]

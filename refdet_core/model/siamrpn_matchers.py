@@ -63,7 +63,7 @@ class UpChannel(Matcher):
         kernels = (kernel[:, :split], kernel[:, split:])
         frames = (frame[:, : self.channels], frame[:, self.channels :])
         responses = [
-            correlate(searched, wanted.reshape(len(kernel), -1, self.channels, *size))
+            correlate(searched, wanted.reshape(kernel.shape[0], -1, self.channels, *size))
             for searched, wanted in zip(frames, kernels)
         ]
         return torch.cat(responses, dim=2)
