@@ -48,8 +48,8 @@ SMALL: dict[str, dict[str, object]] = {
         "hidden": 16,
     },
     "crossattention_mobilenetv3": {
-        # Random weights of the 0.75 network, which takes 0-255 as they are, give values too large for
-        # float32 to agree on.
+        # Random weights of the 0.75 network, which takes 0-255 as they are, give values too large
+        # for float32 to agree on.
         "backbone": "mobilenetv3_large_100",
         "template_size": 64,
         "img_size": 128,
