@@ -104,6 +104,8 @@ def draw(browser, tools, colour, **content):
 
 def seen(browser, template_id):
     """The newest picture's box of a template."""
+    if not browser.pictures:
+        return None
     result = browser.pictures[-1][0]["result"] or {"boxes": []}
     return next((box for box in result["boxes"] if box["template_id"] == template_id), None)
 

@@ -39,9 +39,9 @@ def centres(detections):
     }
 
 
-def expected_box(tools, colour):
+def expected_box(tools, colour, px=0.5):
     x, y = tools.SQUARES_XY[colour]
-    return pytest.approx((x + 16, y + 16, 32, 32), abs=0.5)
+    return pytest.approx((x + 16, y + 16, 32, 32), abs=px)
 
 
 def test_no_template_gives_an_empty_array_with_the_frames_header(bench, tools):
@@ -140,11 +140,11 @@ def test_other_frame_sizes(bench, tools, size):
 def test_frame_of_unknown_encoding_is_counted_and_the_next_one_works(bench, tools):
     bench.set_template("red")
     strange = tools.image(tools.square_frame("red"))
-    strange.encoding = "32FC1"
+    strange.encoding = "64FC7"
 
     def undecodable(status, values):
         bench.camera.publish(strange)
-        return int(values["frames dropped: undecodable"]) > 0 and "32FC1" in values["last error"]
+        return int(values["frames dropped: undecodable"]) > 0 and "64FC7" in values["last error"]
 
     status = bench.wait_status(undecodable)
     assert status.level == status.WARN and "supported are" in status.message
@@ -239,7 +239,8 @@ def test_compressed_transport(start_node, connect, tools):
     header = tools.header("jpeg_camera")
     result = bench.result(to_compressed(tools.square_frame("red"), "bgr8", header))
     assert result.header == header
-    assert centres(result) == {"target": expected_box(tools, "red")}
+    # JPEG blurs the square's edge, and the search resamples the frame.
+    assert centres(result) == {"target": expected_box(tools, "red", px=1.1)}
     broken = to_compressed(tools.square_frame("red"), "bgr8", header)
     broken.data = broken.data[:20]
     bench.camera.publish(broken)

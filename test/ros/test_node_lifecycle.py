@@ -136,7 +136,7 @@ def test_photos_from_files(connect, start_node, tools, tmp_path):
 @pytest.mark.parametrize(
     "path, roi, sentence",
     [
-        ("/no/photo.jpg", "", "cannot be read: No such file"),
+        ("/no/photo.jpg", "", "does not exist"),
         ("{}/red.png", "1,2,3", "must be X,Y,W,H in pixels"),
         ("{}/red.png", "320,0,50,50", "inside the 320x240 px image"),
         ("{0}/red.png;{0}/green.png", "1,2,30,40", "1 ROIs for 2 photos"),

@@ -90,7 +90,7 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
     assert ranges["tile_width"].integer_range[0].from_value == 64
     assert "full_frame" in ranges["search"].additional_constraints
     assert ranges["auto_lost_s"].floating_point_range[0].to_value == 3600.0
-    assert ranges["auto_lost_s"].description.startswith("A track not seen for this long")
+    assert ranges["auto_lost_s"].description.startswith("A track is lost")
     assert ranges["engine_max_tiles"].integer_range[0].from_value == 1
     assert ranges["precision"].additional_constraints == "one of: auto, fp32, fp16, int8"
     assert ranges["threads"].description.endswith("Only while unconfigured.")
