@@ -51,10 +51,10 @@ live: setup-window  ## track the object in a box that you draw in SOURCE= (camer
 console: setup  ## the same in a web browser: SOURCE= played to the detector node, and the console
 	@$(PYTHON_IN_VENV) -m refdet_ros.console.standalone "$(SOURCE)" $(CONSOLE_ARGS)
 
-# One worker has all the tests that start nodes, the others have the rest; 0: one after the other.
-WORKERS ?= 2
+# With 2, one worker has all the tests that start nodes, which watch the clock: for an idle machine.
+WORKERS ?= 0
 PARALLEL := $(if $(filter-out 0 1,$(WORKERS)),-n $(WORKERS) --dist loadgroup)
-test: setup-test  ## run the tests except the slow ones; WORKERS=0: in one process; PYTEST_ARGS= adds arguments
+test: setup-test  ## run the tests except the slow ones; WORKERS=2: in parallel; PYTEST_ARGS= adds arguments
 	@ROS_PYTHON_CHECK_FIELDS=1 OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check-jetson:  ## run test/core as on JetPack 5: Python 3.8, the real TensorRT 8.5; PYTHON38= picks one

@@ -228,7 +228,7 @@ def test_diagnostics_tell_rates_templates_and_backend(bench, tools):
 def test_silent_camera_is_reported(bench):
     status = bench.wait_status(lambda status, _: "no image on /image since" in status.message)
     assert (
-        status.level == status.WARN and "1 publisher(s) of sensor_msgs/msg/Image" in status.message
+        status.level == status.WARN and " publisher(s) of sensor_msgs/msg/Image" in status.message
     )
 
 
