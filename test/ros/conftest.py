@@ -21,7 +21,7 @@ import pytest
 from toy_model import COLOURS_BGR, SQUARE, SQUARES_XY, square_frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 40
+PATIENCE_S = 60
 """How long to wait for what comes at once on a quiet machine; only a failure waits so long."""
 
 
@@ -77,6 +77,7 @@ class NodeProcess:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ["-p", "{}:={}".format(key, text if text else '""')]
         self.name = "/".join(["", namespace, name]) if namespace else "/" + name
+        self.identity = (namespace, module)
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
@@ -90,6 +91,10 @@ class NodeProcess:
     @property
     def output(self):
         return self.log.read_text()
+
+    def wait(self, timeout=PATIENCE_S):
+        """Wait until it has ended by itself, and return the exit code."""
+        return self.process.wait(timeout)
 
     def stop(self, *signals, timeout=PATIENCE_S):
         """Send the signals (default SIGINT), wait, and return the exit code."""
@@ -271,6 +276,7 @@ class Bench:
 class Toolbox:
     """What tests need of this file, as one fixture: test modules cannot import a conftest."""
 
+    PATIENCE_S = PATIENCE_S
     square_frame = staticmethod(square_frame)
     wait_for = staticmethod(wait_for)
     SQUARE = SQUARE
@@ -326,6 +332,9 @@ def start_node(colour_bundle, tmp_path_factory):
         if module == "refdet_ros":
             parameters.setdefault("bundle", colour_bundle)
         log = tmp_path_factory.mktemp("node") / "log.txt"
+        for earlier in started:  # a test that runs again finds its first attempt's node
+            if earlier.identity == (namespace, module) and earlier.process.poll() is None:
+                earlier.stop()
         process = NodeProcess(log, namespace, arguments, faults, module, **parameters)
         started.append(process)
         return process
@@ -334,6 +343,22 @@ def start_node(colour_bundle, tmp_path_factory):
     for process in started:
         if process.process.poll() is None:
             process.stop()
+
+
+@pytest.fixture
+def start_console(tmp_path):
+    """Start consoles with these options; they are stopped when the test ends."""
+    from console_process import ConsoleProcess
+
+    started = []
+
+    def start(*arguments):
+        started.append(ConsoleProcess(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
 
 
 @pytest.fixture(scope="module")

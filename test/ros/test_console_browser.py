@@ -16,7 +16,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("starlette")
 pytest.importorskip("playwright")
 
-from console_process import ConsoleProcess
+from console_process import Browser, ConsoleProcess
 from playwright import sync_api as playwright
 
 CHROMIUM = next(
@@ -138,11 +138,12 @@ def follow(page, name):
 
 
 @pytest.fixture
-def page(open_page):
+def page(open_page, console):
+    browser = Browser(console)
+    browser.reset()
+    browser.close()
     page = open_page()
     wait_for_picture(page)
-    if page.locator("#clear").is_enabled():
-        page.click("#clear")
     page.wait_for_selector("#targets .empty")
     return page
 
@@ -162,10 +163,13 @@ def test_a_box_drawn_on_the_picture_is_followed(page, tools, tmp_path):
     assert "the red one" in page.locator(".card .title b").inner_text()
     # Its outline lies around the square on the screen.
     (x1, y1), (x2, _) = place(page, tools, "red")
-    strip = screen_colours(page, tmp_path)[
-        int(y1) - 4 : int(y1) + 5, int(x1) + 8 : int(x2) - 8
-    ].reshape(-1, 3)
-    assert (np.abs(strip.astype(int) - (0x8A, 0xE6, 0x3E)).max(axis=1) < 40).any()
+
+    def outlined():
+        picture = screen_colours(page, tmp_path).astype(int)
+        strip = picture[int(y1) - 4 : int(y1) + 5, int(x1) + 8 : int(x2) - 8].reshape(-1, 3)
+        return (np.abs(strip - (0x8A, 0xE6, 0x3E)).max(axis=1) < 40).any()
+
+    tools.wait_for(outlined, what="the outline")
 
 
 def test_names_are_text_and_never_markup(page, tools):
@@ -234,28 +238,28 @@ def test_the_held_frame_stands_still_while_it_is_zoomed(page, tools, tmp_path):
     (x1, y1), (x2, y2) = place(page, tools, "red")
     page.mouse.move((x1 + x2) / 2, (y1 + y2) / 2)
     page.mouse.wheel(0, -700)
-    time.sleep(0.5)
-    picture = screen_colours(page, tmp_path)
-    # The square, zoomed around its middle, fills what was the ground beside it.
-    blue, green, red = picture[int((y1 + y2) / 2), int(x1 - (x2 - x1) * 0.3)]
-    assert red > 200 and green < 60 and blue < 60
+
+    def beside():
+        """Blue, green and red of what was the ground beside the square."""
+        picture = screen_colours(page, tmp_path)
+        return picture[int((y1 + y2) / 2), int(x1 - (x2 - x1) * 0.3)].astype(int)
+
+    # Zoomed around its middle, the square fills it.
+    tools.wait_for(lambda: np.abs(beside() - (0, 0, 255)).max() < 60, what="the zoom")
     page.keyboard.press("Escape")
     page.wait_for_selector("#stage:not(.held)")
     page.click("#fit")
 
 
-def test_a_connection_that_breaks_comes_back_by_itself(open_page, film, tmp_path):
-    console = ConsoleProcess(tmp_path)
+def test_a_connection_that_breaks_comes_back_by_itself(open_page, film, start_console):
+    console = start_console()
     page = open_page(console.url)
     wait_for_picture(page)
     console.stop()
     page.wait_for_selector("#lost:visible")
-    again = ConsoleProcess(tmp_path, "--port", str(console.port))
-    try:
-        page.wait_for_selector("#lost", state="hidden")
-        wait_for_picture(page)
-    finally:
-        again.stop()
+    start_console("--port", str(console.port))
+    page.wait_for_selector("#lost", state="hidden")
+    wait_for_picture(page)
 
 
 def test_two_browsers_see_each_others_targets(page, open_page, tools):
@@ -300,19 +304,16 @@ def test_a_finger_draws_a_box_and_two_fingers_zoom(open_page, page, tools):
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_a_wrong_token_does_not_get_in(open_page, film, tmp_path):
-    console = ConsoleProcess(tmp_path, "--address", "0.0.0.0", "--token", "right-token-1")
-    try:
-        base = f"http://127.0.0.1:{console.port}/"
-        page = open_page(base + "?token=wrong")
-        assert "token" in page.locator("body").inner_text()
-        assert page.locator("#picture").count() == 0
-        page.goto(base + "?token=right-token-1")
-        wait_for_picture(page)
-        assert page.url == base  # not in the address bar, nor in the history
-        assert page.evaluate("document.cookie") == ""
-    finally:
-        console.stop()
+def test_a_wrong_token_does_not_get_in(open_page, film, start_console):
+    console = start_console("--address", "0.0.0.0", "--token", "right-token-1")
+    base = f"http://127.0.0.1:{console.port}/"
+    page = open_page(base + "?token=wrong")
+    assert "token" in page.locator("body").inner_text()
+    assert page.locator("#picture").count() == 0
+    page.goto(base + "?token=right-token-1")
+    wait_for_picture(page)
+    assert page.url == base  # not in the address bar, nor in the history
+    assert page.evaluate("document.cookie") == ""
 
 
 def test_settings_are_changed_from_the_page(page):
@@ -331,10 +332,12 @@ def test_a_recording_is_made_and_looked_at_again(page, tools):
     follow(page, "filmed")
     page.click("#record")
     page.wait_for_selector("#record[aria-pressed=true]")
-    time.sleep(2.5)
+    # The title counts the frames, which come at 10 Hz.
+    until(page, "parseInt(document.querySelector('#record').title) > 25")
     page.click("#record")
+    page.wait_for_selector("#record[aria-pressed=false]")
     page.click("nav [data-panel=recordings]")
-    page.click("#recordings .card button >> text=Play")
+    page.locator("#recordings .card button >> text=Play").first.click()  # the newest
     page.wait_for_selector("#player:visible")
     page.wait_for_selector("#player-pause[aria-label=Play]")  # the end
     until(page, "Number(document.querySelector('#player-seek').max) > 1")

@@ -116,18 +116,13 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(guarded):
     assert socket_status(guarded, Cookie=cookie, Origin="http://evil.example") == 403
 
 
-def test_wrong_tokens_are_refused_and_soon_have_to_wait(tmp_path_factory):
-    console = ConsoleProcess(
-        tmp_path_factory.mktemp("tried"), "--address", "0.0.0.0", "--token", TOKEN
-    )
-    try:
-        answers = [ask(console, f"/?token=wrong{number}").status for number in range(12)]
-        assert answers[0] == 401 and answers[-1] == 429
-    finally:
-        console.stop()
+def test_wrong_tokens_are_refused_and_soon_have_to_wait(start_console):
+    console = start_console("--address", "0.0.0.0", "--token", TOKEN)
+    answers = [ask(console, f"/?token=wrong{number}").status for number in range(12)]
+    assert answers[0] == 401 and answers[-1] == 429
 
 
-def test_tls_with_a_certificate_of_ones_own(tmp_path):
+def test_tls_with_a_certificate_of_ones_own(start_console, tmp_path):
     certificate, key = tmp_path / "console.pem", tmp_path / "console.key"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     made = subprocess.run(
@@ -137,19 +132,16 @@ def test_tls_with_a_certificate_of_ones_own(tmp_path):
     )
     if made.returncode != 0:
         pytest.skip("openssl is not installed")
-    console = ConsoleProcess(
-        tmp_path, "--address", "0.0.0.0", "--certificate", str(certificate), "--key", str(key)
+    console = start_console(
+        "--address", "0.0.0.0", "--certificate", str(certificate), "--key", str(key)
     )
-    try:
-        assert console.url.startswith("https://") and "token=" in console.url
-        context = ssl.create_default_context(cafile=str(certificate))
-        context.check_hostname = False
-        connection = http.client.HTTPSConnection("127.0.0.1", console.port, context=context)
-        connection.request("GET", console.url[console.url.index("/?") :])
-        answer = connection.getresponse()
-        assert answer.status == 303 and "Secure" in answer.headers["set-cookie"]
-    finally:
-        console.stop()
+    assert console.url.startswith("https://") and "token=" in console.url
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection("127.0.0.1", console.port, context=context)
+    connection.request("GET", console.url[console.url.index("/?") :])
+    answer = connection.getresponse()
+    assert answer.status == 303 and "Secure" in answer.headers["set-cookie"]
 
 
 def options(*arguments):
