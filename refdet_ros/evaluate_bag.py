@@ -201,7 +201,7 @@ def choose_targets(
         )
     truth = objects[0].truth if objects else None
     name = truth.object_id if truth else DEFAULT_TEMPLATE_ID
-    return [target_from_photos(args.photos, name, truth, contrast)]
+    return [target_from_photos(args.photos, name, truth, contrast, args.same_camera)]
 
 
 def write_output(

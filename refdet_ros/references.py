@@ -105,10 +105,12 @@ def _from_picture(message: TemplateReference, stretch: Optional[Stretch]) -> Opt
     if has_image and has_compressed:
         raise BadReferenceError("Both image and compressed_image are filled; fill one of them.")
     if has_image:
-        return Reference(*_with_roi(image_to_bgr(image, stretch), roi))
-    if has_compressed:
-        return Reference(*_with_roi(compressed_to_bgr(compressed, stretch), roi))
-    return None
+        picture = image_to_bgr(image, stretch)
+    elif has_compressed:
+        picture = compressed_to_bgr(compressed, stretch)
+    else:
+        return None
+    return Reference(*_with_roi(picture, roi), same_camera=message.same_camera)
 
 
 def _from_frame(message: TemplateReference, frame_bgr: Optional[np.ndarray]) -> Reference:

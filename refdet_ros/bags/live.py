@@ -254,7 +254,9 @@ def detections_from(message: Detection2DArray) -> tuple[Detection, ...]:
 
 
 def _reference_message(reference: Reference) -> Any:
-    message = TemplateReference(image=to_image(reference.image_bgr, "bgr8", Header()))
+    message = TemplateReference(
+        image=to_image(reference.image_bgr, "bgr8", Header()), same_camera=reference.same_camera
+    )
     if reference.roi_xyxy is not None:
         x1, y1, x2, y2 = (round(value) for value in reference.roi_xyxy)
         message.roi.x_offset, message.roi.y_offset = max(0, x1), max(0, y1)

@@ -45,16 +45,18 @@ def target_from_photos(
     template_id: str,
     truth: GroundTruth | None = None,
     contrast: Contrast | None = None,
+    same_camera: bool = False,
 ) -> Target:
     """A target described by photos on disk.
 
     Args:
+        same_camera: see :class:`~refdet_core.types.Reference`.
         contrast: of the frames, for photos of more than 8 bits; None takes the range they use.
 
     Raises:
         SourceError: a photo cannot be read.
     """
-    return Target(template_id, read_references(photos, contrast=contrast), truth)
+    return Target(template_id, read_references(photos, same_camera, contrast), truth)
 
 
 def targets_from_truth(
@@ -120,6 +122,5 @@ def cut_reference(frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> Reference:
             f"{width}x{height} frame; the ground truth belongs to another video or size."
         )
     x1, y1, x2, y2 = box_xyxy
-    return Reference(
-        frame_bgr[top:bottom, left:right].copy(), (x1 - left, y1 - top, x2 - left, y2 - top)
-    )
+    roi_xyxy = (x1 - left, y1 - top, x2 - left, y2 - top)
+    return Reference(frame_bgr[top:bottom, left:right].copy(), roi_xyxy, same_camera=True)

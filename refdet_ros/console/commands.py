@@ -158,7 +158,10 @@ class Commands:
         if len(name) > _MAX_NAME:
             return {"success": False, "message": f"A name has at most {_MAX_NAME} characters."}
         references, used = references_from(
-            message.get("references"), viewer.held, self._hub.uploads
+            message.get("references"),
+            viewer.held,
+            self._hub.uploads,
+            same_camera=self._playback is None,
         )
         answer = await session.book.set(name, references, message.get("append") is True)
         if answer.success:

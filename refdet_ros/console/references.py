@@ -17,7 +17,7 @@ MAX_REFERENCES = 5
 
 
 def references_from(
-    items: Any, held: Optional[Frame], uploads: Uploads
+    items: Any, held: Optional[Frame], uploads: Uploads, same_camera: bool
 ) -> Tuple[List[TemplateReference], List[str]]:
     """The references of a command, and the uploads they used.
 
@@ -25,6 +25,7 @@ def references_from(
         items: each with ``held`` or ``picture`` (an upload's id), and a ``box`` x, y, width,
             height in that picture's pixels; a photo without one is the object as a whole.
         held: the frame that the browser holds.
+        same_camera: whether that frame came from the detector's camera, and not from a bag.
 
     Raises:
         BadReferenceError: with a sentence for the operator.
@@ -38,7 +39,7 @@ def references_from(
         if item.get("held"):
             if held is None:
                 raise BadReferenceError("The frame is not held any more; draw the box again.")
-            references.append(_of_frame(held, item.get("box")))
+            references.append(_of_frame(held, item.get("box"), same_camera))
         else:
             name = str(item.get("picture", ""))
             upload = uploads.get(name)
@@ -49,7 +50,7 @@ def references_from(
     return references, used
 
 
-def _of_frame(frame: Frame, box: Any) -> TemplateReference:
+def _of_frame(frame: Frame, box: Any, same_camera: bool) -> TemplateReference:
     message = frame.message()
     if box is None:
         raise BadReferenceError("Draw a box around the object.")
@@ -60,8 +61,10 @@ def _of_frame(frame: Frame, box: Any) -> TemplateReference:
         else:
             height, width = frame.bgr().shape[:2]
             size = (width, height)
-        return TemplateReference(compressed_image=message, roi=_region(box, size))
-    return TemplateReference(image=message, roi=_region(box, (message.width, message.height)))
+        region = _region(box, size)
+        return TemplateReference(compressed_image=message, roi=region, same_camera=same_camera)
+    region = _region(box, (message.width, message.height))
+    return TemplateReference(image=message, roi=region, same_camera=same_camera)
 
 
 def _region(box: Any, size: Tuple[int, int]) -> RegionOfInterest:

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from refdet_ros.demo.session import run
 
         if args.video is not None:
-            scene = own_scene(args.video, args.photos, args.seconds)
+            scene = own_scene(args.video, args.photos, args.seconds, args.same_camera)
         else:
             scene = annotated_scene(args.cache)
         run(scene, args.output, args.bundle, args.search)

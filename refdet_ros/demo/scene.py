@@ -66,12 +66,17 @@ def annotated_scene(cache: Path) -> Scene:
     return Scene(source, targets, first / fps, (end - first) / fps, "raw")
 
 
-def own_scene(video: Path, photos: Sequence[TemplatePhoto], seconds: float) -> Scene:
+def own_scene(
+    video: Path, photos: Sequence[TemplatePhoto], seconds: float, same_camera: bool = False
+) -> Scene:
     """The first seconds of the user's video, and photos of one object.
+
+    Args:
+        same_camera: see :class:`~refdet_core.types.Reference`.
 
     Raises:
         RefdetError: the video or a photo cannot be read.
     """
     # The video may be large; JPEG keeps its bag small.
-    targets = [target_from_photos(photos, DEFAULT_TEMPLATE_ID)]
+    targets = [target_from_photos(photos, DEFAULT_TEMPLATE_ID, same_camera=same_camera)]
     return Scene(open_source(video), targets, 0.0, seconds, "compressed")

@@ -157,6 +157,7 @@ def test_reference_is_cut_with_its_surroundings():
     frame[40:50, 100:120] = 255
     reference = cut_reference(frame, (100, 40, 120, 50))
     assert reference.image_bgr.shape == (50, 60, 3)
+    assert reference.same_camera
     x1, y1, x2, y2 = (int(value) for value in reference.roi_xyxy)
     assert (reference.image_bgr[y1:y2, x1:x2] == 255).all()
     assert reference.image_bgr.sum() == 255 * 3 * 200

@@ -46,6 +46,7 @@ def test_stand_ins_have_the_official_type_hash(message: Any) -> None:
                 "image": "sensor_msgs/Image",
                 "compressed_image": "sensor_msgs/CompressedImage",
                 "roi": "sensor_msgs/RegionOfInterest",
+                "same_camera": "boolean",
             },
         ),
         (

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from vision_msgs.msg import Detection2DArray
 
 from refdet_ros.conversions import to_compressed
+from refdet_ros.references import from_request
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -147,6 +148,22 @@ def test_a_long_or_broken_template_id_is_refused(client, camera, detections, red
     assert not response.success and "64 printable characters" in response.message
     assert response.message.isprintable() and len(response.message) < 300
     assert found(camera, detections, tools, "red", "green") == RED_ONLY
+
+
+def test_a_picture_counts_as_one_of_the_camera_only_when_that_is_said(tools):
+    content = cv2.imencode(".jpg", np.full((48, 64, 3), 200, np.uint8))[1].tobytes()
+    pictures = [photo(tools, (64, 48)), jpeg(content)]
+    frame_bgr = np.full((48, 64, 3), 90, np.uint8)
+    here = TemplateReference(roi=RegionOfInterest(width=20, height=20))
+
+    def same_camera(*references):
+        requested = from_request(references, lambda: frame_bgr).references
+        return [reference.same_camera for reference in requested]
+
+    assert same_camera(*pictures, here) == [False, False, True]
+    for picture in pictures:
+        picture.same_camera = True
+    assert same_camera(*pictures) == [True, True]
 
 
 def test_roi_without_a_camera_frame_is_refused(start_node, connect, tools):
