@@ -23,6 +23,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.placement import AT_CELL, PLACEMENTS
+from refdet_core.refinement_rule import RefinementRule
 from refdet_core.text_files import read_text
 from refdet_core.tracking_rule import TrackingRule
 
@@ -64,6 +65,7 @@ class Bundle:
         model: how the torch network is built (backbone, matcher, head ...).
         calibration: raw outputs to probability.
         score_threshold: the published threshold on that probability.
+        refinement: how a tracking network's second look changes candidates; None: no second look.
         sha256: of each file; checked by :func:`load_bundle` with ``verify=True``.
         training, scores: the origin of the weights and their measured quality.
     """
@@ -84,6 +86,7 @@ class Bundle:
     best_object_px: float = 48.0
     box_size: str = MEASURED
     placement: str = AT_CELL
+    refinement: Optional[RefinementRule] = None
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)
@@ -211,6 +214,8 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
             if "window" in tracking:
                 tracking["window"] = _part(CropRule, tracking["window"])
             content["tracking"] = _part(TrackingRule, tracking)
+        if content.get("refinement") is not None:
+            content["refinement"] = _part(RefinementRule, content["refinement"])
         for name in ("frame_size", "kernel_names", "kernel_shape", "purposes"):
             if name in content:
                 content[name] = tuple(content[name])

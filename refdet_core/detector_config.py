@@ -27,6 +27,8 @@ class DetectorConfig(AutoConfig):
         score_threshold: minimum probability of a detection found by a search of the whole frame;
             negative: the bundle's own threshold.
         max_detections: maximum number of detections per template and frame.
+        refine_candidates: the best so many candidates of a search of the whole frame are looked at
+            again by the tracking network, which draws tighter boxes; 0: none.
         nms_iou: boxes of one template that overlap more than this count as one object.
         reference_pooling: ``prototype`` (mean of the references) or ``best_view``.
     """
@@ -39,6 +41,7 @@ class DetectorConfig(AutoConfig):
     max_tiles_per_frame: int = 0
     score_threshold: float = -1.0
     max_detections: int = 1
+    refine_candidates: int = 3
     nms_iou: float = 0.3
     reference_pooling: str = "prototype"
 
@@ -52,6 +55,10 @@ class DetectorConfig(AutoConfig):
             raise ConfigError(f"score_threshold must be at most 1, got {self.score_threshold}.")
         if self.max_detections < 1:
             raise ConfigError(f"max_detections must be at least 1, got {self.max_detections}.")
+        if self.refine_candidates < 0:
+            raise ConfigError(
+                f"refine_candidates must be 0 (none) or more, got {self.refine_candidates}."
+            )
         if not 0 <= self.nms_iou <= 1:
             raise ConfigError(f"nms_iou must be within 0 and 1, got {self.nms_iou}.")
         if min(self.tile_width, self.tile_height) < 64:

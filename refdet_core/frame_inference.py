@@ -15,7 +15,7 @@ from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop
 from refdet_core.network import Network
-from refdet_core.search.base import SearchFrame, ViewComparison
+from refdet_core.search.base import Refiner, SearchFrame, ViewComparison
 from refdet_core.search.scales import SizeRange
 from refdet_core.templates import TemplateBank, encode_references
 from refdet_core.types import BoxXYXY, RawMaps, Reference
@@ -59,6 +59,14 @@ class NetworkSearchFrame(SearchFrame):
     @property
     def trackers(self) -> Sequence[SearchFrame]:
         return self._trackers or (self,)
+
+    @property
+    def refiner(self) -> Optional[Refiner]:
+        rule = self._bundle.refinement
+        if rule is None:
+            return None
+        named = (item for item in self._trackers if item._bundle.name == rule.tracker)
+        return next((Refiner(item, rule) for item in named), None)
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]

@@ -26,6 +26,7 @@ def _full_frame_search(
         config.threshold(bundle),
         config.max_detections,
         config.max_tiles_per_frame,
+        config.refine_candidates,
     )
 
 

@@ -40,6 +40,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "max_tiles_per_frame": (0, 10000),
     "score_threshold": (-1, 1),
     "max_detections": (1, 1000),
+    "refine_candidates": (0, 100),
     "nms_iou": (0, 1),
     "track_context": (-1, 2),
     "track_search_ratio": (-1, 8),

@@ -11,6 +11,7 @@ import numpy as np
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
+from refdet_core.refinement_rule import RefinementRule
 from refdet_core.search.scales import SizeRange
 from refdet_core.tracking_rule import TrackingRule
 from refdet_core.types import BoxXYXY, Detection, TargetStatus
@@ -57,6 +58,11 @@ class SearchFrame(ABC):
         others that were made for it."""
         return (self,)
 
+    @property
+    def refiner(self) -> Optional[Refiner]:
+        """Looks again at the best candidates of a full-frame search; None: nothing does."""
+        return None
+
     @abstractmethod
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]
@@ -90,6 +96,15 @@ class SearchFrame(ABC):
             The template's candidates in all crops, in the order of the crops.
         """
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """The frame through the tracking network that looks again at candidates, and what its answers
+    count."""
+
+    frame: SearchFrame
+    rule: RefinementRule
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from refdet_core.boxes import area, as_tuple, clip
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
+from refdet_core.search.refinement import refined
 from refdet_core.search.scales import SizeRange
 from refdet_core.search.tile_schedule import TileSchedule
 from refdet_core.search.tiling import Tiling, TilingChoice
@@ -28,6 +29,8 @@ class FullFrameSearch(SearchPlan):
         score_threshold: minimum probability of a reported detection.
         max_detections: maximum number of detections per template and frame.
         budget: maximum number of crops per frame, the others follow in the next frames; 0: all.
+        refine: number of the best candidates that a tracking network looks at again, see
+            :mod:`refdet_core.search.refinement`.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class FullFrameSearch(SearchPlan):
         score_threshold: float,
         max_detections: int,
         budget: int,
+        refine: int = 0,
     ) -> None:
         self._choose_tilings = choose_tilings
         self._nms_iou = nms_iou
         self._score_threshold = score_threshold
         self._max_detections = max_detections
         self._schedule = TileSchedule(budget)
+        self._refine = refine
 
     def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         found: Dict[str, SearchResult] = {}
@@ -78,7 +83,9 @@ class FullFrameSearch(SearchPlan):
                 best_scores = np.maximum(best_scores, [one.scores.max(initial=0.0) for one in kept])
                 parts[name].append(Candidates.joined(kept).suppressed(self._nms_iou))
             self._schedule.record([crops[i] for i in due], best_scores)
-        return {name: self._merged(some) for name, some in parts.items()}
+        return {
+            name: self._refined(frame, self._merged(some), name) for name, some in parts.items()
+        }
 
     def _due(
         self, frame_size: Tuple[int, int], expected: Mapping[str, Optional[SizeRange]]
@@ -97,6 +104,13 @@ class FullFrameSearch(SearchPlan):
             for tiling, some in zip(wanted, due)
             if some
         ]
+
+    def _refined(self, frame: SearchFrame, seen: Candidates, template_id: str) -> Candidates:
+        refiner = frame.refiner
+        if refiner is None or not self._refine:
+            return seen
+        # Candidates on one object may get the same box.
+        return refined(seen, refiner, template_id, self._refine).suppressed(self._nms_iou)
 
     def _merged(self, scales: Sequence[Candidates]) -> Candidates:
         """Merge the candidates of several scales, each object once."""

@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", nargs="+", default=[], metavar="SETTING", help="of the detector: key=value"
     )
     parser.add_argument(
+        "--refine",
+        type=Path,
+        metavar="BUNDLE",
+        help="a tracking network that looks again at the best candidates, e.g. fear",
+    )
+    parser.add_argument(
         "settings",
         nargs=argparse.REMAINDER,
         help="-- and what else refdet-train fit is to be told, e.g. -- --trainer.max_steps 600",
@@ -91,16 +97,23 @@ def run(options: argparse.Namespace) -> None:
         if not path:
             raise ConfigError(f"--beside takes NAME=BUNDLE, got '{item}'.")
         bundles[name] = dict.fromkeys(folds, Path(path))
+    tracker = None if options.refine is None else load_bundle(options.refine)
     methods: dict[str, PooledNumbers] = {}
     for name, by_fold in bundles.items():
         predictions = {}
         for fold, bundle in by_fold.items():
-            kept = options.output / f"{fold_split(fold)}" / f"predictions_{name}.json"
+            suffix = f"_{tracker.name}" if tracker else ""
+            kept = options.output / f"{fold_split(fold)}" / f"predictions_{name}{suffix}.json"
             if not kept.is_file():
-                found = measure_fold(load_bundle(bundle), options.data, fold, protocol, search)
+                measured = load_bundle(bundle)
+                found = measure_fold(measured, options.data, fold, protocol, search, tracker)
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_predictions(kept, found)
             predictions[fold] = read_predictions(kept)
+        if tracker is not None:
+            methods[f"{name} + {tracker.name}"] = pool(
+                predictions, protocol, options.allowed_fpr, tracker.name
+            )
         methods[name] = pool(predictions, protocol, options.allowed_fpr)
     content = {name: numbers.as_dict() for name, numbers in methods.items()}
     write_whole(options.output / NUMBERS, json.dumps(content, indent=1).encode())

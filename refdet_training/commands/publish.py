@@ -10,6 +10,7 @@ from pathlib import Path
 from refdet_core.bundle import Bundle, load_bundle
 from refdet_core.calibration import Calibration
 from refdet_core.errors import ConfigError
+from refdet_core.refinement_rule import RefinementRule
 from refdet_training.commands.evaluate import add_measuring_arguments, print_numbers
 from refdet_training.datasets.index import load_instances
 from refdet_training.evaluation.calibration import FittedCalibration, fit_calibration
@@ -102,6 +103,8 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         recipe = next(iter(content))
         found = content[recipe]
         calibration, threshold = Calibration(**found["calibration"]), float(found["threshold"])
+        rule = found.get("refinement")
+        refinement = None if rule is None else RefinementRule(**rule)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ConfigError(
             f"{path} is not the cross_validation.json of refdet-train cross-validate: {error}"
@@ -111,7 +114,7 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         "pooled": found["pooled"],
         "by_fold": found["by_fold"],
     }
-    publish(bundle, calibration, threshold, scores)
+    publish(replace(bundle, refinement=refinement), calibration, threshold, scores)
     print(f"published: {bundle.folder}, threshold {threshold:.3f}")
 
 

@@ -121,7 +121,7 @@ def fit_probability(
             f"{'.' if right.all() else ', or a bundle that was trained.'}"
         )
     raw = np.array([(item.prediction.score, item.presence) for item in predictions])
-    features, weights = logit(raw), _weights(predictions, protocol)
+    features, weights = logit(raw), prediction_weights(predictions, protocol)
     regression = LogisticRegression(C=1.0).fit(features, right, sample_weight=weights)
     score_weight, presence_weight = regression.coef_[0]
     if presence_weight < 0:
@@ -147,8 +147,10 @@ def absent_pairs(
     return [AbsentPair(source, tuple(scores)) for (source, _, _), scores in found.items()]
 
 
-def _weights(predictions: Sequence[RawPrediction], protocol: DetectionProtocol) -> np.ndarray:
-    """One weight per prediction, 1 on average."""
+def prediction_weights(
+    predictions: Sequence[RawPrediction], protocol: DetectionProtocol
+) -> np.ndarray:
+    """One weight per prediction, 1 on average, see :func:`fit_probability`."""
     groups = [(item.prediction.source, _is_own_video(item)) for item in predictions]
     own_share = protocol.frames / (protocol.frames + protocol.absent)
     weights = np.zeros(len(predictions))

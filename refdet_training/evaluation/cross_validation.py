@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from refdet_core.boxes import as_tuple
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import SourceError
+from refdet_core.refinement_rule import RefinementRule
 from refdet_training.datasets.index import load_instances, load_splits, prepared_sources
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.splits import fold_split, is_fold
 from refdet_training.datasets.whole_files import write_whole
 from refdet_training.evaluation.bundle_detector import BundleDetector
-from refdet_training.evaluation.calibration import RawPrediction, absent_pairs, fit_probability
+from refdet_training.evaluation.calibration import absent_pairs, fit_probability
 from refdet_training.evaluation.detection_numbers import summarise
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
@@ -32,7 +34,8 @@ from refdet_training.evaluation.detection_protocol import (
     long_enough,
     run_protocol,
 )
-from refdet_training.evaluation.held_out import NO_PRESENCE, UNCALIBRATED
+from refdet_training.evaluation.held_out import NO_PRESENCE, UNCALIBRATED, Look, RawPrediction
+from refdet_training.evaluation.second_looks import LookingDetector, fit_refinement, refined
 from refdet_training.evaluation.threshold import choose_threshold
 
 NUMBERS = ("recall_iou50", "recall_iou30", "centre_hit", "ap50", "presence_auroc")
@@ -45,6 +48,8 @@ class PooledNumbers:
 
     Attributes:
         calibration, threshold: fitted on the out-of-fold predictions of all folds.
+        refinement: fitted on them too, where a tracking network looked at the candidates again;
+            then threshold and numbers are those of the answers after it.
         numbers: see :func:`~refdet_training.evaluation.detection_numbers.summarise`, with that
             calibration and threshold.
         by_fold: the same for each fold alone.
@@ -54,12 +59,14 @@ class PooledNumbers:
     threshold: float
     numbers: dict[str, Any]
     by_fold: dict[int, dict[str, Any]]
+    refinement: RefinementRule | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and YAML."""
         return {
             "calibration": asdict(self.calibration),
             "threshold": self.threshold,
+            "refinement": None if self.refinement is None else asdict(self.refinement),
             "pooled": self.numbers,
             "by_fold": {str(fold): numbers for fold, numbers in self.by_fold.items()},
         }
@@ -91,9 +98,14 @@ def measure_fold(
     fold: int,
     protocol: DetectionProtocol,
     search: DetectorConfig,
+    tracker: Bundle | None = None,
 ) -> list[RawPrediction]:
     """Look for the fold's objects in their own later frames, and in frames of other families'
-    videos of the same data set, of this fold or another."""
+    videos of the same data set, of this fold or another.
+
+    Args:
+        tracker: a tracking network that looks again at the best candidates.
+    """
     held_out, elsewhere = [], []
     for source in prepared_sources(prepared):
         splits = load_splits(prepared / source)
@@ -106,12 +118,16 @@ def measure_fold(
                 for item in load_instances(prepared, split, [source])
             ]
     kept, _ = long_enough(held_out, protocol)
-    raw_bundle = replace(bundle, calibration=UNCALIBRATED)
-    detector = BundleDetector(raw_bundle, search)
+    detector: BundleDetector | LookingDetector
+    if tracker is None:
+        detector = BundleDetector(replace(bundle, calibration=UNCALIBRATED), search)
+    else:
+        detector = LookingDetector(bundle, tracker, search)
     try:
         found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
     finally:
         detector.close()
+    looks = [()] * len(found) if tracker is None else detector.looks
     families = {(item.source, item.video_id): item.family for item in [*kept, *elsewhere]}
     return [
         RawPrediction(
@@ -119,8 +135,9 @@ def measure_fold(
             families[item.source, item.video_id],
             item,
             NO_PRESENCE,
+            seen,
         )
-        for item in found
+        for item, seen in zip(found, looks, strict=True)
     ]
 
 
@@ -128,24 +145,35 @@ def pool(
     predictions: Mapping[int, Sequence[RawPrediction]],
     protocol: DetectionProtocol,
     allowed_fpr: float,
+    tracker: str = "",
 ) -> PooledNumbers:
     """Calibration, threshold and numbers of the out-of-fold predictions.
+
+    Args:
+        tracker: name of the tracking network that looked again at the candidates; empty: leave its
+            answers aside.
 
     Raises:
         SourceError: all answers are right or all are wrong.
     """
     everything = [item for found in predictions.values() for item in found]
     calibration = fit_probability(everything, protocol)
-    threshold = choose_threshold(absent_pairs(everything, calibration), allowed_fpr)
+    rule = fit_refinement(tracker, everything, calibration, protocol) if tracker else None
     calibrated = {
-        fold: [_calibrated(item, calibration) for item in found]
+        fold: [_calibrated(item, calibration, rule) for item in found]
         for fold, found in predictions.items()
     }
+    answers = [item for found in calibrated.values() for item in found]
+    threshold = choose_threshold(absent_pairs(answers, UNCALIBRATED), allowed_fpr)
     return PooledNumbers(
         calibration,
         threshold,
-        summarise([item for found in calibrated.values() for item in found], threshold),
-        {fold: summarise(found, threshold) for fold, found in calibrated.items()},
+        summarise([item.prediction for item in answers], threshold),
+        {
+            fold: summarise([item.prediction for item in found], threshold)
+            for fold, found in calibrated.items()
+        },
+        rule,
     )
 
 
@@ -190,6 +218,7 @@ def write_predictions(path: Path, predictions: Sequence[RawPrediction]) -> None:
             },
             "box_xyxy": [float(value) for value in item.prediction.box_xyxy],
             "truth_xyxy": item.prediction.truth_xyxy,
+            "looks": [asdict(look) for look in item.looks],
         }
         for item in predictions
     ]
@@ -212,15 +241,30 @@ def read_predictions(path: Path) -> list[RawPrediction]:
             tuple(row["box_xyxy"]),
             tuple(truth) if truth else None,
         )
-        found.append(
-            RawPrediction(row["object_family"], row["shown_family"], prediction, NO_PRESENCE)
-        )
+        looks = tuple(_look(**look) for look in row.get("looks", []))
+        families = row["object_family"], row["shown_family"]
+        found.append(RawPrediction(*families, prediction, NO_PRESENCE, looks))
     return found
 
 
-def _calibrated(item: RawPrediction, calibration: Calibration) -> Prediction:
-    score = calibration(np.array([item.prediction.score]), np.array([NO_PRESENCE]))
-    return replace(item.prediction, score=float(score[0]))
+def _look(
+    box_xyxy: Sequence[float],
+    score: float,
+    tracker_box_xyxy: Sequence[float],
+    tracker_score: float,
+) -> Look:
+    boxes = as_tuple(np.array(box_xyxy)), as_tuple(np.array(tracker_box_xyxy))
+    return Look(boxes[0], score, boxes[1], tracker_score)
+
+
+def _calibrated(
+    item: RawPrediction, calibration: Calibration, rule: RefinementRule | None
+) -> RawPrediction:
+    """With a probability as its score."""
+    if rule is not None and item.looks:
+        return refined(item, rule, calibration)
+    score = calibration(np.array([item.prediction.score]), np.array([item.presence]))
+    return replace(item, prediction=replace(item.prediction, score=float(score[0])))
 
 
 def _shown(value: float | None) -> str:

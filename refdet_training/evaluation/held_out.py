@@ -43,6 +43,21 @@ _TEMPLATES_AT_ONCE = 24
 
 
 @dataclass(frozen=True)
+class Look:
+    """One candidate, and what a tracking network says of it.
+
+    Attributes:
+        box_xyxy, score: of the search network, uncalibrated.
+        tracker_box_xyxy, tracker_score: see :class:`~refdet_core.search.refinement.SecondLook`.
+    """
+
+    box_xyxy: BoxXYXY
+    score: float
+    tracker_box_xyxy: BoxXYXY
+    tracker_score: float
+
+
+@dataclass(frozen=True)
 class RawPrediction:
     """One object in one frame, before calibration.
 
@@ -50,12 +65,14 @@ class RawPrediction:
         object_family, shown_family: of the object and of the searched video.
         prediction: its ``score`` is the raw score of the strongest candidate.
         presence: the network's raw presence output there.
+        looks: the frame's best candidates, where a tracking network looked at them again.
     """
 
     object_family: str
     shown_family: str
     prediction: Prediction
     presence: float
+    looks: tuple[Look, ...] = ()
 
 
 def raw_predictions(

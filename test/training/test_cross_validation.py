@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from refdet_training.cli import main
 from refdet_training.datasets.index import write_splits
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.splits import is_fold, read_splits
-from refdet_training.evaluation.calibration import RawPrediction
 from refdet_training.evaluation.cross_validation import (
     folds_of,
     pool,
@@ -28,6 +28,7 @@ from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
     Prediction,
 )
+from refdet_training.evaluation.held_out import Look, RawPrediction
 
 BOX = (10.0, 10.0, 30.0, 30.0)
 AWAY = (50.0, 50.0, 70.0, 70.0)
@@ -105,6 +106,54 @@ def test_predictions_are_kept_as_they_were(tmp_path) -> None:
     assert [item.prediction.score for item in again] == [item.prediction.score for item in found]
     assert [item.prediction.iou for item in again] == [item.prediction.iou for item in found]
     assert [item.shown_family for item in again] == [item.shown_family for item in found]
+
+
+def looked_at_again(fold, right, tight, wrong):
+    """Loose first candidates and true second ones; the tracking network knows which is which."""
+
+    def with_looks(item, second_look_scores, boxes):
+        looks = [
+            Look(box, score, box, again)
+            for box, score, again in zip(boxes, (0.6, 0.5), second_look_scores, strict=True)
+        ]
+        first = replace(item.prediction, box_xyxy=boxes[0], score=0.6)
+        return replace(item, prediction=first, looks=tuple(looks))
+
+    rng = np.random.default_rng(fold)
+    noise = 0.05 * rng.random(right + tight + 2 * wrong)
+    found = [
+        with_looks(prediction(fold, i, 0.6), (0.9 + noise[i], 0.05 + noise[i]), (BOX, AWAY))
+        for i in range(right)
+    ]
+    found += [
+        with_looks(prediction(fold, 50 + i, 0.6), (0.05 + noise[i], 0.9 + noise[i]), (AWAY, BOX))
+        for i in range(tight)
+    ]
+    return found + [
+        with_looks(prediction(fold, 100 + i, 0.6, truth=None), (0.05 + noise[i], 0.04), (AWAY, BOX))
+        for i in range(wrong)
+    ]
+
+
+def test_a_second_look_is_weighed_and_changes_the_answers() -> None:
+    folds = {fold: looked_at_again(fold, 20, 10, 60) for fold in (0, 1)}
+    alone = pool(folds, DetectionProtocol(), 0.05)
+    again = pool(folds, DetectionProtocol(), 0.05, "fear")
+    assert alone.refinement is None
+    assert again.refinement.tracker == "fear" and again.refinement.tracker_weight > 0
+    assert alone.numbers["recall_iou50"] == pytest.approx(2 / 3, abs=1e-3)
+    assert again.numbers["recall_iou50"] == 1.0
+    assert again.numbers["found"] == 1.0 and again.numbers["fpr"] <= 0.05
+    assert again.numbers["ece"] < 0.1, "the answers after the second look are probabilities"
+    assert again.as_dict()["refinement"]["tracker"] == "fear"
+
+
+def test_looks_are_kept_as_they_were(tmp_path) -> None:
+    found = looked_at_again(0, 2, 1, 1)
+    write_predictions(tmp_path / "p.json", found)
+    assert [item.looks for item in read_predictions(tmp_path / "p.json")] == [
+        item.looks for item in found
+    ]
 
 
 def test_the_command_measures_what_is_there_and_publish_takes_it(
