@@ -59,6 +59,7 @@ setup(
     # carry other distribution names than PyPI's, and a console script refuses to
     # start when a name listed here is not found. requirements/ has the full list.
     install_requires=["setuptools"],
+    extras_require={"elevation": ["rasterio"]},  # ground heights of locate from a GeoTIFF
     zip_safe=False,
     entry_points={
         "console_scripts": [

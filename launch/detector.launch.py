@@ -52,7 +52,7 @@ ARGUMENTS = {
     "locate": "true also says where on the map targets are (docs/locate.md)",
     "camera_info_topic": "for locate; empty: camera_info beside image_topic",
     "fixed_frame": "for locate: frame of the positions, x east, y north, z up",
-    "rviz": "true opens RViz with the annotated picture and the heatmap",
+    "rviz": "true opens RViz with the annotated picture, the heatmap and located targets",
 }
 STRING_PARAMETERS = (
     "image_transport",
@@ -194,12 +194,15 @@ def rviz(given):
         if to_bool("use_sim_time", given.get("use_sim_time", "false"))
         else []
     )
+    # Positions are drawn in the fixed frame; pictures need none.
+    located = to_bool("locate", given.get("locate", "false"))
+    fixed_frame = ["-f", given.get("fixed_frame", "map")] if located else []
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             namespace=given.get("namespace", ""),
-            arguments=["-d", str(CONFIG / "detector.rviz")],
+            arguments=["-d", str(CONFIG / "detector.rviz"), *fixed_frame],
             parameters=sim_time,
             output="log",
         )

@@ -122,8 +122,9 @@ def test_config_files_are_well_formed():
     for name in ("fastdds_shm.xml", "sros2_policy.xml"):
         ElementTree.parse(REPOSITORY / "config" / name)
     rviz = yaml.safe_load((REPOSITORY / "config" / "detector.rviz").read_text())
-    topics = [item["Topic"]["Value"] for item in rviz["Visualization Manager"]["Displays"]]
-    assert topics == ["debug_image", "heatmap"]
+    displays = rviz["Visualization Manager"]["Displays"]
+    topics = [item["Topic"]["Value"] for item in displays if "Topic" in item]
+    assert topics == ["debug_image", "heatmap", "located/markers"]
 
 
 def test_shared_memory_profile_is_loaded_by_fast_dds(tmp_path):
