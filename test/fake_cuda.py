@@ -260,9 +260,9 @@ class FakeCuda:
         package.compiler = compiler = types.ModuleType("pycuda.compiler")
         for each in (Error, MemoryError, LogicError, RuntimeError, LaunchError, CompileError):
             setattr(driver, each.__name__, each)
-        for name, each in _driver_names(self).items():
+        for name, each in driver_names(self).items():
             setattr(driver, name, each)
-        compiler.SourceModule = lambda *args, **settings: _SourceModule(self, *args, **settings)
+        compiler.SourceModule = lambda *args, **settings: SourceModule(self, *args, **settings)
         return {"pycuda": package, "pycuda.driver": driver, "pycuda.compiler": compiler}
 
     def libcuda(self) -> Any:
@@ -287,7 +287,7 @@ class FakeCuda:
         return kind(f"{call} failed: {ERRORS[name][1]}")
 
 
-def _driver_names(cuda: FakeCuda) -> dict[str, Any]:
+def driver_names(cuda: FakeCuda) -> dict[str, Any]:
     """The part of pycuda.driver that exists for a machine."""
 
     class Context:
@@ -412,7 +412,7 @@ def _driver_names(cuda: FakeCuda) -> dict[str, Any]:
     return {each.__name__: each for each in (*inside, *functions, *copies)}
 
 
-class _SourceModule:
+class SourceModule:
     """pycuda.compiler.SourceModule: it needs a context, and so does what it makes."""
 
     def __init__(self, cuda, source, nvcc="nvcc", options=None, no_extern_c=False, cache_dir=None):
@@ -533,17 +533,42 @@ class _LibCuda(_OldLibCuda):
         return 0
 
 
-_ABOVE_CUDA = ("cuda", "cuda_driver", "device_buffer", "device_pool", "gpu_crops", "tensorrt")
+_ABOVE_CUDA = (
+    "cuda",
+    "cuda_bindings",
+    "cuda_driver",
+    "nvrtc",
+    "device_buffer",
+    "device_pool",
+    "gpu_crops",
+    "tensorrt",
+)
 _ABOVE_CUDA += ("tensorrt_api", "tensorrt_engine", "template_kernels")
 
 
+_PYCUDA = ("pycuda", "pycuda.driver", "pycuda.compiler")
+_BINDINGS = ("cuda.bindings", "cuda.bindings.driver", "cuda.bindings.nvrtc")
+_TENSORRT = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+
+
 @contextmanager
-def installed(cuda: FakeCuda, tensorrt: types.ModuleType) -> Iterator[None]:
-    """These doubles in place of pycuda and tensorrt, for as long as this lasts."""
+def installed(
+    cuda: FakeCuda, tensorrt: types.ModuleType, package: str = "pycuda"
+) -> Iterator[None]:
+    """These doubles in place of CUDA's package and tensorrt, for as long as this lasts.
+
+    Args:
+        package: ``pycuda`` or ``cuda-bindings``; the other one is not installed.
+    """
     compiler = cuda.folder / "nvcc"
     compiler.touch(0o755)
     path = os.environ["PATH"]
-    with _in_place({**cuda.pycuda(), "tensorrt": tensorrt}):
+    doubles = dict.fromkeys((*_PYCUDA, *_BINDINGS))
+    if package == "pycuda":
+        doubles.update(cuda.pycuda())
+    else:
+        doubles.update(importlib.import_module("fake_cuda_bindings").modules(cuda))
+    with _in_place({**doubles, **dict.fromkeys(_TENSORRT), tensorrt.__name__: tensorrt}):
         driver = importlib.import_module("refdet_core.backends.cuda_driver")
         driver.library = cuda.libcuda
         os.environ["PATH"] = f"{cuda.folder}{os.pathsep}{path}"
@@ -555,8 +580,8 @@ def installed(cuda: FakeCuda, tensorrt: types.ModuleType) -> Iterator[None]:
 
 @contextmanager
 def nothing_installed() -> Iterator[None]:
-    """Neither pycuda nor tensorrt, even where they are."""
-    with _in_place(dict.fromkeys(("pycuda", "pycuda.driver", "pycuda.compiler", "tensorrt"))):
+    """No package for CUDA and no TensorRT, even where they are."""
+    with _in_place(dict.fromkeys((*_PYCUDA, *_BINDINGS, *_TENSORRT))):
         yield
 
 

@@ -19,7 +19,16 @@ SMALL = {"engine_max_width": 96, "engine_max_height": 64, "engine_max_views": 3}
 """Settings that keep the comparison with ONNX Runtime short."""
 
 # Those hold on to the modules they imported.
-_BOUND = ("cuda", "cuda_driver", "device_buffer", "device_pool", "tensorrt", "tensorrt_api")
+_BOUND = (
+    "cuda",
+    "cuda_bindings",
+    "cuda_driver",
+    "nvrtc",
+    "device_buffer",
+    "device_pool",
+    "tensorrt",
+    "tensorrt_api",
+)
 
 
 def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
@@ -37,7 +46,9 @@ def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
         bound = f"refdet_core.backends.{name}"
         patch.setitem(sys.modules, bound, types.ModuleType(bound))  # undone later, whatever is
         del sys.modules[bound]  # imported meanwhile
-    for name, module in {"tensorrt": fake.module(), **cuda.pycuda()}.items():
+    tensorrt = fake.module()
+    hidden = dict.fromkeys(("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"))
+    for name, module in {**hidden, tensorrt.__name__: tensorrt, **cuda.pycuda()}.items():
         patch.setitem(sys.modules, name, module)
     runner = types.ModuleType("refdet_core.backends.tensorrt_engine")
     runner.run_once = fake_tensorrt.run_plan

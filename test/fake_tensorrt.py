@@ -1,4 +1,4 @@
-"""A double of the module ``tensorrt``, for tests without a GPU: 8.4, 8.5, 10 and 11.
+"""A double of the module ``tensorrt``, for tests without a GPU: 8.4, 8.5, 10, 11 and RTX 1.
 
 This is the builder's side: parser, network, configuration, calibration. What it builds is a JSON
 plan around the ONNX file, so that :func:`run_plan` (or a double of the runtime) can compute what
@@ -66,6 +66,9 @@ class FakeTensorRT:
     def __init__(self, version: str = "8.5.3.1") -> None:
         self.version = version
         self.generation = tuple(int(part) for part in version.split(".")[:2])
+        self.is_rtx = self.generation < (8, 0)
+        if self.is_rtx:
+            self.generation = (11, 0)
         self.builds: list[Build] = []
         self.has_gpu = True
         self.unsupported: set[str] = set()
@@ -79,7 +82,7 @@ class FakeTensorRT:
 
     def module(self) -> types.ModuleType:
         """What ``import tensorrt`` gives."""
-        module = types.ModuleType("tensorrt")
+        module = types.ModuleType("tensorrt_rtx_bindings" if self.is_rtx else "tensorrt")
         for name, value in _names(self).items():
             setattr(module, name, value)
         return module
@@ -114,7 +117,7 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
     mixed = generation < (11, 0)
     builder_flag = enum.IntEnum(
         "BuilderFlag",
-        [*_FLAGS, *_CONSTRAINTS] if mixed else ["TF32", "GPU_FALLBACK"],
+        [*_FLAGS, *_CONSTRAINTS] if mixed else ["TF32", "GPU_FALLBACK", "REQUIRE_USER_ALLOCATION"],
         start=0,
     )
     types_of_data = ["FLOAT", "HALF", "INT8", "INT32", "BOOL"]
@@ -172,6 +175,7 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
 
         @precision.setter
         def precision(self, value):
+            assert mixed, "a strongly typed network takes its types from the graph"
             self._precision = value
 
         def get_input(self, index):
@@ -229,7 +233,11 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
                 for item in (*proto.graph.value_info, *proto.graph.output, *proto.graph.input)
             }
             integer = data_type.INT32 if generation < (10, 0) else data_type.INT64
-            known = {onnx.TensorProto.FLOAT: data_type.FLOAT, onnx.TensorProto.BOOL: data_type.BOOL}
+            known = {
+                onnx.TensorProto.FLOAT: data_type.FLOAT,
+                onnx.TensorProto.FLOAT16: data_type.HALF,
+                onnx.TensorProto.BOOL: data_type.BOOL,
+            }
             weights = {item.name for item in proto.graph.initializer}
             tensors: dict[str, ITensor] = {}
             for item in proto.graph.input:
@@ -334,7 +342,13 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
             self.calibration_profile = profile
             return True
 
+        def set_compute_capability(self, compute_capability, index):
+            assert self.num_compute_capabilities == 1 and index == 0
+            self._target = compute_capability.name
+            return True
+
         def create_timing_cache(self, serialized_timing_cache):
+            assert not fake.is_rtx, "it would ask for a GPU and change nothing"
             content = bytes(serialized_timing_cache)
             return None if content.startswith(b"garbage") else ITimingCache(content)
 
@@ -359,6 +373,8 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
             self.platform_has_fast_fp16 = True
             self.platform_has_fast_int8 = True
             self.num_DLA_cores = fake.dla_cores
+            if not mixed:
+                del self.platform_has_fast_fp16, self.platform_has_fast_int8
 
         def create_network(self, flags=0):
             return INetworkDefinition(self.logger, flags)
@@ -470,6 +486,9 @@ def _names(fake: FakeTensorRT) -> dict[str, Any]:
     }
     if mixed:
         names["IInt8EntropyCalibrator2"] = IInt8EntropyCalibrator2
+    if fake.is_rtx:
+        names["ComputeCapability"] = enum.IntEnum("ComputeCapability", ["CURRENT", "SM75"], start=0)
+        names["IRuntimeCache"] = type("IRuntimeCache", (), {})
     return names
 
 

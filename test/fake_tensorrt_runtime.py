@@ -1,9 +1,10 @@
 """A double of TensorRT's runtime: engines that are ONNX graphs, run on :mod:`fake_cuda`'s memory.
 
-Three generations of the Python API: ``8.4`` numbers its bindings, ``8.5`` has names as well,
-``10`` has names alone. As in the real one nothing raises: calls return False or None and the
-reason goes to the logger; and what is easy to forget is refused: addresses, shapes, memory, a
-profile that another context has, recording a graph before a first run.
+Four generations of the Python API: ``8.4`` numbers its bindings, ``8.5`` has names as well,
+``10`` has names alone, and ``rtx`` wants a context's settings in an object. As in the real one
+nothing raises: calls return False or None and the reason goes to the logger; and what is easy to
+forget is refused: addresses, shapes, memory, a profile that another context has, recording a graph
+before a first run.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-GENERATIONS = ("8.4", "8.5", "10")
-_VERSIONS = {"8.4": "8.4.1.5", "8.5": "8.5.2.2", "10": "10.3.0"}
+GENERATIONS = ("8.4", "8.5", "10", "rtx")
+VERSIONS = {"8.4": "8.4.1.5", "8.5": "8.5.2.2", "10": "10.3.0", "rtx": "1.7.1.116"}
 _MAGIC = b"ftrt"
 _SCRATCH = 1 << 20
 
@@ -48,6 +49,12 @@ class ExecutionContextAllocationStrategy(enum.Enum):
     STATIC = 0
     ON_PROFILE_CHANGE = 1
     USER_MANAGED = 2
+
+
+class Specialization(enum.Enum):
+    LAZY = 0
+    EAGER = 1
+    NONE = 2
 
 
 class ILogger:
@@ -111,17 +118,22 @@ class FakeTensorRT:
             builder: a module with the builder's side (:mod:`fake_tensorrt`) that is to get this
                 side too; its engines can be loaded then.
         """
-        module = builder or types.ModuleType("tensorrt")
+        is_rtx = self.generation == "rtx"
+        module = builder or types.ModuleType("tensorrt_rtx_bindings" if is_rtx else "tensorrt")
         if builder is None:
-            module.__version__ = _VERSIONS[self.generation]
+            module.__version__ = VERSIONS[self.generation]
             module.ILogger, module.Logger = ILogger, Logger
             module.DataType = DataType
         self.data_type = module.DataType
         module.Runtime = lambda logger: _Runtime(self, logger)
         if self.named:
             module.TensorIOMode = TensorIOMode
-        if self.generation == "10":
+        if self.generation in ("10", "rtx"):
             module.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
+        if is_rtx:
+            module.ComputeCapability = enum.Enum("ComputeCapability", ["CURRENT"])
+            module.IRuntimeCache = type("IRuntimeCache", (), {})
+            module.DynamicShapesKernelSpecializationStrategy = Specialization
         return module
 
     def refuses(self, call: str, logger: Any) -> bool:
@@ -265,6 +277,23 @@ class _Engine10(_NamedEngine):
     def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
         assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
         return self._new_context()
+
+
+class _RuntimeConfig:
+    dynamic_shapes_kernel_specialization_strategy = Specialization.LAZY
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+
+class _EngineRtx(_Engine10):
+    def create_runtime_config(self):
+        return _RuntimeConfig()
+
+    def create_execution_context(self, runtime_config):
+        kernels = runtime_config.dynamic_shapes_kernel_specialization_strategy
+        assert kernels == Specialization.EAGER, "a graph would hold kernels that are replaced later"
+        return super().create_execution_context(runtime_config.strategy)
 
 
 class _Context:
@@ -449,5 +478,5 @@ class _Context10(_NamedContext):
         self._memory = memory
 
 
-_ENGINES = {"8.4": _Engine84, "8.5": _Engine85, "10": _Engine10}
-_CONTEXTS = {"8.4": _Context84, "8.5": _Context85, "10": _Context10}
+_ENGINES = {"8.4": _Engine84, "8.5": _Engine85, "10": _Engine10, "rtx": _EngineRtx}
+_CONTEXTS = {"8.4": _Context84, "8.5": _Context85, "10": _Context10, "rtx": _Context10}

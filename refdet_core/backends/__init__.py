@@ -46,10 +46,11 @@ def open_backend(
 
 def has_tensorrt() -> bool:
     """Whether TensorRT can run here. If it is installed but fails, a warning says why, once."""
-    if any(importlib.util.find_spec(package) is None for package in ("tensorrt", "pycuda")):
+    target = importlib.import_module("refdet_core.backends.engines.target")
+    if not any(map(importlib.util.find_spec, target.MODULES)):
         return False
     try:
-        importlib.import_module("refdet_core.backends.engines.target").import_tensorrt()
+        target.import_tensorrt()
         importlib.import_module("refdet_core.backends.cuda").require_gpu()
     except BackendError as error:
         if str(error) not in _told:

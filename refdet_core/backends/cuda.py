@@ -1,4 +1,7 @@
-"""One GPU: its context, one stream, memory and kernels. No other module imports pycuda."""
+"""One GPU: its context, one stream, memory and kernels.
+
+Through pycuda or, where that is not installed, cuda-bindings; no other module imports them.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,22 @@ from refdet_core.closeable import Closeable
 from refdet_core.errors import BackendError, DeviceLostError, OutOfMemoryError
 from refdet_core.nvcc import find_nvcc
 
+PACKAGE = "pycuda"
+"""The package in use: ``pycuda`` or ``cuda-bindings``."""
 try:
     from pycuda import compiler, driver
 except (ImportError, OSError) as error:
-    raise BackendError(
-        "The tensorrt backend needs the Python packages tensorrt and pycuda; pycuda cannot be "
-        f"imported ({error}): pip install pycuda, with CUDA's nvcc on the PATH. Or use the "
-        "onnxruntime backend."
-    ) from error
+    try:
+        from refdet_core.backends.cuda_bindings import compiler, driver
+
+        PACKAGE = "cuda-bindings"
+    except (ImportError, OSError) as other:
+        raise BackendError(
+            "The tensorrt backend needs the Python packages tensorrt and pycuda or cuda-bindings; "
+            f"pycuda cannot be imported ({error}), nor cuda-bindings ({other}). On a Jetson: pip "
+            "install pycuda, with CUDA's nvcc on the PATH; elsewhere: pip install cuda-bindings "
+            "nvidia-cuda-nvrtc. Or use the onnxruntime backend."
+        ) from error
 
 _LOG = logging.getLogger(__name__)
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: other users of the GPU in this process do not wait
@@ -279,13 +290,14 @@ def _compiled(source: Path, cache: bool) -> Any:
     Args:
         cache: use pycuda's cache; its folder may be damaged or not writable.
     """
-    text, nvcc, folder = source.read_text(), _nvcc_path(), None if cache else False
+    text, folder = source.read_text(), None if cache else False
+    nvcc = _nvcc_path() if PACKAGE == "pycuda" else None  # cuda-bindings brings a compiler
     try:
         return compiler.SourceModule(text, nvcc=nvcc, no_extern_c=True, cache_dir=folder)
     except OSError as error:
         raise BackendError(f"{source} cannot be compiled: {error}.") from error
     except driver.CompileError as error:
-        raise BackendError(f"nvcc refuses {source}: {error}") from error
+        raise BackendError(f"CUDA's compiler refuses {source}: {error}") from error
     except driver.Error as error:
         raise _as_backend_error(error) from error
 

@@ -1,8 +1,8 @@
 """One interface to TensorRT's runtime API, which differs between versions.
 
 TensorRT 8.5 and newer name an engine's inputs and outputs; 8.4 numbers them, separately for each
-optimisation profile; 10 removed the numbers. Written against 8.4, 8.5 and 10; docs/jetson.md says
-which versions have run.
+optimisation profile; 10 removed the numbers; TensorRT-RTX is like 10. Written against 8.4, 8.5, 10
+and RTX 1.7; docs/jetson.md and docs/gpu.md say which versions have run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Any, List, Mapping, Optional
 
 from refdet_core.backends.engines.profiles import Shape, ShapeRange
-from refdet_core.backends.engines.target import import_tensorrt
+from refdet_core.backends.engines.target import import_tensorrt, is_rtx
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 trt = import_tensorrt()
@@ -117,6 +117,14 @@ class LoadedEngine(ABC):
     def _new_context(self) -> Any:
         if hasattr(trt, "ExecutionContextAllocationStrategy"):
             strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            if is_rtx(trt):
+                # RTX compiles kernels for a new shape in the background and replaces them later;
+                # a recorded graph would keep the slower ones.
+                settings = self._engine.create_runtime_config()
+                settings.set_execution_context_allocation_strategy(strategy)
+                eager = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+                settings.dynamic_shapes_kernel_specialization_strategy = eager
+                return self._engine.create_execution_context(settings)
             return self._engine.create_execution_context(strategy)
         return self._engine.create_execution_context_without_device_memory()
 

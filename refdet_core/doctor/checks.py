@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -75,14 +77,22 @@ def torch() -> Facts:
 
 
 def tensorrt() -> Facts:
-    """TensorRT's Python module."""
-    import tensorrt as package
+    """TensorRT's Python module, or TensorRT-RTX's."""
+    from refdet_core.backends.engines.target import MODULES
 
-    return {"version": package.__version__}
+    names = [name for name in MODULES if importlib.util.find_spec(name) is not None]
+    return {"version": importlib.import_module([*names, MODULES[0]][0]).__version__}
 
 
 def pycuda() -> Facts:
-    """Pycuda, with its compiled part."""
+    """Pycuda, with its compiled part; where it is not installed, cuda-bindings."""
+    if importlib.util.find_spec("pycuda") is None:
+        try:
+            version = importlib.import_module("cuda.bindings").__version__
+        except ModuleNotFoundError:
+            pass  # pycuda is what is missing
+        else:
+            return {"version": f"not installed, but cuda-bindings {version} is"}
     import pycuda as package
     import pycuda.driver as driver
 

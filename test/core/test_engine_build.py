@@ -15,6 +15,8 @@ from refdet_core.errors import BackendError, OutOfMemoryError
 from refdet_core.search.tile_pyramid import TilePyramid
 
 VERSIONS = ("8.4.1.5", "8.5.3.1", "10.3.0")
+RTX = "1.7.1.116"
+STRONGLY_TYPED = ("11.0.0", RTX)
 
 
 @pytest.fixture
@@ -78,11 +80,22 @@ class TestAsked:
         assert not [name for name in constrained if "Constant" in name]
         assert engines.sidecars[1]["kept_layers"] == dict.fromkeys(constrained, "fp32")
 
-    def test_tensorrt_11_has_no_mixed_precision(self, install, build):
-        trt = install("11.0.0")
-        with pytest.raises(BackendError, match=r"11.0.0 has no mixed precision any more; use prec"):
-            build()
-        assert not trt.builds
+    @pytest.mark.parametrize("version", STRONGLY_TYPED)
+    def test_fp16_is_in_the_graph_where_tensorrt_takes_its_types(self, install, build, version):
+        trt = install(version)
+        engines = build()
+        encoder, detector = trt.builds
+        assert "Cast" in encoder.operators and not encoder.precisions
+        assert {item["precision"] for item in engines.sidecars[1]["kept_operators"]} == {"fp32"}
+        assert detector.flags == {"TF32", "REQUIRE_USER_ALLOCATION"} - (
+            set() if version == RTX else {"REQUIRE_USER_ALLOCATION"}
+        )
+
+    def test_rtx_times_nothing(self, install, build, tmp_path):
+        install(RTX)
+        build("fp32")
+        assert list(tmp_path.glob("engines/*.engine"))
+        assert not list(tmp_path.glob("engines/timings*"))
 
     def test_a_dla_gets_one_shape_and_the_gpu_the_rest(self, install, build, caplog):
         caplog.set_level(logging.INFO)

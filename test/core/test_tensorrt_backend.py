@@ -85,9 +85,9 @@ def make_machine(kernels_folder, monkeypatch):
     with pytest.MonkeyPatch.context() as patch:
         active = []
 
-        def make(generation="8.5", builder=None, **settings):
+        def make(generation="8.5", builder=None, package="pycuda", **settings):
             machine = Machine(kernels_folder, generation, **settings)
-            double = fake_cuda.installed(machine.cuda, machine.trt.module(builder))
+            double = fake_cuda.installed(machine.cuda, machine.trt.module(builder), package)
             double.__enter__()
             active.append(double)
             module = importlib.import_module("refdet_core.backends.tensorrt")
@@ -156,10 +156,53 @@ def test_it_computes_what_onnx_runtime_computes(
         assert backend.info.name == "tensorrt"
         assert backend.info.device == "Xavier"
         assert backend.info.precision == "fp16"
-        assert backend.info.version.startswith(generation)
+        assert backend.info.version == fake_tensorrt_runtime.VERSIONS[generation]
     for found, expected in zip(*results):
         assert_same(found, expected)
     assert machine.leftovers() == []
+
+
+def test_the_same_through_cuda_bindings(make_machine, bundle, reference_backend, square_frame):
+    machine = make_machine("rtx", package="cuda-bindings")
+    frame = square_frame("red", "green")
+    blob = to_blob([extract(frame, WHOLE)])
+    with machine.open(bundle) as backend:
+        for turn in range(4):
+            image = RED_GREEN_BLUE[turn % 2 : turn % 2 + 1]
+            views, expected = (
+                backend.encode_templates(image),
+                reference_backend.encode_templates(image),
+            )
+            both = backend.pack([views, backend.average(views)])
+            wanted = reference_backend.infer(blob, reference_backend.pack([expected, expected]))
+            for frames in (blob, backend.preprocess(frame, [WHOLE])):
+                assert_same(backend.infer(frames, both), wanted)
+        assert machine.cuda.graphs_launched > 0
+        machine.cuda.fail("cuMemAlloc", "CUDA_ERROR_OUT_OF_MEMORY")
+        with pytest.raises(OutOfMemoryError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+            backend.encode_templates(np.repeat(RED_GREEN_BLUE, 2, axis=0))
+        assert_same(backend.infer(blob, both), wanted)
+        machine.cuda.fail("cuStreamSynchronize", "CUDA_ERROR_LAUNCH_FAILED")
+        with pytest.raises(DeviceLostError):
+            backend.infer(blob, both)
+        machine.cuda.recover()
+    del views, both
+    assert machine.leftovers() == []
+
+
+def test_cuda_bindings_without_a_gpu_or_compiler(make_machine, bundle):
+    machine = make_machine(package="cuda-bindings")
+    nvrtc = importlib.import_module("cuda.bindings.nvrtc")
+
+    def missing():
+        raise RuntimeError("libnvrtc.so not found")
+
+    nvrtc.nvrtcGetSupportedArchs = missing
+    with pytest.raises(BackendError, match=r"pip install nvidia-cuda-nvrtc .*libnvrtc.so"):
+        machine.open(bundle)
+    machine.cuda.devices = 0
+    with pytest.raises(BackendError, match="CUDA_ERROR_NO_DEVICE"):
+        importlib.import_module("refdet_core.backends.cuda").require_gpu()
 
 
 def test_it_computes_what_onnx_runtime_computes_with_the_released_model(machine):

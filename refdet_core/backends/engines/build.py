@@ -1,8 +1,10 @@
-"""From an ONNX graph to a TensorRT engine, with TensorRT 8.4 to 10.
+"""From an ONNX graph to a TensorRT engine, with TensorRT 8.4 to 11 and TensorRT-RTX.
 
 Only this module handles the differences: the flag EXPLICIT_BATCH (needed until 9, implied from 10
-on), Q/DQ nodes instead of a calibrator (from 10 on), and the node of a parser error (its index
-until 9, then its name). Written against those versions' Python API; not run on a Jetson yet.
+on), Q/DQ nodes instead of a calibrator (from 10 on), the graph's own types instead of the flag FP16
+(11 and RTX), and the node of a parser error (its index until 9, then its name). RTX times nothing
+while it builds and otherwise builds for several GPUs at once. Written against those versions'
+Python API; not run on a Jetson yet.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from refdet_core.backends.engines.layers import keep_precise
 from refdet_core.backends.engines.precision import Kept
 from refdet_core.backends.engines.profiles import Profile
 from refdet_core.backends.engines.progress import Progress
+from refdet_core.backends.engines.target import is_rtx
 from refdet_core.backends.engines.tensorrt_log import make_log
+from refdet_core.backends.engines.typed import is_strongly_typed
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +36,8 @@ class Recipe:
 
     Attributes:
         name: the graph's name for messages.
-        model: the ONNX file's content; with Q/DQ nodes in it where INT8 is explicit.
+        model: the ONNX file's content; with Q/DQ nodes in it where INT8 is explicit, and in the
+            right types where TensorRT takes them from there.
         profiles: the input shapes.
         precision: ``fp32``, ``fp16`` or ``int8``.
         kept: operators that stay more precise.
@@ -90,10 +95,14 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
                 f"TensorRT refuses the {recipe.name}'s profile '{profile.name}': {log.reason()}"
             )
     _set_precision(trt, builder, config, recipe)
-    kept_layers = keep_precise(trt, config, network, graph, recipe.kept)
+    kept_layers: Mapping[str, str] = {}
+    if not is_strongly_typed(trt):
+        kept_layers = keep_precise(trt, config, network, graph, recipe.kept)
+    if is_rtx(trt):
+        _use_this_gpu(trt, config)
     if recipe.dla >= 0:
         _use_dla(trt, builder, config, network, recipe.dla)
-    timings = _attach_timings(config, timing_cache)
+    timings = None if is_rtx(trt) else _attach_timings(config, timing_cache)
     progress.phase("optimising the network")
     engine = builder.build_serialized_network(network, config)
     del parser
@@ -101,13 +110,14 @@ def build(trt: Any, recipe: Recipe, timing_cache: bytes, progress: Progress) -> 
         recipe.calibrator.raise_error()
     if engine is None:
         raise _refusal(f"TensorRT {trt.__version__} could not build the {recipe.name}", log)
-    timings = config.get_timing_cache() or timings
-    return Built(bytes(engine), bytes(timings.serialize()), kept_layers)
+    if timings is not None:
+        timings = config.get_timing_cache() or timings
+    return Built(bytes(engine), bytes(timings.serialize()) if timings else b"", kept_layers)
 
 
 def needs_explicit_int8(trt: Any) -> bool:
     """Whether INT8 needs Q/DQ nodes in the graph; older versions calibrate themselves."""
-    return int(str(trt.__version__).split(".")[0]) >= 10
+    return is_strongly_typed(trt) or int(str(trt.__version__).split(".")[0]) >= 10
 
 
 def _make_log(trt: Any, progress: Progress) -> Any:
@@ -179,11 +189,8 @@ def _set_precision(trt: Any, builder: Any, config: Any, recipe: Recipe) -> None:
     if recipe.precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's precision
         return
-    if not hasattr(trt.BuilderFlag, "FP16"):
-        raise BackendError(
-            f"TensorRT {trt.__version__} has no mixed precision any more; use precision fp32, or "
-            "TensorRT 8.4 to 10."
-        )
+    if is_strongly_typed(trt):
+        return
     config.set_flag(trt.BuilderFlag.FP16)
     if recipe.precision == "fp16" and not builder.platform_has_fast_fp16:
         _LOG.warning("This GPU has no fast FP16; fp32 may be as fast and is more precise.")
@@ -196,6 +203,13 @@ def _set_precision(trt: Any, builder: Any, config: Any, recipe: Recipe) -> None:
         profile = _trt_profile(builder, recipe.calibration_profile)
         if not config.set_calibration_profile(profile):
             raise BackendError(f"TensorRT refuses the calibration profile of the {recipe.name}.")
+
+
+def _use_this_gpu(trt: Any, config: Any) -> None:
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(trt.ComputeCapability.CURRENT, 0):
+        raise BackendError("TensorRT-RTX cannot build for this GPU.")
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else no CUDA graph can be recorded
 
 
 def _use_dla(trt: Any, builder: Any, config: Any, network: Any, core: int) -> None:

@@ -21,6 +21,7 @@ from refdet_core.backends.engines.precision import Kept, kept_in_fp16, kept_in_f
 from refdet_core.backends.engines.profiles import Profile, ShapeRange
 from refdet_core.backends.engines.progress import Progress
 from refdet_core.backends.engines.samples import frame_images, harsh_images, reference_images
+from refdet_core.backends.engines.typed import in_fp16, is_strongly_typed
 from refdet_core.bundle import Bundle
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class EngineMaker:
             kept = self._kept(job, model)
             with self._gpu.active():
                 built = self._built(job, model, kept, timings.read(), ranges, progress)
-            timings.write(built.timing_cache)
+            if built.timing_cache:
+                timings.write(built.timing_cache)
             progress.phase("comparing it with ONNX Runtime")
             differences = check_engine(
                 job.name, built.engine, model, self._check_feeds(job), job.precision, self._run
@@ -132,6 +134,8 @@ class EngineMaker:
             else:
                 calibrator = Calibrator(self._trt, self._gpu, feeds, ranges, progress)
                 calibration_profile = self._one_shape((1, *frames[1:]))
+        elif job.precision == "fp16" and is_strongly_typed(self._trt):
+            model = in_fp16(model, [item.node for item in kept])
         recipe = Recipe(
             job.name,
             model,

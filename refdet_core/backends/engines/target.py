@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, List
 
 from refdet_core.errors import BackendError
+
+MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+"""TensorRT, TensorRT-RTX of NVIDIA's archive, TensorRT-RTX of PyPI. The first one here is used."""
 
 
 @dataclass(frozen=True)
@@ -18,28 +22,35 @@ class Target:
 
 
 def import_tensorrt() -> Any:
-    """The module ``tensorrt``.
+    """The module of TensorRT, or else of TensorRT-RTX.
 
     Raises:
-        BackendError: it is not installed, or its libraries are not.
+        BackendError: none is installed, or its libraries are not.
     """
-    try:
-        import tensorrt
-    except (ImportError, OSError) as error:
-        raise BackendError(
-            f"The tensorrt backend needs the Python package tensorrt ({error}). On a Jetson it "
-            "comes with JetPack (apt install python3-libnvinfer) and a virtual environment sees it "
-            "when made with --system-site-packages; elsewhere: pip install tensorrt. Or use the "
-            "onnxruntime backend."
-        ) from error
-    return tensorrt
+    problems: List[Exception] = []
+    for name in MODULES:
+        try:
+            return importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            problems.append(error)
+    raise BackendError(
+        f"The tensorrt backend needs the Python package tensorrt ({problems[0]}). On a Jetson it "
+        "comes with JetPack (apt install python3-libnvinfer) and a virtual environment sees it "
+        "when made with --system-site-packages; elsewhere: pip install tensorrt-rtx-cu13-libs "
+        "tensorrt-rtx-cu13-bindings. Or use the onnxruntime backend."
+    ) from problems[0]
+
+
+def is_rtx(trt: Any) -> bool:
+    """Whether this is TensorRT-RTX, for RTX cards of laptops and workstations."""
+    return hasattr(trt, "ComputeCapability") and hasattr(trt, "IRuntimeCache")
 
 
 def this_target() -> Target:
     """TensorRT's version and the GPU here.
 
     Raises:
-        BackendError: TensorRT, pycuda or the GPU is missing.
+        BackendError: TensorRT, CUDA's Python package or the GPU is missing.
     """
     version = str(import_tensorrt().__version__)
     from refdet_core.backends.cuda import Gpu
