@@ -95,7 +95,7 @@ class LocateNode(Node):
         self.create_subscription(
             Detection2DArray, "detections", self._on_detections, _RELIABLE_DEPTH
         )
-        self.create_subscription(
+        calibration = self.create_subscription(
             CameraInfo, "camera_info", self._cameras.add, qos_profile_sensor_data
         )
         self.create_subscription(TemplateArray, "templates", self._on_templates, _LATCHED)
@@ -108,6 +108,9 @@ class LocateNode(Node):
         self._retry = self.create_timer(_RETRY_S, self._answer_waiting, clock=steady)
         self._retry.cancel()
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._every_second, clock=steady)
+        self.get_logger().info(
+            f"positions in '{self._settings.fixed_frame}', camera of {calibration.topic_name}"
+        )
 
     # What comes in.
 

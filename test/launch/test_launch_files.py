@@ -162,7 +162,7 @@ def ros2_launch(tmp_path):
         pytest.skip("refdet_ros is not installed as a ROS package; build it with colcon")
     started = []
 
-    def run(file, *arguments, seconds):
+    def run(file, *arguments, seconds=90, until=("looking at",)):
         log = tmp_path / "log.txt"
         command = ["ros2", "launch", str(LAUNCH / file), *arguments]
         with log.open("w") as output:
@@ -177,12 +177,12 @@ def ros2_launch(tmp_path):
         while (
             time.monotonic() < deadline
             and process.poll() is None
-            and "looking at" not in log.read_text()
+            and not all(words in log.read_text() for words in until)
         ):
             time.sleep(0.1)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        return process.wait(20), log.read_text()
+        return process.wait(60), log.read_text()
 
     yield run
     for process in started:
@@ -198,24 +198,36 @@ def test_ros2_launch_detector(ros2_launch):
         "image_transport:=compressed",
         "use_sim_time:=false",
         "log_level:=info",
-        seconds=30,
     )
     assert "looking at /camera/image_raw/compressed" in output
     assert "[drone1.detector]" in output and "process has finished cleanly" in output and code == 0
 
 
 def test_ros2_launch_build_only_ends_by_itself(ros2_launch):
-    code, output = ros2_launch("detector.launch.py", "build_only:=true", seconds=30)
+    code, output = ros2_launch("detector.launch.py", "build_only:=true")
     assert "process has finished cleanly" in output and "looking at" not in output and code == 0
 
 
 def test_ros2_launch_refuses_a_bad_boolean(ros2_launch):
-    code, output = ros2_launch("detector.launch.py", "autostart:=maybe", seconds=20)
+    code, output = ros2_launch("detector.launch.py", "autostart:=maybe")
     assert code != 0 and "autostart must be true or false, got 'maybe'" in output
 
 
 def test_ros2_launch_with_the_params_file(ros2_launch):
     code, output = ros2_launch(
-        "detector.launch.py", f"params_file:={REPOSITORY}/config/detector.yaml", seconds=30
+        "detector.launch.py", f"params_file:={REPOSITORY}/config/detector.yaml"
     )
     assert "looking at /image" in output and code == 0
+
+
+def test_ros2_launch_with_console_and_locate(ros2_launch):
+    code, output = ros2_launch(
+        "detector.launch.py",
+        "image_topic:=/camera/image_raw",
+        "console:=true",
+        "console_options:=--port 0",
+        "locate:=true",
+        until=(ready := ("looking at /camera/image_raw", "open http://", "/camera/camera_info")),
+    )
+    assert all(words in output for words in ready)
+    assert output.count("process has finished cleanly") == 3 and code == 0
