@@ -15,7 +15,9 @@ PACKAGES = (
     "onnxruntime",
     "torch",
     "tensorrt",
+    "tensorrt-rtx-cu13-libs",
     "pycuda",
+    "cuda-bindings",
     "rclpy",
 )
 # The CPU flags that make 8-bit and 16-bit arithmetic fast, on x86-64 and ARM.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.section import Cell, Section
-from benchmarks.speed.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,14 @@ class Report:
 
     Attributes:
         machine: see :func:`benchmarks.speed.machine.describe`.
+        settings: a dataclass.
         sections: by name, in the order they were measured.
     """
 
     machine: Mapping[str, str]
-    settings: Settings
+    settings: Any
     sections: Mapping[str, Section]
+    title: str = "Speed"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def as_markdown(report: Report) -> str:
     """The machine, then every section."""
-    parts = ["# Speed", table(("machine", ""), list(report.machine.items()))]
+    parts = [f"# {report.title}", table(("machine", ""), list(report.machine.items()))]
     parts += [section_markdown(section) for section in report.sections.values()]
     return "\n\n".join(parts) + "\n"
 

@@ -1,0 +1,151 @@
+"""benchmarks.gpu without a GPU: the dry run as a process, and every step on doubles of CUDA and
+TensorRT (or on the CPU) with the toy model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import fake_cuda
+import fake_tensorrt
+import fake_tensorrt_runtime
+import pytest
+
+pytest.importorskip("onnx", reason="engines are made of graphs")
+
+from benchmarks.gpu import crop_kernel, detections, engine_trials, engines, jetson_roofline
+from benchmarks.gpu import footage as footage_module
+from benchmarks.gpu.footage import read_footage, write_footage
+from benchmarks.gpu.settings import Settings
+from benchmarks.speed.section import Section
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(colour_bundle, tmp_path, monkeypatch):
+    """Settings that take as little time as a step can."""
+    monkeypatch.setattr(footage_module, "_DRAWN_SIZE", (320, 240))
+    monkeypatch.setattr(engine_trials, "SWAPS", 20)
+    monkeypatch.setattr(engines, "PRECISIONS", ("fp32",))
+    monkeypatch.setattr(detections, "PRECISIONS", ("fp32",))
+    small = engines.config_for
+
+    def config_for(*given):
+        return replace(
+            small(*given), engine_max_width=320, engine_max_height=256, engine_max_views=3
+        )
+
+    monkeypatch.setattr(engines, "config_for", config_for)
+    monkeypatch.setattr(detections, "config_for", config_for)
+    return Settings(tmp_path / "footage", tmp_path / "work", 1e6, 1, (str(colour_bundle),), (1, 2))
+
+
+@pytest.fixture
+def gpu(tmp_path):
+    """A fake GPU with a fake TensorRT-RTX, through cuda-bindings."""
+    folder = tmp_path / "cuda"
+    folder.mkdir()
+    cuda = fake_cuda.FakeCuda(folder, capacity=256 << 20)
+    runtime = fake_tensorrt_runtime.FakeTensorRT(cuda, "rtx")
+    builder = fake_tensorrt.FakeTensorRT("1.7.1.116").module()
+    with fake_cuda.installed(cuda, runtime.module(builder), "cuda-bindings"):
+        yield cuda
+
+
+def column(section: Section, name: str) -> list:
+    return [row[list(section.head).index(name)] for row in section.rows]
+
+
+def test_engines_and_trials(settings, gpu):
+    built, speed, trials = engines.measure(settings)
+    assert built.notes == [] and column(built, "precision") == ["fp32"]
+    assert float(column(built, "score")[0]) < 1e-3
+    assert {row[2] for row in speed.rows} == {"tile", "two tiles", "window"}
+    failed = [row for row in trials.rows if row[1] != "yes"]
+    assert failed == [] and len(trials.rows) == len(engine_trials.TRIALS)
+
+
+def test_crops(settings, gpu):
+    crops, nvcc = crop_kernel.measure(settings)
+    assert set(column(crops, "at most 1")) == {"yes"}
+    assert "Xavier" in crops.title and "cuda-bindings" in crops.title
+    assert len(nvcc.rows or nvcc.notes) >= 1
+
+
+def test_detections(settings, gpu):
+    (section,) = detections.measure(settings)
+    assert column(section, "backend")[:2] == ["onnxruntime fp32", "tensorrt fp32"]
+    assert column(section, "largest")[1] < 0.01
+    assert column(section, "mean IoU with onnxruntime")[1] > 0.99
+
+
+def test_an_engine_that_fails_leaves_its_reason(settings, gpu, monkeypatch):
+    def broken(*given):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(engines, "built", broken)
+    section = engines.measure(settings)[0]
+    assert not section.rows and "RuntimeError: no luck" in section.notes[0]
+
+
+def test_nothing_is_begun_after_the_time(settings, gpu):
+    section = engines.measure(replace(settings, budget_s=0.0))[0]
+    assert not section.rows and "no time left" in section.notes[0]
+
+
+def test_torch_on_the_cpu():
+    pytest.importorskip("timm", reason="the torch backend builds its network with it")
+    from benchmarks.gpu import torch_cuda
+
+    settings = Settings(Path("nowhere"), rounds=1, bundles=("small",), template_counts=(1,))
+    footage = read_footage(settings.footage)
+    bundles = settings.loaded()
+    footage = replace(footage, targets=footage.targets[:1])
+    footage = replace(
+        footage, targets=[replace(footage.targets[0], shots=footage.targets[0].shots[:1])]
+    )
+    parity = torch_cuda.parity(bundles, footage)
+    assert {row[1] for row in parity.rows} == {"fp32"}
+    assert max(float(cell) for row in parity.rows for cell in row[3:]) < 1e-2
+
+
+def test_the_roofline_counts_what_the_boards_can_do(settings):
+    cost, limits = jetson_roofline.measure(settings)
+    assert len(limits.rows) == len(jetson_roofline.BOARDS)
+    for row in limits.rows:
+        assert 0 < row[3] <= row[4] <= row[5]
+    assert column(limits, "fp16 limit") == sorted(column(limits, "fp16 limit"))
+    assert column(cost, "MB moved in fp32")[0] > 0
+
+
+def test_footage_is_stored_and_read(tmp_path):
+    data = ROOT.parent / "shared" / "data"
+    if not (data / "splits.json").is_file():
+        pytest.skip("no annotated videos here")
+    footage = write_footage(tmp_path, data, tmp_path)
+    assert read_footage(tmp_path).source == footage.source
+    for target in footage.targets:
+        assert len(target.references) == footage_module.REFERENCES
+        absent = [shot for shot in target.shots if shot.box_xyxy is None]
+        assert len(absent) == footage_module.ABSENT and len(target.shots) > len(absent)
+
+
+def test_the_dry_run(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--output", str(tmp_path)]
+    command += ["--footage", str(tmp_path), "--bundles", "small"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    sections = json.loads((tmp_path / "results.json").read_text())["sections"]
+    table = (tmp_path / "table.md").read_text()
+    here = {row[0]: row[1] for row in sections["here"]["rows"]}
+    assert here["onnxruntime"] == here["bundle small"] == here["footage"] == "yes"
+    assert "Xavier NX" in table
+    import torch
+
+    if not torch.cuda.is_available():
+        assert "PyTorch sees no CUDA GPU" in sections["torch"]["notes"][0]
+        assert any("Not measured" in note for note in sections["detections"]["notes"])
