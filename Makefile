@@ -21,7 +21,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-window setup-test demo live console test check-jetson test-slow lint docs benchmark benchmark-trackers \
+.PHONY: help setup setup-window setup-test demo live console test check-jetson test-slow lint docs benchmark check-gpu benchmark-trackers \
 	train-data train-smoke cross-validate train-release recipes recipes-smoke lock clean
 
 help:  ## list the targets
@@ -76,6 +76,10 @@ docs:  ## build the documentation into site/; broken links fail
 
 benchmark: setup-test  ## measure speed, side by side in one run; BENCHMARK_ARGS="--only stages node"
 	@$(PYTHON_IN_VENV) -m benchmarks.speed --data "$(DATA)" $(BENCHMARK_ARGS)
+
+check-gpu: setup-test  ## measure an NVIDIA GPU in eight minutes (docs/gpu.md); BENCHMARK_ARGS=--dry-run without one
+	@test -f runs/gpu/footage/footage.json || $(PYTHON_IN_VENV) -m benchmarks.gpu.footage --data "$(DATA)"
+	@$(PYTHON_IN_VENV) -m benchmarks.gpu $(BENCHMARK_ARGS)
 
 benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers on the videos in DATA=
 	@PYTHONPATH=$(CURDIR)/$(VENV)/full_opencv $(PYTHON_IN_VENV) -m benchmarks.trackers \
