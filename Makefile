@@ -124,7 +124,7 @@ train-release: cross-validate  ## train the released model again: two hours on a
 	@$(TRAIN) join runs/release/fear small --output runs/release/bundle \
 		--name refdet-base --version 0.0.0
 
-recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run refdet detect
+recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run the result
 	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke
 
 STEPS ?= 300

@@ -21,6 +21,12 @@ def files_in(folder):
     return sorted(found.items())
 
 
+def pinned(layer):
+    """The packages that a layer of requirements adds to the one below it."""
+    lines = Path("requirements", f"{layer}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+
+
 setup(
     name=PACKAGE,
     version="0.4.0",
@@ -59,7 +65,10 @@ setup(
     # carry other distribution names than PyPI's, and a console script refuses to
     # start when a name listed here is not found. requirements/ has the full list.
     install_requires=["setuptools"],
-    extras_require={"elevation": ["rasterio"]},  # ground heights of locate from a GeoTIFF
+    extras_require={
+        "elevation": ["rasterio"],  # ground heights of locate from a GeoTIFF
+        "satellite": pinned("satellite"),  # refdet search-images, on a workstation
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

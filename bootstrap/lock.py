@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
-LAYERS = ["base", "training", "test"]
+LAYERS = ["base", "satellite", "training", "test"]
 APART = ["docs"]
 OLDEST_PYTHON = "3.10"
 
@@ -39,7 +39,7 @@ def write(name: str, lines: list[str]) -> None:
 
 
 def main() -> None:
-    """Write base.txt, training.txt, test.txt and docs.txt."""
+    """Write base.txt, satellite.txt, training.txt, test.txt and docs.txt."""
     for name in APART:
         write(name, resolve(name, ""))
     everything = "\n".join(resolve(LAYERS[-1], ""))

@@ -37,7 +37,10 @@ FULL_OPENCV = VENV / "full_opencv"
 FULL_OPENCV_NEEDS = "libgl1 libglib2.0-0 libsm6 libxext6"
 WORK = ROOT / "build" / "bootstrap"
 
-STAGES = {"base": ["base.txt"], "test": ["base.txt", "training.txt", "test.txt"]}
+STAGES = {
+    "base": ["base.txt"],
+    "test": ["base.txt", "satellite.txt", "training.txt", "test.txt"],
+}
 # Official packages without a wheel; each is built from the folder of its name beside this file.
 STAND_IN_PACKAGES = ("vision_msgs", "tf2_msgs")
 WINDOW_STAGE = "window"  # base, and an OpenCV with windows

@@ -32,6 +32,7 @@ SEARCH, TRACK = "search", "track"
 PURPOSES = (SEARCH, TRACK)
 MEASURED, AS_TEMPLATE = "measured", "as_template"
 BOX_SIZES = (MEASURED, AS_TEMPLATE)
+CAMERA_BANDS = ("red", "green", "blue")
 BUNDLES_FOLDER = Path(__file__).parent / "bundles"
 DEFAULT_BUNDLE = BUNDLES_FOLDER / "base"
 TEMPLATE_GRAPH = "template_encoder.onnx"
@@ -62,6 +63,10 @@ class Bundle:
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
         best_object_px: size at which the network finds objects best: square root of the box's
             area, network pixels.
+        bands: what the network's input channels are, in their order. A camera gives
+            :data:`CAMERA_BANDS`.
+        dense: whether a window of the template's size gets the same score in a large frame as
+            alone; only for networks that embed windows.
         model: how the torch network is built (backbone, matcher, head ...).
         calibration: raw outputs to probability.
         score_threshold: the published threshold on that probability.
@@ -87,6 +92,8 @@ class Bundle:
     box_size: str = MEASURED
     placement: str = AT_CELL
     refinement: Optional[RefinementRule] = None
+    bands: Tuple[str, ...] = CAMERA_BANDS
+    dense: bool = False
     model: Dict[str, Any] = field(default_factory=dict)
     sha256: Dict[str, str] = field(default_factory=dict)
     training: Dict[str, Any] = field(default_factory=dict)
@@ -139,6 +146,20 @@ def bundle_folder(name: Optional[Path]) -> Path:
     if not folder.is_dir() and len(folder.parts) == 1 and (released / DESCRIPTION).is_file():
         return released
     return folder
+
+
+def check_camera(bundle: Bundle) -> None:
+    """Refuse a bundle that takes more than the colours of a camera.
+
+    Raises:
+        BundleError: it does.
+    """
+    if bundle.bands != CAMERA_BANDS:
+        raise BundleError(
+            f"The network of '{bundle.name}' takes the bands {', '.join(bundle.bands)}, a camera "
+            f"gives {', '.join(CAMERA_BANDS)}; search images with 'refdet search-images', or train "
+            "the recipe with model.network.bands: [red, green, blue]."
+        )
 
 
 def released_names() -> List[str]:
@@ -216,7 +237,7 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
             content["tracking"] = _part(TrackingRule, tracking)
         if content.get("refinement") is not None:
             content["refinement"] = _part(RefinementRule, content["refinement"])
-        for name in ("frame_size", "kernel_names", "kernel_shape", "purposes"):
+        for name in ("frame_size", "kernel_names", "kernel_shape", "purposes", "bands"):
             if name in content:
                 content[name] = tuple(content[name])
         return Bundle(folder=folder, **content)

@@ -2,6 +2,7 @@
 
 refdet detect --frames VIDEO_OR_FOLDER --template PHOTO --roi X,Y,W,H --output DIR
 refdet live SOURCE
+refdet search-images --images DIR_OR_TIF --exemplar CHIP --class NAME --bundle DIR --output DIR
 refdet engine build
 refdet doctor
 """
@@ -32,6 +33,8 @@ from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
 from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording, frame_stem
 from refdet_core.roi import parse_roi
+from refdet_core.satellite.command import DESCRIPTION as IMAGES
+from refdet_core.satellite.command import add_search_images_arguments, search_images
 from refdet_core.search_bundle import AUTO
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.sources import FrameSource, open_source
@@ -66,6 +69,11 @@ def make_parser() -> argparse.ArgumentParser:
         # A camera does not wait; a file does.
         add_detector_arguments(command, bundle=AUTO if command is live_parser else None)
         command.set_defaults(run=run)
+    images_parser = commands.add_parser(
+        "search-images", help="search satellite images by a few exemplars", description=IMAGES
+    )
+    add_search_images_arguments(images_parser)
+    images_parser.set_defaults(run=search_images)
     engine_parser = commands.add_parser("engine", help="build TensorRT engines beforehand")
     add_engine_arguments(engine_parser)
     engine_parser.set_defaults(run=engine)

@@ -18,7 +18,7 @@ import numpy as np
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
-from refdet_core.bundle import Bundle, load_bundle
+from refdet_core.bundle import Bundle, check_camera, load_bundle
 from refdet_core.closeable import Closeable
 from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
@@ -93,6 +93,7 @@ class Detector(Closeable):
         """
         folder = search_bundle(bundle, backend)
         loaded = load_bundle(folder)
+        check_camera(loaded)
         opened = open_backend(backend, loaded, backend_config)
         # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name

@@ -8,7 +8,7 @@ from typing import Any
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
-from refdet_core.bundle import Bundle
+from refdet_core.bundle import Bundle, check_camera
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Network:
 
         Raises:
             BackendError: the backend is not installed, or refuses the bundle.
+            BundleError: the network takes more than a camera gives.
         """
+        check_camera(bundle)
         return Network(bundle, open_backend(backend, bundle, config), config)
 
     def reopened(self) -> Network:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import pickle
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from refdet_core.imaging import GREY
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_core.tracking_rule import TrackingRule
 
+_LIBRARIES = ("torch", "timm", "lightning", "numpy")
 NETWORK = "network"
 """The network's name in the Lightning module, and so the prefix of its weights."""
-DATA_STATE = "PairDataModule"
-"""Lightning's key for the data module's state."""
+DATA_STATES = ("PairDataModule", "ChipDataModule")
+"""Lightning's keys for the state of each kind of data module."""
+_LEARNED_FROM = ("videos", "images", "chips")
 
 
 def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
@@ -28,8 +32,9 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
 
     Returns:
         The network, and for ``bundle.yaml`` the run's settings: those of the Lightning module,
-        ``data`` (those of the data module, ``pairs`` among them), ``videos`` (how many, by data
-        set), ``seed``, ``steps`` and ``epoch`` done, ``versions`` of the libraries.
+        ``data`` (those of the data module, ``pairs`` or ``chips`` among them), ``videos`` (how
+        many, by data set) or ``images`` and ``chips`` (how many), ``seed``, ``steps`` and
+        ``epoch`` done, ``versions`` of the libraries.
 
     Raises:
         SourceError: no such file, or not a checkpoint of ``refdet-train fit``.
@@ -39,19 +44,24 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
     network = Siamese(SiameseConfig(**settings[NETWORK]))
     network.load_state_dict(_network_weights(saved))
     data = dict(saved["datamodule_hyper_parameters"])
+    state = next(saved[name] for name in DATA_STATES if name in saved)
     training = {
         **settings,
         "seed": data.pop("seed"),
         "data": data,
-        "videos": saved[DATA_STATE]["videos"],
+        **{name: state[name] for name in _LEARNED_FROM if name in state},
         "steps": saved["global_step"],
         "epoch": saved["epoch"],
     }
+    if "calibration" in saved:
+        training["calibration"] = saved["calibration"]
     return network.eval(), training
 
 
 def template_crop_of(training: Mapping[str, Any]) -> CropRule:
     """How a training cut its templates; see :func:`load_checkpoint`."""
+    if "template_crop" in training["data"]:
+        return CropRule(**training["data"]["template_crop"])
     pairs = training["data"]["pairs"]
     border = (pairs.get("window") or {}).get("border", GREY)
     return CropRule(pairs["template_size"], pairs["template_context"], border=border)
@@ -68,8 +78,8 @@ def tracking_rule_of(training: Mapping[str, Any]) -> TrackingRule | None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint written by ``refdet-train fit``; see :func:`load_checkpoint`."""
     saved = _read(path)
-    needed = {"state_dict", "hyper_parameters", "datamodule_hyper_parameters", DATA_STATE}
-    if not needed <= saved.keys():
+    needed = {"state_dict", "hyper_parameters", "datamodule_hyper_parameters"}
+    if not needed <= saved.keys() or not saved.keys() & set(DATA_STATES):
         raise SourceError(f"{path} was not written by 'refdet-train fit'; give a run's .ckpt file.")
     return saved
 
@@ -109,6 +119,19 @@ def start_from(network: Siamese, initial: Path, partial: bool = False) -> str:
         raise ConfigError(f"No tensor of {initial} has a name this network knows.")
     network.load_state_dict({**own, **{name: given[name] for name in fitting}})
     return f"{len(fitting)} of {len(own)} tensors start from {initial}"
+
+
+def plain_settings(network: SiameseConfig) -> dict[str, Any]:
+    """A network's configuration as plain data."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(network).items()
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries that a training depends on."""
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 def _network_weights(saved: dict[str, Any]) -> dict[str, Tensor]:

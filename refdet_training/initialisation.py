@@ -1,10 +1,13 @@
-"""How random weights start."""
+"""How weights start: random ones, or those of a file or timm's hub."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from torch import nn
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.siamese import Siamese
 
 INITIALISATIONS = ("default", "xavier", "kaiming")
 
@@ -33,3 +36,44 @@ def initialise(network: nn.Module, name: str) -> None:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def load_backbone(network: Siamese, weights: str) -> None:
+    """Give the backbone its weights.
+
+    Args:
+        weights: ``none`` leaves the random ones; ``hub`` takes timm's; else a file of a timm state
+            dict.
+
+    Raises:
+        ConfigError: they cannot be had, or are of another backbone.
+    """
+    name = network.config.backbone
+    if weights == "none":
+        return
+    if weights == "hub":
+        try:
+            pretrained = Siamese(network.config, pretrained=True).backbone
+        # timm and the hub's client raise errors of many unrelated types.
+        except Exception as error:
+            raise ConfigError(
+                f"The weights of '{name}' cannot be had from timm's hub "
+                f"({type(error).__name__}: {str(error).splitlines()[0]}). Set "
+                "model.backbone_weights to a file of a timm state dict, or to none."
+            ) from error
+        network.backbone.load_state_dict(pretrained.state_dict())
+        return
+    path = Path(weights)
+    if not path.is_file():
+        raise ConfigError(
+            f"model.backbone_weights is '{weights}', but there is no such file; give hub, none, or "
+            "a .safetensors or .pth file."
+        )
+    try:
+        network.backbone.load_weights(path)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} does not fit the backbone '{name}' (another architecture or another number "
+            f"of channels?): {reason[:300]}"
+        ) from error

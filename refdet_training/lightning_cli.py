@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -25,14 +27,51 @@ from refdet_core.errors import ConfigError
 from refdet_core.model.config import SiameseConfig
 from refdet_training.callbacks import BEST, LAST, AveragedWeights, LastCheckpoint
 from refdet_training.checkpoints import read_checkpoint
+from refdet_training.chips.data_module import ChipDataModule
+from refdet_training.chips.module import ChipTraining
 from refdet_training.data_module import PairDataModule
 from refdet_training.lightning_module import QUALITY, SiameseTraining
 
-_LINKS = (
-    ("model.network.img_size", "data.pairs.img_size"),
-    ("model.network.template_size", "data.pairs.template_size"),
-    ("seed_everything", "data.seed"),
-)
+PAIRS, CHIPS = "pairs", "chips"
+_SEED = ("seed_everything", "data.seed")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from: its network's training, its data, and settings that both share.
+
+    Attributes:
+        model, data: the classes.
+        links: settings that another one decides.
+    """
+
+    model: type[LightningModule]
+    data: type[LightningDataModule]
+    links: tuple[tuple[str, str], ...]
+
+
+TASKS = {
+    PAIRS: Task(
+        SiameseTraining,
+        PairDataModule,
+        (
+            ("model.network.img_size", "data.pairs.img_size"),
+            ("model.network.template_size", "data.pairs.template_size"),
+            _SEED,
+        ),
+    ),
+    CHIPS: Task(
+        ChipTraining,
+        ChipDataModule,
+        (
+            ("model.network.template_size", "data.chips.size"),
+            ("model.network.bands", "data.chips.bands"),
+            _SEED,
+        ),
+    ),
+}
+"""By the recipe's key ``task``: pairs of a template and a search window out of videos, or classes
+of chips out of labelled images."""
 _EXPECTED_WARNINGS = (
     "Found .* in eval mode at the start of training",  # the backbone, see SiameseTraining.train
     "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows
@@ -57,7 +96,7 @@ def fit(settings: Sequence[str]) -> Trainer:
         for message in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         try:
-            cli = _FitCLI(args=list(settings))
+            cli = _FitCLI(_task_of(settings), list(settings))
             checkpoint = _checkpoint_to_resume(cli)
             cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
@@ -68,10 +107,11 @@ def fit(settings: Sequence[str]) -> Trainer:
 class _FitCLI(LightningCLI):
     """One network, one data module, and the callbacks every run has."""
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(self, task: str, args: list[str]) -> None:
+        self._task = task
         super().__init__(
-            SiameseTraining,
-            PairDataModule,
+            TASKS[task].model,
+            TASKS[task].data,
             trainer_defaults={"default_root_dir": "runs/fit"},
             seed_everything_default=0,
             parser_kwargs={"prog": "refdet-train fit", "exit_on_error": False},
@@ -87,6 +127,9 @@ class _FitCLI(LightningCLI):
             type=str | None,
             help="checkpoint to resume from; 'last' takes last.ckpt of trainer.default_root_dir",
         )
+        parser.add_argument(
+            "--task", type=str, default=self._task, help=f"one of {', '.join(TASKS)}"
+        )
         parser.add_lightning_class_args(AveragedWeights, "averaging")
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
@@ -98,7 +141,7 @@ class _FitCLI(LightningCLI):
                 "early_stopping.check_on_train_epoch_end": False,  # an epoch may end unvalidated
             }
         )
-        for source, target in _LINKS:
+        for source, target in TASKS[self._task].links:
             parser.link_arguments(source, target)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -124,6 +167,31 @@ class _FitCLI(LightningCLI):
         )
         logged = [LearningRateMonitor("step")] if config["logger"] else []
         return super()._instantiate_trainer(config, [*callbacks, *logged, best])
+
+
+def _task_of(settings: Sequence[str]) -> str:
+    """What the command line or else its recipe says of the task: it decides which settings there
+    are, so it must be known before they are parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task")
+    parser.add_argument("--config", "-c", action="append", default=[])
+    given, _ = parser.parse_known_args(list(settings))
+    task = given.task
+    for path in reversed(given.config):
+        if task is None:
+            task = _key_of(path, "task")
+    task = task or PAIRS
+    if task not in TASKS:
+        raise ConfigError(f"Unknown task '{task}'; valid are {', '.join(TASKS)}.")
+    return str(task)
+
+
+def _key_of(path: str, key: str) -> Any:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None  # the parser says what is wrong with the file
+    return content.get(key) if isinstance(content, dict) else None
 
 
 def _sentence(parser: LightningArgumentParser, message: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -21,10 +19,10 @@ from refdet_core.model.grid import Grid
 from refdet_core.model.head import HeadOutput
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_core.tracking_rule import TrackingRule
-from refdet_training.checkpoints import start_from
+from refdet_training.checkpoints import library_versions, plain_settings, start_from
 from refdet_training.criteria.by_head import make_criterion
 from refdet_training.criteria.heatmap import matched_groups
-from refdet_training.initialisation import initialise
+from refdet_training.initialisation import initialise, load_backbone
 from refdet_training.losses import LossConfig
 from refdet_training.optimiser import (
     OptimiserConfig,
@@ -38,7 +36,6 @@ from refdet_training.pairs import PairBatch
 QUALITY = "tune/quality"
 """Mean of ``tune/presence_auroc`` and ``tune/peak_hit``; the best checkpoint has the highest."""
 _OPTIMISER = OptimiserConfig()
-_LIBRARIES = ("torch", "timm", "lightning", "numpy")
 
 
 class SiameseTraining(LightningModule):
@@ -96,7 +93,7 @@ class SiameseTraining(LightningModule):
             raise ConfigError(f"group_size must be at least 1, got {group_size}.")
         self.save_hyperparameters(
             {
-                "network": _plain(asdict(network)),
+                "network": plain_settings(network),
                 "loss": asdict(loss),
                 "backbone_weights": backbone_weights,
                 "initial": str(initial) if initial else None,
@@ -113,7 +110,7 @@ class SiameseTraining(LightningModule):
                 "placement": placement,
                 "tracking": asdict(tracking) if tracking else None,
                 "group_size": group_size,
-                "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+                "versions": library_versions(),
             }
         )
         self.network = Siamese(network)
@@ -125,7 +122,7 @@ class SiameseTraining(LightningModule):
                 f"model.frozen_blocks is {frozen_blocks}, but the backbone starts from random "
                 "weights; give model.backbone_weights or model.initial, or set it to 0."
             )
-        _load_backbone(self.network, backbone_weights)
+        load_backbone(self.network, backbone_weights)
         if initial is not None:
             rank_zero_info(start_from(self.network, initial, initial_partial))
         freeze_leading_stages(self.network.backbone, frozen_blocks)
@@ -242,39 +239,3 @@ def peak_hits(score: Tensor, boxes_xyxy: Tensor, grid: Grid) -> Tensor:
 
 def _float32(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last)
-
-
-def _load_backbone(network: Siamese, weights: str) -> None:
-    name = network.config.backbone
-    if weights == "none":
-        return
-    if weights == "hub":
-        try:
-            pretrained = Siamese(network.config, pretrained=True).backbone
-        # timm and the hub's client raise errors of many unrelated types.
-        except Exception as error:
-            raise ConfigError(
-                f"The weights of '{name}' cannot be had from timm's hub "
-                f"({type(error).__name__}: {str(error).splitlines()[0]}). Set "
-                "model.backbone_weights to a file of a timm state dict, or to none."
-            ) from error
-        network.backbone.load_state_dict(pretrained.state_dict())
-        return
-    path = Path(weights)
-    if not path.is_file():
-        raise ConfigError(
-            f"model.backbone_weights is '{weights}', but there is no such file; give hub, none, or "
-            "a .safetensors or .pth file."
-        )
-    try:
-        network.backbone.load_weights(path)
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path} does not fit the backbone '{name}' (another architecture or another number "
-            f"of channels?): {reason[:300]}"
-        ) from error
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(item) if isinstance(item, tuple) else item for key, item in config.items()}

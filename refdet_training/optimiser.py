@@ -26,15 +26,7 @@ def freeze_leading_stages(backbone: Backbone, count: int) -> None:
     """
     if count == 0:
         return
-    stem: list[nn.Module] = []
-    stages: list[nn.Module] = []
-    for name, child in backbone.net.named_children():
-        if name == "blocks":
-            stages.extend(child.children())
-        elif name.startswith("layer") or name.isdigit():
-            stages.append(child)
-        else:
-            stem.append(child)
+    stem, stages = split_stages(backbone)
     if not 0 <= count <= len(stages):
         raise ConfigError(
             f"frozen_blocks is {count}, but this backbone has {len(stages)} stages up to the "
@@ -44,6 +36,20 @@ def freeze_leading_stages(backbone: Backbone, count: int) -> None:
         backbone.requires_grad_(False)
     for module in stem + stages[:count]:
         module.requires_grad_(False)
+
+
+def split_stages(backbone: Backbone) -> tuple[list[nn.Module], list[nn.Module]]:
+    """A backbone's stem and its stages, see :func:`freeze_leading_stages`."""
+    stem: list[nn.Module] = []
+    stages: list[nn.Module] = []
+    for name, child in backbone.net.named_children():
+        if name == "blocks":
+            stages.extend(child.children())
+        elif name.startswith("layer") or name.isdigit():
+            stages.append(child)
+        else:
+            stem.append(child)
+    return stem, stages
 
 
 def parameter_groups(network: Siamese, lr: float, backbone_lr_share: float) -> list[dict[str, Any]]:

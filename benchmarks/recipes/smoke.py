@@ -1,4 +1,5 @@
-"""Every recipe once through: a few steps of training, export, and `refdet detect` with the result.
+"""Every recipe once through: a few steps of training, export, and `refdet detect` or
+`refdet search-images` with the result.
 
     python -m benchmarks.recipes.smoke --data ../shared/data --output runs/recipes-smoke
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import cv2
 
 from benchmarks.recipes import train
+from benchmarks.satellite import smoke as satellite
 from refdet_core.cli import main as refdet
 from refdet_core.errors import RefdetError
 from refdet_training.datasets.index import load_instances
@@ -21,6 +23,7 @@ from refdet_training.datasets.prepare import PrepareSettings, prepare
 from refdet_training.datasets.splits import fold_split
 
 VIDEOS = "aerial_sequences"
+RECIPES = (*train.RECIPES, *satellite.RECIPES)
 EVERY = 40  # frames: enough of them for a few steps, quickly decoded
 
 
@@ -30,6 +33,13 @@ def smoke(options: argparse.Namespace) -> None:
     Raises:
         RefdetError: something of it does not work.
     """
+    for recipe in satellite.RECIPES:
+        if recipe in options.only and (options.data / satellite.IMAGES).is_dir():
+            satellite.smoke(recipe, options.data, options.output / recipe)
+            print(f"{recipe}: trained, exported and run", flush=True)
+    pairwise = [recipe for recipe in options.only if recipe in train.RECIPES]
+    if not pairwise:
+        return
     prepared = options.output / "prepared"
     if not (prepared / VIDEOS).is_dir():
         splits = options.data / "places.json"
@@ -48,11 +58,11 @@ def smoke(options: argparse.Namespace) -> None:
     x1, y1, x2, y2 = instance.boxes_xyxy[number]
     roi = ",".join(str(round(value)) for value in (x1, y1, x2 - x1, y2 - y1))
     given = ["--data", str(prepared), "--output", str(options.output), "--steps", "2"]
-    given += ["--batch", "2", "--tune-pairs", "2", "--only", *options.only]
+    given += ["--batch", "2", "--tune-pairs", "2", "--only", *pairwise]
     if options.data.joinpath("weights").is_dir():
         given += ["--weights", str(options.data / "weights")]
     settings_of_training = train.arguments().parse_args(given)
-    for recipe in options.only:
+    for recipe in pairwise:
         bundle = train.train(recipe, settings_of_training) / train.TRAINED
         for search in ("tiles", "auto"):
             output = options.output / recipe / search
@@ -72,9 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, default=Path("runs/recipes-smoke"))
-    parser.add_argument(
-        "--only", nargs="+", default=train.RECIPES, choices=train.RECIPES, metavar="RECIPE"
-    )
+    parser.add_argument("--only", nargs="+", default=RECIPES, choices=RECIPES, metavar="RECIPE")
     options = parser.parse_args()
     try:
         smoke(options)

@@ -9,6 +9,7 @@ from refdet_core.model.alexnet import AlexNet
 from refdet_core.model.backbone import Backbone
 from refdet_core.model.dilated import DilatedBackbone
 from refdet_core.model.fear import FearBackbone
+from refdet_core.model.unpadded import UnpaddedResNet
 from refdet_core.model.vit import VitBackbone
 
 BACKBONES: Dict[str, Type[Backbone]] = {
@@ -16,6 +17,8 @@ BACKBONES: Dict[str, Type[Backbone]] = {
     "mobilenetv3_large_075": Backbone,
     "efficientnet_b0": Backbone,
     "resnet18": Backbone,
+    "resnet18_unpadded": UnpaddedResNet,
+    "resnet50": Backbone,
     "alexnet": AlexNet,
     "alexnet_ungrouped": AlexNet,
     "resnet50_dilated": DilatedBackbone,

@@ -7,8 +7,10 @@ from typing import Tuple
 
 from refdet_core.errors import ConfigError
 
-UNPADDED_MATCHERS = ("correlation", "up_channel", "depthwise_branches")
+UNPADDED_MATCHERS = ("correlation", "up_channel", "depthwise_branches", "cosine")
 """Their responses have fewer cells than the features: where the kernel lies wholly inside."""
+EMBEDDING = "embedding"
+"""The neck that makes one vector of a whole window, see :mod:`refdet_core.model.embedding`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class SiameseConfig:
         template_size: side of the template encoder's input.
         template_scales: sizes at which the template is encoded, as shares of ``template_size``, so
             that a close-up also yields a kernel at a far object's size; ``pixelwise`` only.
-        hidden: width of the head.
+        hidden: width of the head, and between the two layers of the neck ``embedding``.
         box_coding: how the head ``heatmap`` encodes a box, see
             :func:`refdet_core.model.heads.decode_boxes`.
         cut_blocks: blocks dropped at the end of the backbone.
@@ -44,6 +46,11 @@ class SiameseConfig:
         dropout: of the head ``tent`` while it learns.
         box_offsets: whether the head ``tent`` also says where the box's centre is (its regression
             has 4 channels) or only its sides (2 channels).
+        bands: names of the image's bands in the order of the network's input, for example
+            ``(blue, green, red, nir)``; empty: the colours of a photo, and nothing is learned about
+            them.
+        embedding_stride: network pixels from window to window of the neck ``embedding``; a window
+            has ``template_size`` pixels a side.
     """
 
     backbone: str = "mobilenetv3_large_100"
@@ -67,6 +74,8 @@ class SiameseConfig:
     attention_heads: int = 8
     dropout: float = 0.3
     box_offsets: bool = False
+    bands: Tuple[str, ...] = ()
+    embedding_stride: int = 32
 
     @property
     def unpadded(self) -> bool:
@@ -76,7 +85,19 @@ class SiameseConfig:
     @property
     def stride(self) -> float:
         """Network pixels per heatmap cell."""
+        if self.neck == EMBEDDING:
+            return float(self.embedding_stride)
         return float(self.strides[0]) if self.unpadded else self.img_size / self.heatmap_size
+
+    @property
+    def frame_multiple(self) -> int:
+        """Frames whose sides are multiples of this many pixels can be searched."""
+        return self.embedding_stride if self.neck == EMBEDDING else self.strides[-1]
+
+    @property
+    def input_bands(self) -> int:
+        """Channels of the network's input."""
+        return len(self.bands) or 3
 
     @property
     def levels_apart(self) -> int:
@@ -85,10 +106,15 @@ class SiameseConfig:
 
     def __post_init__(self) -> None:
         # YAML gives lists.
-        for name in ("strides", "template_scales", "anchor_ratios", "anchor_scales"):
+        for name in ("strides", "template_scales", "anchor_ratios", "anchor_scales", "bands"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if list(self.strides) != sorted(self.strides):
             raise ConfigError(f"strides go from fine to coarse, got {list(self.strides)}.")
+        if (self.neck == EMBEDDING) != (self.matcher == "cosine"):
+            raise ConfigError(
+                f"The neck '{EMBEDDING}' and the matcher 'cosine' go together, got '{self.neck}' "
+                f"and '{self.matcher}'."
+            )
         if self.unpadded:
             return  # their sizes need not be multiples; Siamese says when too little is left
         if self.kernel_size % 2 == 0:

@@ -51,6 +51,11 @@ def correlate_depthwise(frame: Tensor, kernel: Tensor) -> Tensor:
     return _sum(parts)
 
 
+def unit(features: Tensor) -> Tensor:
+    """Scale every feature vector (dimension 1) to length 1."""
+    return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True) + 1e-6)
+
+
 def _shifted(maps: Tensor, row: int, column: int, size: int) -> Tensor:
     """The cells under one kernel cell. Ends count from the back, so any map size works."""
 

@@ -15,14 +15,11 @@ from torch import Tensor, nn
 from refdet_core.errors import ConfigError
 from refdet_core.model.attention import CrossAttention
 from refdet_core.model.config import SiameseConfig
+from refdet_core.model.correlation import unit
+from refdet_core.model.cosine_matcher import Cosine
 from refdet_core.model.matcher import Matcher
 from refdet_core.model.siamfc_matcher import Correlation
 from refdet_core.model.siamrpn_matchers import DepthwiseBranches, UpChannel
-
-
-def unit(features: Tensor) -> Tensor:
-    """Scale every feature vector (dimension 1) to length 1."""
-    return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True) + 1e-6)
 
 
 class _Own(Matcher):
@@ -119,6 +116,7 @@ MATCHERS: Dict[str, Type[Matcher]] = {
     "up_channel": UpChannel,
     "depthwise_branches": DepthwiseBranches,
     "cross_attention": CrossAttention,
+    "cosine": Cosine,
 }
 
 

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.config import EMBEDDING, SiameseConfig
+from refdet_core.model.embedding import EmbeddingNeck
 
 
 class Neck(nn.Module):
@@ -125,11 +127,22 @@ NECKS: Dict[str, Type[nn.Module]] = {
 }
 
 
-def make_neck(name: str, in_channels: Sequence[int], channels: int) -> nn.Module:
-    """Build a neck by name, for levels of these channels."""
-    if name not in NECKS:
-        raise ConfigError(f"Unknown neck '{name}'; valid are {', '.join(NECKS)}.")
-    return NECKS[name](in_channels, channels)
+def make_neck(config: SiameseConfig, in_channels: Sequence[int], template_cells: int) -> nn.Module:
+    """Build the neck that the configuration names.
+
+    Args:
+        in_channels: of each level of the backbone.
+        template_cells: per side of a template's finest level.
+
+    Raises:
+        ConfigError: an unknown name, or it does not go with the other settings.
+    """
+    if config.neck == EMBEDDING:
+        return EmbeddingNeck.from_config(config, in_channels, template_cells)
+    if config.neck not in NECKS:
+        valid = ", ".join([*NECKS, EMBEDDING])
+        raise ConfigError(f"Unknown neck '{config.neck}'; valid are {valid}.")
+    return NECKS[config.neck](in_channels, config.channels)
 
 
 def _only(in_channels: Sequence[int], name: str) -> None:

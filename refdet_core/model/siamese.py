@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from refdet_core.errors import ConfigError
 from refdet_core.model.backbones import make_backbone
-from refdet_core.model.config import SiameseConfig
+from refdet_core.model.bands import BandAdapter
+from refdet_core.model.config import EMBEDDING, SiameseConfig
+from refdet_core.model.embedding import windows_grid
 from refdet_core.model.grid import Grid
 from refdet_core.model.head import HeadOutput, Maps
 from refdet_core.model.heads import make_head
@@ -42,10 +44,12 @@ class Siamese(nn.Module):
         self.backbone = make_backbone(
             config.backbone, config.strides, pretrained, config.cut_blocks
         )
-        self.neck = make_neck(config.neck, self.backbone.channels, config.channels)
-        first, cells = kernel_cells(
-            config.kernel, self.backbone.cells(config.template_size), config.kernel_size
-        )
+        self.bands = BandAdapter(config.bands) if config.bands else nn.Identity()
+        cells = self.backbone.cells(config.template_size)
+        self.neck = make_neck(config, self.backbone.channels, cells)
+        if config.neck == EMBEDDING:
+            cells = 1
+        first, cells = kernel_cells(config.kernel, cells, config.kernel_size)
         self.matcher = make_matcher(config, cells)
         self.head = make_head(config, self.matcher.out_channels)
         self.grid = self._grid(first)
@@ -53,7 +57,7 @@ class Siamese(nn.Module):
     def encode_template(self, image: Tensor) -> Tensor:
         """Template crops to kernels, at every template scale."""
         scaled = (scaled_template(image, scale) for scale in self.config.template_scales)
-        return self.encode_template_stems([self.backbone.stem(each) for each in scaled])
+        return self.encode_template_stems([self.stem(each) for each in scaled])
 
     def encode_template_stems(self, stems: Sequence[Tensor]) -> Tensor:
         """The same from the stem's features of the crops, one for each template scale."""
@@ -67,13 +71,18 @@ class Siamese(nn.Module):
 
     def encode_frame(self, frame: Tensor) -> Tensor:
         """Frames to features ``(B, C, h, w)``."""
-        return self.encode_frame_stem(self.backbone.stem(frame))
+        return self.encode_frame_stem(self.stem(frame))
+
+    def stem(self, image: Tensor) -> Tensor:
+        """What the other ``..._stem`` methods begin with, see :meth:`Backbone.stem`."""
+        return self.backbone.stem(self.bands(image))
 
     def encode_frame_stem(self, stem: Tensor) -> Tensor:
         """The same from the stem's features of the frames."""
         features: Tensor = self.neck(self.backbone.levels(stem))
         factor = self.config.strides[0] / self.config.stride
-        if factor != 1 and self.config.head != "tent":  # which resizes its maps instead
+        resizes = self.config.head == "tent"  # its own maps instead
+        if factor != 1 and not resizes and not self.config.unpadded:
             features = F.interpolate(
                 features, scale_factor=factor, mode="bilinear", align_corners=False
             )
@@ -107,6 +116,8 @@ class Siamese(nn.Module):
         them as the template's centre is from the kernel's first cell.
         """
         config = self.config
+        if config.neck == EMBEDDING:
+            return windows_grid(config)
         if not config.unpadded:
             return Grid.covering(config.stride)
         lost = self.backbone.lost_cells + self.matcher.lost_cells

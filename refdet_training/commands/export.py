@@ -55,11 +55,13 @@ def export(
 ) -> Bundle:
     """A checkpoint to a bundle."""
     from refdet_core.bundle import file_sha256
+    from refdet_core.calibration import Calibration
     from refdet_training.checkpoints import load_checkpoint, template_crop_of, tracking_rule_of
-    from refdet_training.export import export_bundle
+    from refdet_training.export import export_bundle, publish
 
     model, training = load_checkpoint(checkpoint)
-    return export_bundle(
+    fitted = training.pop("calibration", None)
+    bundle = export_bundle(
         model,
         output,
         name,
@@ -70,6 +72,11 @@ def export(
         {**training, "checkpoint_sha256": file_sha256(checkpoint)},
         allow_unsupported,
     )
+    if fitted is None:
+        return bundle
+    scores = {key: value for key, value in fitted.items() if key != "calibration"}
+    calibration = Calibration(**fitted["calibration"])
+    return publish(bundle, calibration, training["score_threshold"], {"tune": scores})
 
 
 def _export(options: argparse.Namespace) -> None:

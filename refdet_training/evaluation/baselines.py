@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.model.backbones import Backbone
-from refdet_core.model.matchers import unit
+from refdet_core.model.correlation import unit
 from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.detection_protocol import FrameDetector

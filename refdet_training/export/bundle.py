@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from refdet_core.bundle import (
     AS_TEMPLATE,
+    CAMERA_BANDS,
     DESCRIPTION,
     DETECTOR_GRAPH,
     FORMAT_VERSION,
@@ -29,9 +30,11 @@ from refdet_core.bundle import (
 from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
+from refdet_core.model.config import EMBEDDING
 from refdet_core.model.joined import Network, describe_network
 from refdet_core.placement import AT_CELL
 from refdet_core.tracking_rule import TrackingRule
+from refdet_training.export.dense import DENSE_TOLERANCE, dense_difference
 from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE, parity
 
@@ -90,6 +93,8 @@ def export_bundle(
         bundle = _describe(model, folder, name, version, template_crop, kernel_shape, training)
         if tracking is not None:
             bundle = replace(bundle, tracking=tracking, best_object_px=_object_px(tracking.window))
+        elif bundle.box_size == AS_TEMPLATE:
+            bundle = replace(bundle, best_object_px=_object_px(template_crop))
         bundle = replace(
             bundle,
             placement=placement or ("upsampled" if model.config.head == "score" else AT_CELL),
@@ -138,8 +143,8 @@ def write_description(bundle: Bundle) -> None:
 def _write_graphs(model: Network, folder: Path) -> tuple[int, int, int]:
     """Both ONNX files; returns the kernel's ``(C, kh, kw)``."""
     config = model.config
-    image = torch.zeros(1, 3, config.template_size, config.template_size)
-    frame = torch.zeros(1, 3, config.img_size, config.img_size)
+    image = torch.zeros(1, config.input_bands, config.template_size, config.template_size)
+    frame = torch.zeros(1, config.input_bands, config.img_size, config.img_size)
     with torch.no_grad():
         kernel = model.encode_template(image)
     _export(
@@ -222,7 +227,7 @@ def _describe(
     training: Mapping[str, Any] | None,
 ) -> Bundle:
     config = model.config
-    multiple = config.strides[-1]
+    multiple = config.frame_multiple
     side = -(-config.img_size // multiple) * multiple  # 255 without padding is 256 with a spare one
     files = (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)
     return Bundle(
@@ -238,6 +243,8 @@ def _describe(
         calibration=Calibration(),
         score_threshold=0.5,
         box_size=AS_TEMPLATE if config.head == "score" else MEASURED,
+        bands=tuple(config.bands) or CAMERA_BANDS,
+        dense=config.neck == EMBEDDING and dense_difference(model) <= DENSE_TOLERANCE,
         model=describe_network(model),
         sha256={item: file_sha256(folder / item) for item in files},
         training=_without_folders(dict(training or {})),
@@ -245,7 +252,7 @@ def _describe(
 
 
 def _object_px(window: CropRule) -> float:
-    """Side of a square object in a window cut around it, network pixels: what it learned from."""
+    """Side of a square object in a crop cut around it, network pixels: what it learned from."""
     return window.size / (window.factor * (1 + 2 * window.context))
 
 

@@ -17,10 +17,10 @@ def parity(model: Network, bundle: Bundle) -> float:
     boxes (in units of the stride), at a size and batch the export did not see."""
     generator = torch.Generator().manual_seed(0)
     size = model.config.template_size
-    images = torch.rand(3, 3, size, size, generator=generator) * 255
+    images = torch.rand(3, model.config.input_bands, size, size, generator=generator) * 255
     multiple, lost = bundle.frame_multiple, sum(model.grid.missing)
     sides = (5 + lost) * multiple, (8 + lost) * multiple
-    frames = torch.rand(2, 3, *sides, generator=generator) * 255
+    frames = torch.rand(2, model.config.input_bands, *sides, generator=generator) * 255
     with torch.no_grad():
         kernels = model.encode_template(images)
         expected = model(frames, kernels)

@@ -1,0 +1,1 @@
+"""Trees of a city never trained on, found by exemplars."""

@@ -1,0 +1,1 @@
+"""Search of satellite and aerial images by a few exemplars: ``refdet search-images``."""
