@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from refdet_core.backends import BACKEND_NAMES, open_backend
+from refdet_core.backends import open_backend
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import ConfigError
@@ -27,6 +27,8 @@ from refdet_core.satellite.raster import Raster, list_rasters
 from refdet_core.satellite.results import CSV_FILE, Results
 from refdet_core.stderr_log import log_to_stderr
 
+BACKENDS = ("onnxruntime", "torch")
+"""TensorRT's engines are built for the frames of a camera."""
 DESCRIPTION = (
     "Search satellite or aerial images for a class that a few exemplars show, with a bundle of the "
     f"recipe satellite_triplet. Writes {CSV_FILE}, GeoJSON in the images' coordinate reference "
@@ -82,7 +84,9 @@ def add_search_images_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the network over large blocks, or on one window at a time (default: dense where "
         "the bundle says that both give the same)",
     )
-    parser.add_argument("--backend", choices=BACKEND_NAMES, default="auto")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default=BACKENDS[0], help="(default: %(default)s)"
+    )
 
 
 def search_images(options: argparse.Namespace) -> int:

@@ -168,7 +168,7 @@ class ImageSearch:
         score = maps.score[:, :, box[2] > box[0]]  # a cell without a window has no box
         presence = np.broadcast_to(maps.presence[:, :, None], score.shape)
         found = np.asarray(self._bundle.calibration(score, presence))
-        return found.transpose(1, 0, 2).reshape(self._count, -1)
+        return np.asarray(found.transpose(1, 0, 2).reshape(self._count, -1))
 
 
 def suppress(hits: Hits, iou: float) -> Hits:

@@ -56,6 +56,7 @@ class Raster(Closeable):
         except self._rasterio.errors.RasterioError as error:
             raise SourceError(f"{self.path} cannot be read as an image: {error}") from error
         self.width, self.height = int(self._file.width), int(self._file.height)
+        self.factor = 1.0
         try:
             if min(self.width, self.height) < MIN_SIDE_PX:
                 raise SourceError(
@@ -131,7 +132,7 @@ class Raster(Closeable):
             raise SourceError(f"{self.path} cannot be read: {error}") from error
         values = stored.astype(np.float32)
         mask = (masks > 0).all(axis=0) & np.isfinite(values).all(axis=0)
-        return np.where(mask, values, 0) * getattr(self, "factor", 1.0), mask
+        return np.where(mask, values, 0) * self.factor, mask
 
     def _find_factor(self) -> float:
         if self._file.dtypes[self.bands[0] - 1] == "uint8":

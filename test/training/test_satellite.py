@@ -198,7 +198,7 @@ def test_an_image_of_the_class_may_be_the_exemplar_as_a_whole(bundle, searched, 
     [
         (["--exemplar"], "needs 1 to 5 exemplars, got none"),
         (["--bands", "red,green"], "has 4 bands, but 2 were named"),
-        (["--bands", "a,b,c,d"], "without blue"),
+        (["--bands", "w,x,y,z"], "without blue"),
         (["--images", "nowhere"], "no image or folder"),
         (["--score-threshold", "3"], "within 0 and 1"),
         (["--exemplar", "{searched}/20.tif:900,900,20,20"], "outside of 20.tif"),
@@ -274,7 +274,7 @@ def test_with_three_bands_the_detector_runs_it(images, tmp_path) -> None:
     for search in ("tiles", "full_frame", "track"):
         config = DetectorConfig(search=search, score_threshold=0.0)
         with Detector.open(folder, "onnxruntime", config) as detector:
-            detector.set_template([Reference(frame, box)])
+            detector.set_template([Reference(frame, box, same_camera=True)])
             if search == "track":
                 detector.lock(DEFAULT_TEMPLATE_ID, box)
             result = detector.detect(frame, time_s=0.0)
