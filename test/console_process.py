@@ -8,10 +8,11 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+
+from forked_process import ForkedProcess
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE_S = 60
@@ -23,14 +24,9 @@ class ConsoleProcess:
 
     def __init__(self, folder, *arguments):
         self.log = folder / "console.log"
-        command = [sys.executable, "-m", "refdet_ros.console", "--port", "0"]
-        with self.log.open("w") as output:
-            self.process = subprocess.Popen(
-                [*command, "--recordings", str(folder / "recordings"), *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=REPOSITORY,
-            )
+        self.log.write_text("")
+        options = ["--port", "0", "--recordings", folder / "recordings", *arguments]
+        self.process = ForkedProcess("refdet_ros.console", options, self.log, REPOSITORY)
         deadline = time.monotonic() + 2 * PATIENCE_S
         while not (found := re.search(r"open (\S+)", self.output)):
             if self.process.poll() is not None or time.monotonic() > deadline:

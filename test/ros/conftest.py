@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_process import ForkedProcess
 from toy_model import COLOURS_BGR, SQUARE, SQUARES_XY, square_frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ PATIENCE_S = 60
 
 def _claim_domain():
     """A ROS domain that no other session on this machine uses, and the socket that reserves it."""
-    for domain in random.sample(range(1, 101), 100):
+    for domain in random.sample(range(1, 91), 90):
         guard = socket.socket()
         try:
             guard.bind(("127.0.0.1", 29000 + domain))
@@ -35,7 +36,7 @@ def _claim_domain():
             guard.close()
         else:
             return domain, guard
-    raise RuntimeError("All ROS domains 1-100 are in use by other test sessions.")
+    raise RuntimeError("All ROS domains 1-90 are in use by other test sessions.")
 
 
 _domain, _guard = _claim_domain()
@@ -60,33 +61,43 @@ class NodeProcess:
     Args:
         module: another node's than the detector's.
         faults: folder of commands for the device it runs on, see :mod:`faulty_backend`.
+        interpreter: start a new one, see :mod:`forked_process`.
     """
 
     def __init__(
-        self, log, namespace="", arguments=(), faults=None, module="refdet_ros", **parameters
+        self,
+        log,
+        namespace="",
+        arguments=(),
+        faults=None,
+        module="refdet_ros",
+        interpreter=False,
+        **parameters,
     ):
-        command, environment = [sys.executable, "-m", module], dict(os.environ)
-        if faults is not None:
-            program = "import faulty_backend, sys; sys.exit(faulty_backend.run_node())"
-            command = [sys.executable, "-c", program]
-            environment.update(PYTHONPATH=str(REPOSITORY / "test"), FAULTS=str(faults))
         name = "detector" if module == "refdet_ros" else module.rpartition(".")[2]
-        command += ["--ros-args"]
+        command = ["--ros-args"]
         command += ["-r", "__ns:=/" + namespace] if namespace else []
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ["-p", "{}:={}".format(key, text if text else '""')]
         self.name = "/".join(["", namespace, name]) if namespace else "/" + name
         self.identity = (namespace, module)
+        command += arguments
         self.log = log
-        with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=REPOSITORY,
-                env=environment,
-            )
+        log.touch()
+        if interpreter:
+            with log.open("w") as output:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", module, *command],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=REPOSITORY,
+                )
+        elif faults is None:
+            self.process = ForkedProcess(module, command, log, REPOSITORY)
+        else:
+            run, folder = "faulty_backend:run_node", str(faults)
+            self.process = ForkedProcess(run, command, log, REPOSITORY, FAULTS=folder)
 
     @property
     def output(self):
@@ -150,18 +161,19 @@ class Client:
 
         The first call of a client is sent again if no answer comes: DDS may deliver a request
         before the server has discovered where the answer goes, and the answer is then dropped.
+        The first answer counts: a server that was only slow refuses the second request.
         """
         waits_s = [timeout]
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, name)
             assert self._clients[name].wait_for_service(PATIENCE_S), "no service " + name
-            waits_s = [3, 3, timeout]
+            waits_s = [5, 5, timeout]
+        done, futures = threading.Event(), []
         for wait_s in waits_s:
-            done = threading.Event()
-            future = self._clients[name].call_async(request or service_type.Request())
-            future.add_done_callback(lambda _, done=done: done.set())
+            futures.append(self._clients[name].call_async(request or service_type.Request()))
+            futures[-1].add_done_callback(lambda _: done.set())
             if done.wait(wait_s):
-                return future.result()
+                return next(future for future in futures if future.done()).result()
         raise AssertionError(f"{name} did not answer in {timeout} s")
 
     def state(self, node="/detector"):
@@ -187,6 +199,24 @@ class Client:
             parameters=[Parameter(name, value=value).to_parameter_msg()]
         )
         return self.call(SetParameters, node + "/set_parameters", request).results[0]
+
+    @contextlib.contextmanager
+    def parameters(self, node="/detector", **values):
+        """Set parameters that the node takes, and set them back at the end."""
+        from rcl_interfaces.srv import GetParameters
+        from rclpy.parameter import parameter_value_to_python
+
+        names = GetParameters.Request(names=list(values))
+        answer = self.call(GetParameters, node + "/get_parameters", names)
+        before = dict(zip(values, map(parameter_value_to_python, answer.values), strict=True))
+        try:
+            for name, value in values.items():
+                result = self.set_parameter(name, value, node)
+                assert result.successful, result.reason
+            yield
+        finally:
+            for name in reversed(before):
+                self.set_parameter(name, before[name], node)
 
     def close(self):
         self._executor.shutdown(5)
@@ -328,14 +358,14 @@ def start_node(colour_bundle, tmp_path_factory):
     """Start node processes with the toy model; they are stopped when the module ends."""
     started = []
 
-    def start(namespace="", arguments=(), faults=None, module="refdet_ros", **parameters):
+    def start(namespace="", module="refdet_ros", **parameters):
         if module == "refdet_ros":
             parameters.setdefault("bundle", colour_bundle)
         log = tmp_path_factory.mktemp("node") / "log.txt"
         for earlier in started:  # a test that runs again finds its first attempt's node
             if earlier.identity == (namespace, module) and earlier.process.poll() is None:
                 earlier.stop()
-        process = NodeProcess(log, namespace, arguments, faults, module, **parameters)
+        process = NodeProcess(log, namespace, module=module, **parameters)
         started.append(process)
         return process
 

@@ -115,5 +115,5 @@ def test_the_node_draws_for_a_subscriber(start_node, connect, tools):
         return [message for message in seen if message.header == image.header and message.points]
 
     x, y = tools.SQUARES_XY["red"]
-    corner = tools.wait_for(drawn, 10, "annotations")[0].points[0]
+    corner = tools.wait_for(drawn, what="annotations")[0].points[0]
     assert abs(corner.x - x) <= 2 and abs(corner.y - y) <= 2

@@ -282,7 +282,7 @@ def play(client, bag_path, tools, name, **options):
         player = BagPlayer(client.node, bag, remap={"/image": name}, **options)
         assert player.wait_for_subscribers(10)
         report = player.play()
-        tools.wait_for(lambda: len(received) == report.counts["/image"], 10, "all images")
+        tools.wait_for(lambda: len(received) == report.counts["/image"], what="all images")
         player.close()
     return report, received
 
@@ -344,9 +344,9 @@ def test_command_loops_until_sigint_and_ends_with_code_0(client, bag_path, tools
         bag_path, "--loop", "--restamp", "--remap", "/image:=/looped", "--wait-for-subscribers", 10
     )
     try:
-        tools.wait_for(lambda: len(received) > 12, 20, "a second round")
+        tools.wait_for(lambda: len(received) > 12, what="a second round")
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=100)
     finally:
         process.kill()
     assert process.returncode == 0, errors
@@ -358,9 +358,9 @@ def test_command_publishes_clock(client, bag_path, tools):
     clock = client.collect(message_type("rosgraph_msgs/msg/Clock"), "/clock", 50)
     process = start_play_bag(bag_path, "--clock", "--loop", "--qos", "best_effort")
     try:
-        tools.wait_for(lambda: clock, 20, "/clock")
+        tools.wait_for(lambda: clock, what="/clock")
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=100)
     finally:
         process.kill()
     assert process.returncode == 0, errors

@@ -68,7 +68,7 @@ def children_of(output):
 def test_with_the_users_own_video(flight, squares, colour_bundle, tmp_path):
     (tmp_path / "out" / "bag").mkdir(parents=True)  # of an earlier run
     process = own_run(flight, squares, colour_bundle, tmp_path / "out")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, output + errors
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["frames_sent"] == 20 and report["frames_answered"] > 0
@@ -94,12 +94,12 @@ def test_interrupted_demo_leaves_no_process(
     flight, squares, colour_bundle, tmp_path, tools, number
 ):
     process = own_run(flight, squares, colour_bundle, tmp_path, "--search", "auto")
-    tools.wait_for((tmp_path / "node.log").exists, 20, "the node's start")
-    (node,) = tools.wait_for(lambda: children_of(tmp_path), 10, "the node")
+    tools.wait_for((tmp_path / "node.log").exists, what="the node's start")
+    (node,) = tools.wait_for(lambda: children_of(tmp_path), what="the node")
     assert b"search:=auto" in Path(f"/proc/{node}/cmdline").read_bytes()
     time.sleep(0.5)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=100)
     assert process.returncode == 130
     assert errors.strip().endswith("demo: stopped.") and "Traceback" not in errors
     assert not children_of(tmp_path)
@@ -120,14 +120,14 @@ def test_interrupted_demo_leaves_no_process(
 )
 def test_refusals(flight, tmp_path, arguments, message):
     process = start_demo(*(text.format(flight) for text in arguments), "--output", tmp_path)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=100)
     assert process.returncode == 1
     assert message in errors and "Traceback" not in errors
 
 
 def test_a_node_that_cannot_start_is_explained(flight, squares, tmp_path):
     process = own_run(flight, squares, tmp_path / "no_bundle", tmp_path / "out")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "no_bundle" in errors and "Traceback" not in errors
     assert not children_of(tmp_path / "out")

@@ -60,7 +60,7 @@ def test_positions_of_a_flight(flight, start_node, connect, tools):
             if stamp in truth and item.has_position
         ]
 
-    tools.wait_for(lambda: len(located()) >= 4, 20, "positions")
+    tools.wait_for(lambda: len(located()) >= 4, what="positions")
     assert locate.process.poll() is None
     errors, distances, last = [], [], None
     for frame, item in located():

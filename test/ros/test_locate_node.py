@@ -35,7 +35,7 @@ class Sky:
         self.locations = client.collect(TargetLocationArray, "locations")
         self.diagnostics = client.collect(DiagnosticArray, "/diagnostics")
         name = client.node.resolve_topic_name("locations")
-        tools.wait_for(lambda: client.node.count_publishers(name), 30, "the node")
+        tools.wait_for(lambda: client.node.count_publishers(name), what="the node")
         publish = client.publisher
         self._detections = publish(Detection2DArray, "detections")
         self._camera_info = publish(CameraInfo, "camera_info", qos_profile_sensor_data)
@@ -87,11 +87,11 @@ class Sky:
         self._detections.publish(message)
         return header
 
-    def answer(self, header, timeout=20):
+    def answer(self, header):
         def mine():
             return [m for m in self.locations if m.header.stamp == header.stamp]
 
-        return self.tools.wait_for(mine, timeout, "the frame's locations")[0]
+        return self.tools.wait_for(mine, what="the frame's locations")[0]
 
     def settle(self):
         """Wait until what was sent before has been taken: other topics are no queue."""
@@ -110,7 +110,7 @@ def sky(start_node, connect, tools):
         header = sky.detect(START - S, ("car", CENTRE, 0.9))
         return sky.answer(header).locations[0].bearing_camera.z > 0
 
-    tools.wait_for(ready, 30, "the calibration")
+    tools.wait_for(ready, what="the calibration")
     return sky
 
 
@@ -164,7 +164,7 @@ def test_without_a_transform_there_is_no_position_but_a_reason(sky):
             if status.name == "field/locate: refdet" and "camera's pose" in status.message
         ]
 
-    assert sky.tools.wait_for(told, 5, "a diagnostic")
+    assert sky.tools.wait_for(told, what="a diagnostic")
 
 
 def test_above_the_horizon_there_is_a_bearing_only(sky):
@@ -199,14 +199,14 @@ def test_topics_of_their_own_for_each_target(sky):
         assert len(sky.answer(header).locations) == 3
         return poses and others
 
-    sky.tools.wait_for(both, 15, "topics")
+    sky.tools.wait_for(both, what="topics")
     # The more probable of the two.
     assert poses[-1].pose.pose.position.x == pytest.approx(0, abs=1e-6)
     assert poses[-1].header.frame_id == "map" and poses[-1].pose.covariance[0] > 0
     assert others[-1].vector.z == pytest.approx(-1)
     sky.look_for("red-car")
     name = sky.client.node.resolve_topic_name("located/red_car/position")
-    sky.tools.wait_for(lambda: not sky.client.node.count_publishers(name), 10, "topics taken back")
+    sky.tools.wait_for(lambda: not sky.client.node.count_publishers(name), what="topics taken back")
 
 
 def test_fixes_give_latitude_and_longitude(sky):
@@ -224,7 +224,7 @@ def test_fixes_give_latitude_and_longitude(sky):
         return van if van.has_geo else None
 
     # Straight below the antenna, 50 m deeper.
-    van = sky.tools.wait_for(located, 15, "an origin")
+    van = sky.tools.wait_for(located, what="an origin")
     assert (van.latitude, van.longitude) == pytest.approx((48.0, 11.5), abs=1e-6)
     assert van.altitude == pytest.approx(500.0, abs=0.01)
 
@@ -263,7 +263,7 @@ def test_no_detections_and_unnamed_ones_are_answered(sky):
 )
 def test_refused_parameters_end_the_process_with_a_sentence(start_node, parameter, value, words):
     node = start_node("refused", module="refdet_ros.locate", **{parameter: value})
-    assert node.process.wait(60) == 1
+    assert node.wait() == 1
     assert words in node.output and "Traceback" not in node.output
 
 

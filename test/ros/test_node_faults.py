@@ -41,7 +41,7 @@ class Listener:
         self._name = namespace + "/detector: refdet"
         self._arrays = client.collect(DiagnosticArray, "/diagnostics")
 
-    def wait(self, pattern, timeout=15):
+    def wait(self, pattern):
         """Level and values of the first diagnostic from now on whose sentence has this pattern."""
         start = len(self._arrays)
 
@@ -52,7 +52,7 @@ class Listener:
                         return status
             return None
 
-        status = self._wait_for(found, timeout, f"a diagnostic with {pattern}")
+        status = self._wait_for(found, what=f"a diagnostic with {pattern}")
         return status.level, {item.key: item.value for item in status.values}
 
 
@@ -60,10 +60,8 @@ def set_template(client, tools, *colours, template_id="target"):
     request = tools.set_template_request(
         *[tools.colour_reference(colour) for colour in colours], template_id=template_id
     )
-    started = time.monotonic()
-    answer = client.call(SetTemplate, "set_template", request)
-    assert time.monotonic() - started < 3, "it did not answer at once"
-    return answer
+    # The files of commands are still there: what waited for the device would never answer.
+    return client.call(SetTemplate, "set_template", request)
 
 
 def test_a_bank_that_does_not_fit_is_refused_and_frames_go_on(start, tools, tmp_path):
@@ -88,7 +86,7 @@ def test_no_memory_at_load_is_told_and_tried_again(start, tools, tmp_path):
     level, _ = Listener(client, tools, "loading").wait(told)
     assert level == ERROR and client.state("/loading/detector") == "unconfigured"
     (tmp_path / "room").unlink()
-    tools.wait_for(lambda: client.state("/loading/detector") == "active", RETRY_S + 10)
+    tools.wait_for(lambda: client.state("/loading/detector") == "active")
     assert node.output.count(told) == 1
 
 
@@ -105,11 +103,12 @@ def test_a_lost_device_is_opened_again_while_the_node_stays_active(start, tools,
             time.sleep(0.05)
             ids.update(item.id for message in bench.detections for item in message.detections)
 
-    film(10, lambda: "1" in ids)
+    film(tools.PATIENCE_S, lambda: "1" in ids)
     assert ids == {"1"}
 
     (tmp_path / "lost").touch()
-    film(0.5)
+    film(tools.PATIENCE_S, lambda: "The device was lost" in node.output)
+    time.sleep(0.3)  # what was published before is received
     del bench.detections[:]
     filming = threading.Thread(target=film, args=(2 * RETRY_S,))
     filming.start()
@@ -128,7 +127,7 @@ def test_a_lost_device_is_opened_again_while_the_node_stays_active(start, tools,
     assert values["frames dropped: failed"] == "0"
 
     (tmp_path / "lost").unlink()
-    film(RETRY_S + 10, lambda: bench.detections and bench.detections[-1].detections)
+    film(tools.PATIENCE_S, lambda: bench.detections and bench.detections[-1].detections)
     level, values = diagnostics.wait("looking for 'car'")
     assert level == OK and "719" in values["last error"] and values["backend"] == "onnxruntime"
     film(1)
@@ -151,7 +150,7 @@ def test_a_service_call_notices_the_loss_and_recovery_needs_no_frames(start, too
     assert client.change_state("deactivate", "/quiet/detector")
     assert client.change_state("activate", "/quiet/detector")
     (tmp_path / "lost").unlink()
-    tools.wait_for(lambda: "The device is back" in node.output, RETRY_S + 5)
+    tools.wait_for(lambda: "The device is back" in node.output)
     answer = set_template(client, tools, "green", template_id="more")
     assert answer.success, answer.message
     (tmp_path / "lost").touch()
@@ -166,14 +165,14 @@ def test_a_service_call_notices_the_loss_and_recovery_needs_no_frames(start, too
 def test_a_device_that_is_lost_to_the_process_ends_it_with_code_1(start, tools, tmp_path):
     node, client = start("dead")
     diagnostics = Listener(client, tools, "dead")
-    tools.wait_for(lambda: client.state("/dead/detector") == "active", 15)
+    tools.wait_for(lambda: client.state("/dead/detector") == "active")
     assert set_template(client, tools, "red").success
     (tmp_path / "dead").touch()
     answer = set_template(client, tools, "green", template_id="more")
     assert not answer.success and "719" in answer.message
     level, _ = diagnostics.wait("only a new process can have it back: .*719")
     assert level == ERROR
-    assert node.process.wait(10) == 75
+    assert node.wait() == 75
     assert node.output.count("The node ends with exit code 75: the device was lost") == 1
     assert "those set by service are lost" in node.output
     assert node.output.count("The device was lost, it is opened again") == 1
@@ -184,7 +183,7 @@ def test_a_device_that_is_lost_while_the_model_is_opened_ends_the_process_too(
     start, tools, tmp_path
 ):
     node, _ = start("stillborn", "dead")
-    assert node.process.wait(15) == 75
+    assert node.wait() == 75
     assert "The node ends with exit code 75: cannot configure: The GPU does not" in node.output
     assert "Traceback" not in node.output
 
@@ -207,14 +206,14 @@ def test_engines_that_were_refused_are_not_built_again_until_asked_for(start, to
     assert client.set_parameter("precision", "fp32", "/refused/detector").successful
     assert client.change_state("configure", "/refused/detector")
     # The rest is autostart's again.
-    tools.wait_for(lambda: client.state("/refused/detector") == "active", RETRY_S + 5)
+    tools.wait_for(lambda: client.state("/refused/detector") == "active")
     assert node.stop() == 0 and "Traceback" not in node.output
 
 
 def test_the_node_answers_while_the_model_is_being_opened(start, tools, tmp_path):
     node, client = start("slow", "slow")
     diagnostics = Listener(client, tools, "slow")
-    level, _ = diagnostics.wait("opening the model for [1-9] s: building the engines")
+    level, _ = diagnostics.wait(r"opening the model for [1-9]\d* s: building the engines")
     assert level == WARN
     assert "[slow.detector]: building the engines" in node.output  # refdet_core's log is the node's
     assert client.state("/slow/detector") == "unconfigured"
@@ -224,7 +223,7 @@ def test_the_node_answers_while_the_model_is_being_opened(start, tools, tmp_path
     assert not refused.successful and "wait until the model" in refused.reason
     assert client.set_parameter("score_threshold", 0.75, "/slow/detector").successful
     (tmp_path / "slow").unlink()
-    tools.wait_for(lambda: client.state("/slow/detector") == "active", 10)
+    tools.wait_for(lambda: client.state("/slow/detector") == "active")
     _, values = diagnostics.wait("no template")
     assert values["score threshold"] == "0.75"
     assert set_template(client, tools, "red").success
@@ -241,10 +240,10 @@ def test_a_lifecycle_manager_waits_for_the_model_and_diagnostics_go_on(start, to
         )
     )
     manager.start()
-    diagnostics.wait("opening the model for [2-9] s: building the engines")
+    diagnostics.wait(r"opening the model for ([2-9]|\d\d+) s: building the engines")
     assert not results
     (tmp_path / "slow").unlink()
-    manager.join(20)
+    manager.join(tools.PATIENCE_S)
     assert results == [True] and client.state("/managed/detector") == "inactive"
 
 
@@ -256,32 +255,31 @@ def test_an_interrupt_ends_the_process_while_the_model_is_being_opened(
     node, client = start(name, "slow", autostart=autostart)
     if not autostart:
         manager = client.node.create_client(ChangeState, f"/{name}/detector/change_state")
-        assert manager.wait_for_service(10)
+        assert manager.wait_for_service(tools.PATIENCE_S)
         configure = Transition(id=Transition.TRANSITION_CONFIGURE)
         manager.call_async(ChangeState.Request(transition=configure))
-    tools.wait_for(lambda: "building the engines" in node.output, 15)
-    started = time.monotonic()
+    tools.wait_for(lambda: "building the engines" in node.output)
+    # The model is not opened as long as the file is there.
     assert node.stop(signal.SIGINT) == 0
-    assert time.monotonic() - started < 4
     assert "Traceback" not in node.output
 
 
 @pytest.mark.parametrize("autostart", [True, False])
 def test_build_only_opens_the_model_and_ends(start, tools, tmp_path, autostart):
     node, _ = start("building", build_only=True, autostart=autostart)
-    assert node.process.wait(15) == 0
+    assert node.wait() == 0
     assert "backend onnxruntime" in node.output and "looking at" not in node.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_build_only_that_is_interrupted_ends_with_code_1(start, tools, tmp_path, number):
     node, _ = start(f"unfinished_{number}", "slow", build_only=True)
-    tools.wait_for(lambda: "building the engines" in node.output, 15)
+    tools.wait_for(lambda: "building the engines" in node.output)
     assert node.stop(number) == 1 and "Traceback" not in node.output
 
 
 def test_build_only_fails_with_code_1_and_one_sentence(start, tools, tmp_path):
     (tmp_path / "room").write_text("0")
     node, _ = start("failing", build_only=True)
-    assert node.process.wait(15) == 1
+    assert node.wait() == 1
     assert node.output.count("no memory left") == 1 and "Traceback" not in node.output

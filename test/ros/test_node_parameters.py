@@ -17,7 +17,7 @@ from refdet_ros.parameters import OPTIONS, Settings, changed, unknown_names
 def client(start_node, connect, tools):
     start_node()
     client = connect()
-    tools.wait_for(lambda: client.state() == "active", 15)
+    tools.wait_for(lambda: client.state() == "active")
     return client
 
 
@@ -125,8 +125,8 @@ def test_every_parameter_is_declared_described_and_has_its_default(client, colou
     ],
 )
 def test_changeable_while_running(client, colour_bundle, name, value):
-    result = client.set_parameter(name, str(colour_bundle) if value is None else value)
-    assert result.successful, result.reason
+    with client.parameters(**{name: str(colour_bundle) if value is None else value}):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -170,15 +170,15 @@ def test_refused_with_a_reason(client, name, value, reason):
     ],
 )
 def test_bad_start_values_end_the_node_with_one_sentence(start_node, tools, parameter, sentence):
-    node = start_node(**parameter)
-    assert node.process.wait(15) == 1
+    node = start_node("refused", **parameter)
+    assert node.wait() == 1
     assert sentence in node.output and "Traceback" not in node.output
 
 
 def test_a_whole_number_will_do_for_a_number(start_node, connect, tools):
     start_node(namespace="whole", auto_lost_s=1, score_threshold=0)
     client = connect("whole")
-    tools.wait_for(lambda: client.state() == "active", 15)
+    tools.wait_for(lambda: client.state("detector") == "active")
     request = GetParameters.Request(names=["auto_lost_s", "score_threshold"])
     values = client.call(GetParameters, "detector/get_parameters", request).values
     assert [value.double_value for value in values] == [1.0, 0.0]
@@ -196,7 +196,7 @@ def test_unknown_names_are_warned_of(start_node, tools, tmp_path):
         "/**:\n  ros__parameters:\n    score_treshold: 0.4\n    use_sim_time: false\n"
     )
     node = start_node(namespace="typo", arguments=["--params-file", str(params)])
-    tools.wait_for(lambda: "'score_treshold'" in node.output, 15)
+    tools.wait_for(lambda: "'score_treshold'" in node.output)
     assert "Did you mean 'score_threshold'?" in node.output
     assert "use_sim_time" not in node.output
 

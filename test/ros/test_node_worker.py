@@ -28,11 +28,11 @@ def test_newest_frame_wins(gate, tools):
     def slow(frame):
         seen.append(frame)
         started.set()
-        gate.wait(5)
+        gate.wait(60)
 
     worker = Worker(slow, errors.append)
     assert not worker.offer(1)
-    assert started.wait(5)
+    assert started.wait(60)
     assert not worker.offer(2)
     assert worker.offer(3) and worker.offer(4)
     gate.set()
@@ -47,12 +47,12 @@ def test_jobs_come_before_the_waiting_frame(gate):
 
     def slow(frame):
         started.set()
-        gate.wait(5)
+        gate.wait(60)
         order.append(frame)
 
     worker = Worker(slow, order.append)
     worker.offer("first")
-    assert started.wait(5)
+    assert started.wait(60)
     worker.offer("second")
     threading.Timer(0.1, gate.set).start()
     assert worker.call(lambda: order.append("job") or 7, 5) == 7
@@ -80,7 +80,7 @@ def test_errors_go_to_whom_they_concern(tools):
 
 def test_a_job_that_cannot_begin_is_dropped(gate):
     ran = []
-    worker = Worker(lambda frame: gate.wait(5), ran.append)
+    worker = Worker(lambda frame: gate.wait(60), ran.append)
     worker.offer(1)
     time.sleep(0.05)
     with pytest.raises(WorkerBusyError, match="nothing was changed"):
@@ -92,13 +92,13 @@ def test_a_job_that_cannot_begin_is_dropped(gate):
 
 
 def test_waiting_ends_with_the_process(gate):
-    worker = Worker(lambda frame: gate.wait(5), print, keep_waiting=lambda: False)
+    worker = Worker(lambda frame: gate.wait(60), print, keep_waiting=lambda: False)
     worker.offer(1)
     time.sleep(0.05)
     started = time.monotonic()
     with pytest.raises(WorkerBusyError, match="shutting down"):
         worker.call(lambda: None, 60)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     gate.set()
 
 
@@ -112,7 +112,7 @@ def test_stop_runs_the_last_job_and_refuses_more():
 
 
 def test_stop_tells_of_a_hanging_frame(gate):
-    worker = Worker(lambda frame: gate.wait(5), print)
+    worker = Worker(lambda frame: gate.wait(60), print)
     worker.offer(1)
     time.sleep(0.05)
     assert not worker.stop(0.1)
@@ -138,7 +138,7 @@ def test_a_device_lost_while_the_worker_stops_is_told_and_not_opened_again(gate,
     losses, last = [], []
 
     def lose(frame):
-        gate.wait(5)
+        gate.wait(60)
         raise DeviceLostError("719")
 
     worker = Worker(lose, lambda error: recovery.lost(error), lambda: last.append("closed"))
