@@ -6,18 +6,22 @@ import pytest
 import toy_model
 
 TESTS = Path(__file__).resolve().parent
-ONE_AFTER_THE_OTHER = ("launch", "locate", "ros")
-"""Folders whose tests start nodes and watch the clock."""
+OF_NODES = ("launch", "locate", "ros")
+"""Folders whose tests start nodes, and wait for them."""
+LONG_FILES_FIRST = (*OF_NODES, "training")
+"""Folders, so that parallel workers end at about the same time."""
+
+
+def folder_of(item):
+    return Path(str(item.fspath)).resolve().relative_to(TESTS).parts[0]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """With several workers a file's tests share one worker, and so do all tests of nodes."""
+    items.sort(key=lambda item: folder_of(item) not in LONG_FILES_FIRST)
     for item in items:
-        place = Path(str(item.fspath)).resolve().relative_to(TESTS)
-        nodes = place.parts[0] in ONE_AFTER_THE_OTHER
-        item.add_marker(pytest.mark.xdist_group("nodes" if nodes else str(place)))
-        if nodes:  # discovery, a browser or a clock may be late once on a busy machine, not twice
+        # Discovery, a browser or a clock may be late once on a busy machine, not twice.
+        if folder_of(item) in OF_NODES:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 

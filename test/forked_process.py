@@ -12,6 +12,8 @@ import os
 import runpy
 import subprocess
 import sys
+from multiprocessing import forkserver
+from pathlib import Path
 
 PRELOADED = [
     "forked_process",
@@ -22,6 +24,7 @@ PRELOADED = [
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
+_PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 
 class ForkedProcess:
@@ -34,6 +37,7 @@ class ForkedProcess:
     """
 
     def __init__(self, module, arguments, log, cwd, **environment):
+        _start_server()
         call = (module, [str(argument) for argument in arguments], str(log), str(cwd), environment)
         self._process = _CONTEXT.Process(target=_run, args=call, daemon=True)
         self._process.start()
@@ -54,6 +58,19 @@ class ForkedProcess:
 
     def kill(self):
         self._process.kill()
+
+
+def _start_server():
+    """Start the fork server if need be, with a path on which it finds what it shall import."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(_PATHS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _run(module, arguments, log, cwd, environment):

@@ -236,9 +236,13 @@ def wait_for(condition, timeout=PATIENCE_S, what="the condition"):
 
 
 class Bench:
-    """A node, its camera and what comes out, shared by the tests of a file."""
+    """A node, its camera and what comes out, shared by the tests of a file.
 
-    def __init__(self, node, client, transport="raw"):
+    Args:
+        reliable: no frame is lost, nor sent twice; for a node with ``image_qos`` reliable.
+    """
+
+    def __init__(self, node, client, transport="raw", reliable=False):
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.qos import qos_profile_sensor_data
         from refdet_msgs.msg import TargetArray
@@ -248,7 +252,9 @@ class Bench:
         self.node, self.client = node, client
         message_type = CompressedImage if transport == "compressed" else Image
         topic = "image/compressed" if transport == "compressed" else "image"
-        self.camera = client.publisher(message_type, topic, qos_profile_sensor_data)
+        quality = 10 if reliable else qos_profile_sensor_data
+        self._again_s = PATIENCE_S / 2 if reliable else 0.5
+        self.camera = client.publisher(message_type, topic, quality)
         self.detections = client.collect(Detection2DArray, "detections")
         self.targets = client.collect(TargetArray, "targets")
         wait_for(lambda: client.node.count_publishers(client.node.resolve_topic_name("detections")))
@@ -259,7 +265,7 @@ class Bench:
 
         def mine():
             self.camera.publish(image)
-            deadline = time.monotonic() + 0.5
+            deadline = time.monotonic() + self._again_s
             while time.monotonic() < deadline:
                 for message in self.detections:
                     if message.header == image.header:

@@ -15,7 +15,10 @@ START_NS = 10**18
 
 
 class Flight:
-    """Films coloured squares and asks the node about each frame."""
+    """Films coloured squares and asks the node about each frame.
+
+    A frame that is sent twice has a stamp that stands still, and then the wall clock counts.
+    """
 
     def __init__(self, bench, tools):
         self.bench, self.tools = bench, tools
@@ -69,8 +72,9 @@ class Flight:
 @pytest.fixture(scope="module")
 def flight(start_node, connect, tools):
     # With best_view the toy model finds either of two references; their mean is a third colour.
-    node = start_node(search="auto", auto_forget_s=FORGET_S, reference_pooling="best_view")
-    return Flight(tools.Bench(node, connect()), tools)
+    pooling = {"reference_pooling": "best_view"}
+    node = start_node(search="auto", auto_forget_s=FORGET_S, image_qos="reliable", **pooling)
+    return Flight(tools.Bench(node, connect(), reliable=True), tools)
 
 
 def in_square(detection, square_xy):
@@ -121,8 +125,8 @@ def test_found_followed_lost_and_found_again(flight):
 
 
 def test_first_track_of_a_node_is_number_1(start_node, connect, tools):
-    node = start_node(namespace="fresh", search="auto")
-    flight = Flight(tools.Bench(node, connect("fresh")), tools)
+    node = start_node(namespace="fresh", search="auto", image_qos="reliable")
+    flight = Flight(tools.Bench(node, connect("fresh"), reliable=True), tools)
     flight.set_references("red")
     found, _ = flight.show_for(0.5, ("red", LEFT))
     assert found["red"].id == "1"
