@@ -12,6 +12,7 @@ from typing import Callable, Optional, Tuple, Union
 
 Data = Union[bytes, bytearray, memoryview]
 Size = Tuple[int, int]
+Reader = Callable[[memoryview], Optional[Size]]
 
 # Start-of-frame markers of JPEG; DHT (c4), JPG (c8) and DAC (cc) lie between them.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -32,14 +33,24 @@ def image_size(data: Data) -> Optional[Size]:
         None if it is none of these, or its header is cut off.
     """
     view = memoryview(data).cast("B")
-    start = bytes(view[:16])
+    _, read = _format_of(view)
     try:
-        for magic, read in _READERS:
-            if start.startswith(magic):
-                return read(view)
+        return read(view) if read else None
     except (struct.error, IndexError):
         return None
-    return None
+
+
+def image_format(data: Data) -> str:
+    """The format by the file's first bytes, in lower case; empty if it is none of these."""
+    return _format_of(memoryview(data).cast("B"))[0]
+
+
+def _format_of(view: memoryview) -> Tuple[str, Optional[Reader]]:
+    start = bytes(view[:16])
+    for magic, name, read in _FORMATS:
+        if start.startswith(magic):
+            return name, read
+    return "", None
 
 
 def _png(view: memoryview) -> Optional[Size]:
@@ -117,14 +128,14 @@ def _unpack(layout: str, view: memoryview, offset: int) -> Size:
     return int(first), int(second)
 
 
-_READERS: Tuple[Tuple[bytes, Callable[[memoryview], Optional[Size]]], ...] = (
-    (b"\xff\xd8\xff", _jpeg),
-    (b"\x89PNG\r\n\x1a\n", _png),
-    (b"RIFF", _webp),
-    (b"II*\0", _tiff),
-    (b"II+\0", _tiff),
-    (b"MM\0*", _tiff),
-    (b"MM\0+", _tiff),
-    (b"BM", _bmp),
-    *((b"P%d" % number, _pnm) for number in range(1, 7)),
+_FORMATS: Tuple[Tuple[bytes, str, Reader], ...] = (
+    (b"\xff\xd8\xff", "jpeg", _jpeg),
+    (b"\x89PNG\r\n\x1a\n", "png", _png),
+    (b"RIFF", "webp", _webp),
+    (b"II*\0", "tiff", _tiff),
+    (b"II+\0", "tiff", _tiff),
+    (b"MM\0*", "tiff", _tiff),
+    (b"MM\0+", "tiff", _tiff),
+    (b"BM", "bmp", _bmp),
+    *((b"P%d" % number, "pnm", _pnm) for number in range(1, 7)),
 )

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Tuple
 import cv2
 import numpy as np
 
-from refdet_ros.console.picture_size import picture_format, picture_size
+from refdet_core.image_header import image_format, image_size
 from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
 
 STILL_WIDTH, STILL_QUALITY = 1920, 88
@@ -80,10 +80,9 @@ class Frame:
         """The picture of a rung; a camera's own JPEG is passed on where it is small enough."""
         if self.compressed:
             own = bytes(self.message().data)
-            if picture_format(own) == "jpeg":
-                size = picture_size(own)
-                if size[0] <= rung.width and rung.quality >= 70:
-                    return Picture(own, size)
+            size = image_size(own) if image_format(own) == "jpeg" else None
+            if size is not None and size[0] <= rung.width and rung.quality >= 70:
+                return Picture(own, size)
         frame_bgr = self.bgr()
         return Picture(to_jpeg(frame_bgr, rung), (frame_bgr.shape[1], frame_bgr.shape[0]))
 

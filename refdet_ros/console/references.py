@@ -9,8 +9,8 @@ from refdet_msgs.msg import TemplateReference
 from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
 from refdet_core.errors import BadReferenceError
+from refdet_core.image_header import image_size
 from refdet_ros.console.frames import Frame
-from refdet_ros.console.picture_size import picture_format, picture_size
 from refdet_ros.console.uploads import Uploads
 
 MAX_REFERENCES = 5
@@ -55,10 +55,8 @@ def _of_frame(frame: Frame, box: Any, same_camera: bool) -> TemplateReference:
     if box is None:
         raise BadReferenceError("Draw a box around the object.")
     if frame.compressed:
-        content = bytes(message.data)
-        if picture_format(content):
-            size = picture_size(content)
-        else:
+        size = image_size(bytes(message.data))
+        if size is None:
             height, width = frame.bgr().shape[:2]
             size = (width, height)
         region = _region(box, size)

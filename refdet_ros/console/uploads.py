@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Dict, Tuple
 
 from refdet_core.errors import BadReferenceError
+from refdet_core.image_header import image_format, image_size
 from refdet_ros.console.options import Limits
-from refdet_ros.console.picture_size import picture_format, picture_size
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class Uploads:
             raise BadReferenceError(
                 f"The photo has more than {self._limits.upload_bytes // 2**20} MB; make it smaller."
             )
-        kind = picture_format(content)
-        width, height = picture_size(content)
+        kind, size = image_format(content), image_size(content)
+        if kind not in ("jpeg", "png") or size is None:
+            raise BadReferenceError("The file is not a complete JPEG or PNG picture.")
+        width, height = size
         if not width or not height or width * height > self._limits.upload_pixels:
             raise BadReferenceError(
                 f"The photo has {width}x{height} pixels; at most "
