@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from refdet_core.boxes import nms
-from refdet_core.placement import AT_CELL, PLACEMENTS
+from refdet_core.placement import AT_CELL, PLACEMENTS, Peaks
 
 PEAKS_PER_MAP = 16
 _PEAK_WINDOW = np.ones((3, 3), dtype=np.uint8)
@@ -80,5 +80,5 @@ def best_view(
     order = np.argsort(-values, kind="stable")[:PEAKS_PER_MAP]
     rows, columns, values = rows[order], columns[order], values[order]
     winners = score[:, rows, columns].argmax(axis=0)
-    boxes = PLACEMENTS[placement](merged, box, winners, rows, columns, stride)
+    boxes = PLACEMENTS[placement](Peaks(merged, box, winners, rows, columns, stride))
     return Candidates(boxes, values, presence[winners])
