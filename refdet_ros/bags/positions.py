@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from rclpy.serialization import deserialize_message
@@ -19,13 +19,7 @@ from refdet_ros.locate.camera_history import CameraHistory
 from refdet_ros.locate.camera_model import CameraModelError
 from refdet_ros.locate.locator import locate_box
 from refdet_ros.locate.settings import LocateSettings
-from refdet_ros.locate.transforms import (
-    Transform,
-    TransformBuffer,
-    TransformError,
-    from_message,
-    stamp_of,
-)
+from refdet_ros.locate.transforms import TransformBuffer, TransformError
 
 _LOG = logging.getLogger(__name__)
 _INFO, _TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -69,7 +63,7 @@ def positions_in(
         if message.msgtype == _INFO:
             cameras.add(content)
         else:
-            _store(transforms, content, static="static" in message.topic)
+            transforms.store(content, "static" in message.topic, _LOG.warning)
     camera: List[np.ndarray] = []
     ways: Dict[str, List[np.ndarray]] = {target.template_id: [] for target in targets}
     best = {name: replay.best(name) for name in ways}
@@ -97,20 +91,6 @@ def positions_in(
         _LOG.warning("No position on the ground could be computed: %s", problem or "no detection")
         return None
     return Positions(np.array(camera), {name: np.array(way) for name, way in ways.items() if way})
-
-
-def _store(transforms: TransformBuffer, message: Any, static: bool) -> None:
-    for entry in message.transforms:
-        try:
-            transforms.set_transform(
-                entry.header.frame_id,
-                entry.child_frame_id,
-                stamp_of(entry.header.stamp),
-                Transform(*from_message(entry.transform)),
-                static,
-            )
-        except TransformError as error:
-            _LOG.warning("%s It is ignored.", error)
 
 
 def _common_start(one: str, other: str) -> int:

@@ -16,7 +16,6 @@ from refdet_ros.locate.transforms import (
     TransformBuffer,
     TransformError,
     from_message,
-    stamp_of,
 )
 
 _DEPTH = 100
@@ -84,21 +83,13 @@ def _listen_ourselves(node: Node) -> TransformBuffer:
         ) from error
     buffer = TransformBuffer()
 
-    def store(message: Any, static: bool) -> None:
-        for entry in message.transforms:
-            try:
-                buffer.set_transform(
-                    entry.header.frame_id,
-                    entry.child_frame_id,
-                    stamp_of(entry.header.stamp),
-                    Transform(*from_message(entry.transform)),
-                    static,
-                )
-            except TransformError as error:
-                node.get_logger().warning(f"{error} It is ignored.", throttle_duration_sec=10.0)
+    def refuse(problem: str) -> None:
+        node.get_logger().warning(problem, throttle_duration_sec=10.0)
 
-    node.create_subscription(message_type, "/tf", lambda message: store(message, False), _DEPTH)
     node.create_subscription(
-        message_type, "/tf_static", lambda message: store(message, True), _LATCHED
+        message_type, "/tf", lambda message: buffer.store(message, False, refuse), _DEPTH
+    )
+    node.create_subscription(
+        message_type, "/tf_static", lambda message: buffer.store(message, True, refuse), _LATCHED
     )
     return buffer

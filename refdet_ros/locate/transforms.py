@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -140,6 +140,20 @@ class TransformBuffer:
         if link is None or link.parent != parent or link.static != static:
             link = self._links[child] = _Link(parent, static)
         link.add(stamp_ns, transform, self._cache_ns)
+
+    def store(self, message: Any, static: bool, refuse: Callable[[str], None]) -> None:
+        """Store a ``TFMessage``; ``refuse`` is told of each transform that cannot be stored."""
+        for entry in message.transforms:
+            try:
+                self.set_transform(
+                    entry.header.frame_id,
+                    entry.child_frame_id,
+                    stamp_of(entry.header.stamp),
+                    Transform(*from_message(entry.transform)),
+                    static,
+                )
+            except TransformError as error:
+                refuse(f"{error} It is ignored.")
 
     def can_transform(self, target_frame: str, source_frame: str, stamp_ns: int) -> bool:
         """Whether :meth:`lookup_transform` has an answer."""
