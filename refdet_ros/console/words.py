@@ -24,7 +24,7 @@ def plain_status(status: Status, age_s: float) -> Dict[str, Any]:
     return {
         "node": status.node,
         "level": "stale" if silent else LEVELS[min(status.level, 3)],
-        "message": message or status.message,
+        "message": message or _for_operators(status.message),
         "state": values.get("state", ""),
         "enabled": values.get("enabled") != "false",
         "search": values.get("search", ""),
@@ -33,6 +33,13 @@ def plain_status(status: Status, age_s: float) -> Dict[str, Any]:
         "latency_ms": _number(values.get("latency p95 (ms)", "")),
         "lines": [{"label": label, "text": text} for label, text in _lines(values) if text],
     }
+
+
+def _for_operators(message: str) -> str:
+    """What a node advises to people at a terminal, as people at this page do it."""
+    if message.startswith("no template"):
+        return "no target yet: draw a box around it"
+    return message
 
 
 def _lines(values: Dict[str, str]) -> List[Tuple[str, str]]:

@@ -70,7 +70,8 @@ class Tally:
         ]
         status = DiagnosticStatus(
             level=level,
-            name="{}: refdet".format(name.lstrip("/")),
+            # Not ": refdet", by which consoles know a detector.
+            name="{}: positions".format(name.lstrip("/")),
             message=sentence,
             values=[KeyValue(key=key, value=value) for key, value in values],
         )

@@ -161,7 +161,7 @@ def test_without_a_transform_there_is_no_position_but_a_reason(sky):
             status.message
             for array in sky.diagnostics
             for status in array.status
-            if status.name == "field/locate: refdet" and "camera's pose" in status.message
+            if status.name == "field/locate: positions" and "camera's pose" in status.message
         ]
 
     assert sky.tools.wait_for(told, what="a diagnostic")

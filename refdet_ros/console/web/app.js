@@ -112,7 +112,7 @@ stage.addEventListener("drawn", ({ detail }) => {
   lastDrawn = performance.now();
   system.drawn(detail);
   targets.showResult(detail.header.result);
-  showPlates(detail.header, false);
+  showPlates(detail.header);
   $("hint").textContent = targets.templates.length ? "" : "Drag a tight box around the target";
   // For measurements from outside.
   document.dispatchEvent(new CustomEvent("refdet-drawn", { detail: { stamp: detail.header.stamp, latency: detail.latency } }));
@@ -123,12 +123,13 @@ for (const kind of ["held", "released"]) {
     $("hold").setAttribute("aria-pressed", String(stage.held));
     $("hold").lastElementChild.textContent = stage.held ? "Release" : "Hold";
     $("hint").textContent = "";
-    showPlates(stage.header, stage.held);
+    showPlates(stage.header, stage.held ? "drag a box, or release" : "");
     if (!stage.held) confirming(false);
   });
 }
 stage.addEventListener("box", () => {
   if ($("confirm").hidden) naming.offer(targets.templates);
+  showPlates(stage.header, "pull its corners");
   confirming(true);
 });
 function confirming(on) {
@@ -197,7 +198,7 @@ setInterval(() => {
   }
   if (silent && !stage.held && $("lost").hidden && !recordings.playing) {
     $("hint").textContent = status.node ? "No picture is coming from the camera" : "Waiting for a detector";
-    showPlates(null, false);
+    showPlates(null);
   }
 }, 1000);
 

@@ -22,9 +22,7 @@ export function drawResult(context, view, result) {
   for (const box of [...result.boxes].reverse()) {
     const colour = COLOURS[states.get(box.template_id)] || COLOURS.tracking;
     const place = view.toCanvas(box.xywh);
-    // Thin around what is tiny on the screen, or there would be nothing left to see.
-    const side = Math.min(place[2], place[3]) / view.ratio;
-    outline(context, view, place, colour, Math.min(2.6, Math.max(1.3, side / 12)));
+    outline(context, view, place, colour, weight(view, place[2], place[3], 2.6));
     label(context, view, place, `${name(box)}  ${percent(box.score)}`, colour);
   }
 }
@@ -38,19 +36,25 @@ export function drawSelection(context, view, box) {
   context.rect(0, 0, canvas.width, canvas.height);
   context.rect(x, y, width, height);
   context.fill("evenodd");
-  outline(context, view, [x, y, width, height], COLOURS.drawing, 2);
+  outline(context, view, [x, y, width, height], COLOURS.drawing, weight(view, width, height, 2));
   context.fillStyle = COLOURS.drawing;
   const side = 9 * view.ratio;
-  for (const [cx, cy] of [[x, y], [x + width, y], [x, y + height], [x + width, y + height]]) {
-    context.fillRect(cx - side / 2, cy - side / 2, side, side);
+  // Outside the box, or they would hide a small object.
+  for (const left of [x - side, x + width]) {
+    for (const top of [y - side, y + height]) context.fillRect(left, top, side, side);
   }
   const text = `${Math.round(box[2])} × ${Math.round(box[3])} px`;
-  label(context, view, [x, y, width, height], text, COLOURS.drawing);
+  label(context, view, [x - side, y - side, width + 2 * side, height + 2 * side], text, COLOURS.drawing);
 }
 
 function name(item) {
   const short = item.template_id.length > 24 ? `${item.template_id.slice(0, 23)}…` : item.template_id;
   return item.track_id ? `${short} #${item.track_id}` : short;
+}
+
+/** Thin around what is tiny on the screen, or there would be nothing left to see. */
+function weight(view, width, height, most) {
+  return Math.min(most, Math.max(1.3, Math.min(width, height) / view.ratio / 12));
 }
 
 function outline(context, view, [x, y, width, height], colour, weight) {

@@ -162,15 +162,16 @@ export class Stage extends EventTarget {
       context.imageSmoothingEnabled = true;
       context.drawImage(heat, ...place);
     }
-    drawResult(context, view, header.result);
+    // One or the other: labels of what is found may lie on what is being marked.
     if (this.box) drawSelection(context, view, this.box);
+    else drawResult(context, view, header.result);
   }
 }
 
-/** The plates in the corner: what is followed, in words. */
-export function showPlates(header, held) {
+/** The plates in the corner: what is followed, in words; while the frame is held, what to do. */
+export function showPlates(header, heldHint = "") {
   const plates = [];
-  if (held) plates.push(plate("held", "HELD", "drag a box, or release"));
+  if (heldHint) plates.push(plate("held", "HELD", heldHint));
   const result = header?.result;
   for (const target of result?.targets ?? []) {
     const track = target.track_id ? ` #${target.track_id}` : "";
