@@ -131,8 +131,9 @@ class FakeTensorRT:
         if self.generation in ("10", "rtx"):
             module.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
         if is_rtx:
-            module.ComputeCapability = enum.Enum("ComputeCapability", ["CURRENT"])
-            module.IRuntimeCache = type("IRuntimeCache", (), {})
+            if builder is None:
+                module.ComputeCapability = enum.Enum("ComputeCapability", ["CURRENT"])
+                module.IRuntimeCache = type("IRuntimeCache", (), {})
             module.DynamicShapesKernelSpecializationStrategy = Specialization
         return module
 

@@ -25,6 +25,7 @@ from benchmarks.gpu import (
     engines,
     jetson_roofline,
     needs,
+    rtx_targets,
     torch_cuda,
 )
 from benchmarks.gpu.settings import BUNDLES, Settings
@@ -54,6 +55,7 @@ class Step:
 STEPS: dict[str, Step] = {
     "roofline": Step("The Jetsons' limits", jetson_roofline.measure, needs.nothing),
     "crops": Step("Crops cut on the GPU", crop_kernel.measure, needs.cuda_package, dry_run.kernels),
+    "rtx": Step("TensorRT-RTX", rtx_targets.measure, needs.nothing),
     "torch": Step("PyTorch on CUDA", torch_cuda.measure, needs.torch_on_cuda),
     "tensorrt": Step("TensorRT engines", engines.measure, needs.tensorrt, dry_run.parser),
     "detections": Step("Detections in lower precision", detections.measure, needs.any_gpu),

@@ -23,6 +23,7 @@ from benchmarks.gpu import (
     engines,
     jetson_roofline,
     pack,
+    rtx_targets,
     unpack,
 )
 from benchmarks.gpu import footage as footage_module
@@ -76,6 +77,12 @@ def test_engines_and_trials(settings, gpu):
     assert {row[2] for row in speed.rows} == {"tile", "two tiles", "window"}
     failed = [row for row in trials.rows if row[1] != "yes"]
     assert failed == [] and len(trials.rows) == len(engine_trials.TRIALS)
+
+
+def test_targets_of_rtx(settings, gpu):
+    (section,) = rtx_targets.measure(settings)
+    assert column(section, "for") == ["its usual targets", "SM75", "CURRENT"]
+    assert all("MB" in text for text in column(section, "built"))
 
 
 def test_crops(settings, gpu, monkeypatch):
