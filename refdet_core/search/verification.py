@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from refdet_core.search.base import SearchFrame
+from refdet_core.search.refinement import refined
 from refdet_core.search.window import WindowConfig, search_windows
 from refdet_core.types import BoxXYXY
 
@@ -42,8 +43,10 @@ class Verification:
         if self._is_due(frame.time_s, tracker_score, config):
             windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
             seen = frame.infer(windows[:1], [template_id])[template_id][0]
-            here = _same_place(seen.boxes_xyxy, box_xyxy)
-            self._probability = float(seen.scores[here].max(initial=0.0))
+            here = seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
+            if frame.refiner is not None:  # as in a full-frame search, so that scores compare
+                here = refined(here, frame.refiner, template_id, count=1)
+            self._probability = float(here.scores.max(initial=0.0))
             self._tracker_score, self._verified_s = tracker_score, frame.time_s
         return self._probability
 
