@@ -7,6 +7,7 @@ calibration becomes a part of the joined graph.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from refdet_core.bundle import load_bundle
@@ -24,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Join and write; the threshold is the mean of the parts' thresholds, in log-odds.
+    """Join and write.
+
+    The threshold is the mean of the parts' thresholds, in log-odds; the rule of the second look is
+    that of the first part that has one.
 
     Raises:
         BundleError: a bundle cannot be used, or TensorRT 8.4 would not take the graphs.
@@ -63,8 +67,9 @@ def run(options: argparse.Namespace) -> None:
         training={"joined": [{part.name: part.version} for part in parts]},
     )
     threshold = sum(float(logit(part.score_threshold)) for part in parts) / len(parts)
+    rules = [part.refinement for part in parts if part.refinement is not None]
     publish(
-        bundle,
+        replace(bundle, refinement=rules[0] if rules else None),
         Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0),
         round(float(sigmoid(threshold)), 3),
         {"parts": [{"name": part.name, "scores": part.scores} for part in parts]},
