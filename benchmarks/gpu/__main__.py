@@ -22,6 +22,7 @@ from benchmarks.gpu import (
     crop_kernel,
     detections,
     dry_run,
+    engine_trials,
     engines,
     jetson_roofline,
     needs,
@@ -59,6 +60,7 @@ STEPS: dict[str, Step] = {
     "torch": Step("PyTorch on CUDA", torch_cuda.measure, needs.torch_on_cuda),
     "tensorrt": Step("TensorRT engines", engines.measure, needs.tensorrt, dry_run.parser),
     "detections": Step("Detections in lower precision", detections.measure, needs.any_gpu),
+    "trials": Step("TensorRT's trials", engine_trials.measure, needs.tensorrt),
 }
 
 

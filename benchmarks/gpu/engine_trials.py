@@ -1,4 +1,5 @@
-"""What must not go wrong with TensorRT: template changes, shapes, memory, damaged engines."""
+"""Step "trials": what must not go wrong with TensorRT: template changes, shapes, memory, damaged
+engines."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.footage import Footage
+from benchmarks.gpu import engines
+from benchmarks.gpu.footage import Footage, read_footage
 from benchmarks.gpu.looks import crops_of, differences, look, template_images
 from benchmarks.gpu.settings import Settings
 from benchmarks.speed.section import Section
@@ -42,23 +44,29 @@ class Bench:
         return opened.enter_context(open_backend("tensorrt", self.bundle, config or self.config))
 
 
-def trials(settings: Settings, footage: Footage, config: BackendConfig) -> Section:
+def measure(settings: Settings) -> list[Section]:
     """Every trial by itself, with its result or what went wrong."""
     rows: list[list[Any]] = []
-    bench = Bench(settings, footage, config)
+    config = engines.config_for(settings, engines.PRECISIONS[0])
+    bench = Bench(settings, read_footage(settings.footage), config)
     for name, trial in TRIALS.items():
         began = time.monotonic()
+        if settings.left_s <= 0:
+            rows.append([name, "–", "not begun, there was no time left", None])
+            continue
         try:
             passed, text = trial(bench)
             verdict = "yes" if passed else "NO"
         except Exception as error:  # the other trials count, too
             verdict, text = "NO", f"{type(error).__name__}: {error}"
         rows.append([name, verdict, text, time.monotonic() - began])
-    return Section(
-        f"TensorRT: trials with {bench.bundle.name}, {config.precision}",
-        ("trial", "passed", "what was seen", "s"),
-        rows,
-    )
+    return [
+        Section(
+            f"TensorRT: trials with {bench.bundle.name}, {config.precision}",
+            ("trial", "passed", "what was seen", "s"),
+            rows,
+        )
+    ]
 
 
 def free_bytes() -> int:
@@ -122,7 +130,7 @@ def replaying(bench: Bench) -> tuple[bool, str]:
 
 def growing(bench: Bench) -> tuple[bool, str]:
     """Windows of every size in turn, as a lost target is looked for."""
-    step, worst, sizes = bench.bundle.frame_multiple, 0.0, []
+    step, worst, sizes, slowest_ms = bench.bundle.frame_multiple, 0.0, [], 0.0
     longest = max(bench.config.engine_max_width, bench.config.engine_max_height)
     largest = min(2 * bench.window[0].out_width, longest)
     with ExitStack() as opened:
@@ -132,13 +140,16 @@ def growing(bench: Bench) -> tuple[bool, str]:
         for side in range(largest // 4 // step * step, largest + 1, max(step, largest // 8)):
             side = side // step * step
             crops = [Crop(100, 100, side, side, side, side)]
-            maps = [
-                look(one, bench.frame_bgr, crops, view)
-                for one, view in zip((backend, reference), views, strict=True)
-            ]
-            worst = max(worst, differences(*maps)["score"])
+            began = time.perf_counter()
+            found = look(backend, bench.frame_bgr, crops, views[0])
+            slowest_ms = max(slowest_ms, 1e3 * (time.perf_counter() - began))
+            expected = look(reference, bench.frame_bgr, crops, views[1])
+            worst = max(worst, differences(found, expected)["score"])
             sizes.append(side)
-    text = f"windows of {sizes[0]} to {sizes[-1]} px, scores differ by up to {worst:.1e}"
+    text = (
+        f"windows of {sizes[0]} to {sizes[-1]} px, scores differ by up to {worst:.1e}; the slowest "
+        f"first look at a size took {slowest_ms:.0f} ms"
+    )
     return worst <= _SCORE_TOLERANCE, text
 
 
@@ -191,7 +202,14 @@ def out_of_memory(bench: Bench) -> tuple[bool, str]:
 def damaged(bench: Bench) -> tuple[bool, str]:
     """A cut file, and one that is whole but no engine, are both built again."""
     folder = bench.settings.work / "damaged"
-    small = replace(bench.config, engine_folder=str(folder), engine_max_tiles=1, engine_max_views=2)
+    small = replace(
+        bench.config,
+        engine_folder=str(folder),
+        engine_max_tiles=1,
+        engine_max_views=2,
+        engine_max_width=min(384, bench.config.engine_max_width),
+        engine_max_height=min(384, bench.config.engine_max_height),
+    )
     seen = []
     for harm in ("cut", "foreign"):
         with ExitStack() as opened:

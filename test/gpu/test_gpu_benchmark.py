@@ -71,7 +71,8 @@ def column(section: Section, name: str) -> list:
 
 
 def test_engines_and_trials(settings, gpu):
-    built, speed, trials = engines.measure(settings)
+    built, speed = engines.measure(settings)
+    (trials,) = engine_trials.measure(settings)
     assert built.notes == [] and column(built, "precision") == ["fp32"]
     assert float(column(built, "score")[0]) < 1e-3
     assert {row[2] for row in speed.rows} == {"tile", "two tiles", "window"}
@@ -114,15 +115,15 @@ def test_an_engine_that_fails_leaves_its_reason(settings, gpu, monkeypatch):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr(engines, "built", broken)
-    monkeypatch.setattr(engine_trials, "TRIALS", {})
     section = engines.measure(settings)[0]
     assert not section.rows and "RuntimeError: no luck" in section.notes[0]
 
 
-def test_nothing_is_begun_after_the_time(settings, gpu, monkeypatch):
-    monkeypatch.setattr(engine_trials, "TRIALS", {})
+def test_nothing_is_begun_after_the_time(settings, gpu):
     section = engines.measure(replace(settings, budget_s=0.0))[0]
     assert not section.rows and "no time left" in section.notes[0]
+    (trials,) = engine_trials.measure(replace(settings, budget_s=0.0))
+    assert {row[1] for row in trials.rows} == {"–"}
 
 
 def test_torch_on_the_cpu():
