@@ -152,6 +152,46 @@ def measure(seconds: float, minutes: float) -> dict[str, Any]:
     return figures
 
 
+def watch_memory(minutes: float) -> dict[str, Any]:
+    """Memory alone, with one light browser and the detector paused.
+
+    Each frame is then passed on at once, at the camera's rate, also on a machine that is busy.
+    """
+    from refdet_ros.node_process import prepare_dds
+
+    prepare_dds(random.randint(1, 100))
+    from benchmarks.speed.node_probe import Camera, NodeProcess, Observer
+
+    observer = Observer()
+    camera = None
+    try:
+        with tempfile.TemporaryDirectory() as name, NodeProcess({"enabled": "false"}) as node:
+            observer.wait_until(node, "state", "active")
+            camera = Camera(SIZE, "raw", RATE_HZ)
+            with Console(Path(name)) as console, LightBrowsers(console.url, 1):
+                time.sleep(60)
+                started, before = time.perf_counter(), camera.sent
+                samples_mb = [console.memory_mb()]
+                used_s = console.cpu_s()
+                while time.perf_counter() - started < 60 * minutes:
+                    time.sleep(min(60.0, 60 * minutes))
+                    samples_mb.append(console.memory_mb())
+                passed_s = time.perf_counter() - started
+                return {
+                    "minutes": passed_s / 60,
+                    "camera, Hz": (camera.sent - before) / passed_s,
+                    "console: % of a core": 100 * (console.cpu_s() - used_s) / passed_s,
+                    "memory at the start, MB": samples_mb[0],
+                    "memory at the end, MB": samples_mb[-1],
+                    "most memory, MB": max(samples_mb),
+                    "load": os.getloadavg()[0],
+                }
+    finally:
+        if camera is not None:
+            camera.stop()
+        observer.close()
+
+
 def lines(figures: dict[str, Any], prefix: str = "") -> list[str]:
     """One line for each figure."""
     result = []
@@ -172,10 +212,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each figure")
     parser.add_argument("--minutes", type=float, default=0.0, help="of watching memory (30)")
+    parser.add_argument(
+        "--memory-only", action="store_true", help="watch memory alone, with the detector paused"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     try:
-        figures = measure(args.seconds, args.minutes)
+        if args.memory_only:
+            figures = watch_memory(args.minutes or 30.0)
+        else:
+            figures = measure(args.seconds, args.minutes)
     except RefdetError as error:
         print(f"console: {error}", file=sys.stderr)
         return 1
