@@ -101,10 +101,10 @@ def delays(url: str, seconds: float) -> dict[str, float]:
 def measure(seconds: float, minutes: float) -> dict[str, Any]:
     """Everything, by name."""
     # Before ROS is started: it reads its environment once.
-    from refdet_ros.node_process import prepare_dds
+    from refdet_ros.node_process import NodeProcess, prepare_dds
 
     prepare_dds(random.randint(1, 100))
-    from benchmarks.speed.node_probe import Camera, NodeProcess, Observer
+    from benchmarks.speed.node_probe import Camera, Observer
 
     figures: dict[str, Any] = {"load before": os.getloadavg()[0]}
     observer = Observer()
@@ -157,10 +157,10 @@ def watch_memory(minutes: float) -> dict[str, Any]:
 
     Each frame is then passed on at once, at the camera's rate, also on a machine that is busy.
     """
-    from refdet_ros.node_process import prepare_dds
+    from refdet_ros.node_process import NodeProcess, prepare_dds
 
     prepare_dds(random.randint(1, 100))
-    from benchmarks.speed.node_probe import Camera, NodeProcess, Observer
+    from benchmarks.speed.node_probe import Camera, Observer
 
     observer = Observer()
     camera = None

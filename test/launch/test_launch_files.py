@@ -2,7 +2,9 @@
 
 import ast
 import importlib.util
+import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -125,6 +127,20 @@ def test_config_files_are_well_formed():
     displays = rviz["Visualization Manager"]["Displays"]
     topics = [item["Topic"]["Value"] for item in displays if "Topic" in item]
     assert topics == ["debug_image", "heatmap", "located/markers"]
+
+
+def test_foxglove_layout_shows_topics_that_exist():
+    layout = json.loads((REPOSITORY / "config" / "foxglove.json").read_text())
+
+    def panels(part):
+        return {part} if isinstance(part, str) else panels(part["first"]) | panels(part["second"])
+
+    assert panels(layout["layout"]) == set(layout["configById"])
+    wanted = set(re.findall(r'"(/[a-z_/]+)', json.dumps(layout["configById"])))
+    pages = [(REPOSITORY / "docs" / name).read_text() for name in ("ros-interface.md", "locate.md")]
+    for topic in wanted - {"/tf"}:
+        name = topic.strip("/").replace("/compressed", "")
+        assert any(f"`{name}`" in page or f"`{topic}`" in page for page in pages), topic
 
 
 def test_shared_memory_profile_is_loaded_by_fast_dds(tmp_path):
