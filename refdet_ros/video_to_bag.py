@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+import numpy as np
 from tqdm import tqdm
 
+from refdet_core.contrast import Contrast
 from refdet_core.errors import ConfigError, RefdetError, SourceError
 from refdet_core.sources import FrameSource, open_source
 from refdet_core.video import Frame
@@ -31,6 +33,15 @@ _EXAMPLES = """examples:
 then:
   play_bag flight_bag --restamp        (or: ros2 bag play flight_bag)
 """
+
+
+class CountsKept(Contrast):
+    """Leaves 16-bit grey as it is: the counts of a raw thermal camera become ``mono16``."""
+
+    def frame(self, picture: np.ndarray, colour: bool = False) -> np.ndarray:
+        if picture.dtype == np.uint16 and not colour:
+            return picture
+        return super().frame(picture, colour)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ def write_bag(
     """Write the frames of a source into a new bag.
 
     Args:
-        source: the frames.
+        source: the frames; opened with :class:`CountsKept`, 16-bit grey becomes ``mono16``.
         bag: the new bag folder.
         topic: base topic; compressed images go to ``<topic>/compressed``.
         storage: ``mcap`` or ``sqlite3``.
@@ -136,7 +147,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER")
     parser.add_argument("bag", type=Path, metavar="BAG", help="new bag folder")
     parser.add_argument("--storage", choices=STORAGES, default="mcap", help="default: mcap")
-    parser.add_argument("--transport", choices=TRANSPORTS, default="raw", help="default: raw")
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default="raw",
+        help="default: raw, which keeps 16-bit grey as mono16; compressed has 8 bits",
+    )
     parser.add_argument(
         "--topic", default="image", help="default: image (compressed: image/compressed)"
     )
@@ -161,9 +177,11 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = make_parser().parse_args(argv)
+    # JPEG has 8 bits.
+    contrast = CountsKept() if args.transport == "raw" else None
     try:
         summary = write_bag(
-            open_source(args.source),
+            open_source(args.source, contrast),
             args.bag,
             topic=args.topic,
             storage=args.storage,

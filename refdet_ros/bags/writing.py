@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +75,13 @@ class ImageBagWriter(Closeable):
             ) from error
 
     def write(self, frame_bgr: np.ndarray, time_ns: int) -> None:
-        """Append one ``(H, W, 3)`` uint8 BGR frame; bag time and header stamp are ``time_ns``."""
+        """Append one frame; bag time and header stamp are ``time_ns``.
+
+        Args:
+            frame_bgr: ``(H, W, 3)`` uint8, or uint16 with three equal channels, which only the
+                ``raw`` transport takes: it becomes ``mono16``.
+            time_ns: since 1970.
+        """
         types = self._store.types
         sec, nanosec = split_ns(time_ns)
         header = types["std_msgs/msg/Header"](
@@ -83,15 +90,16 @@ class ImageBagWriter(Closeable):
         )
         message: Any
         if self._transport == "raw":
-            height, width = frame_bgr.shape[:2]
+            deep = frame_bgr.dtype == np.uint16
+            rows = np.ascontiguousarray(frame_bgr[..., 0] if deep else frame_bgr)
             message = types[IMAGE_TYPE](
                 header=header,
-                height=height,
-                width=width,
-                encoding="bgr8",
-                is_bigendian=0,
-                step=width * 3,
-                data=np.ascontiguousarray(frame_bgr).reshape(-1),
+                height=rows.shape[0],
+                width=rows.shape[1],
+                encoding="mono16" if deep else "bgr8",
+                is_bigendian=int(deep and sys.byteorder == "big"),
+                step=rows.strides[0],
+                data=rows.view(np.uint8).reshape(-1),
             )
         else:
             encoded, jpeg = cv2.imencode(

@@ -122,6 +122,26 @@ def test_a_video_keeps_the_times_of_its_frames(tmp_path):
         )
 
 
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_counts_of_a_thermal_camera_stay_what_they_are(tmp_path, transport):
+    counts = (7600 + np.arange(24 * 40).reshape(24, 40)).astype(np.uint16)
+    (tmp_path / "thermal").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "thermal" / f"{number}.png"), counts + number)
+    arguments = [str(tmp_path / "thermal"), str(tmp_path / "bag"), "--transport", transport]
+    assert video_to_bag.main(arguments) == 0
+    with Bag(tmp_path / "bag") as bag:
+        messages = list(bag.messages())
+        shown = [frame_bgr for _, _, frame_bgr in frames(bag, bag.image_topic())]
+    assert len(shown) == 3 and all(np.ptp(frame_bgr) > 200 for frame_bgr in shown)
+    if transport == "raw":
+        for number, message in enumerate(messages):
+            image = deserialize_message(message.cdr, Image)
+            assert image.encoding == "mono16" and image.step == 80
+            kept = np.frombuffer(image.data, np.uint16).reshape(24, 40)
+            np.testing.assert_array_equal(kept, counts + number)
+
+
 def test_frames_at(bag_path):
     with Bag(bag_path) as bag:
         found = frames_at(bag, bag.image_topic(), [3, 1])
