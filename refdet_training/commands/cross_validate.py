@@ -13,6 +13,7 @@ from pathlib import Path
 
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import ConfigError
+from refdet_training.commands.evaluate import add_allowed_fpr
 from refdet_training.datasets.splits import fold_split
 from refdet_training.datasets.whole_files import write_whole
 from refdet_training.evaluation.cross_validation import (
@@ -48,13 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--absent", type=int, default=8, help="of other families' videos (%(default)s)"
     )
-    parser.add_argument(
-        "--allowed-fpr",
-        type=float,
-        default=0.05,
-        metavar="SHARE",
-        help="of frames without the object that may be reported (%(default)s)",
-    )
+    add_allowed_fpr(parser)
     parser.add_argument(
         "--beside",
         nargs="+",

@@ -14,6 +14,7 @@ from refdet_training.evaluation.evaluate_bundle import EvaluationSettings, evalu
 from refdet_training.evaluation.overrides import detector_config
 from refdet_training.evaluation.report import HEADINGS, write_report
 from refdet_training.evaluation.tables import all_numbers
+from refdet_training.evaluation.threshold import ALLOWED_FPR
 from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
 HELP = "measure a bundle with the detection and the tracking protocol, and write a report"
@@ -41,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for the report"
+    )
+
+
+def add_allowed_fpr(parser: argparse.ArgumentParser) -> None:
+    """The argument of every command that chooses a threshold."""
+    parser.add_argument(
+        "--allowed-fpr",
+        type=float,
+        default=ALLOWED_FPR,
+        metavar="SHARE",
+        help="of frames without the object that may be reported (%(default)s)",
     )
 
 

@@ -11,7 +11,11 @@ from refdet_core.bundle import Bundle, load_bundle
 from refdet_core.calibration import Calibration
 from refdet_core.errors import ConfigError
 from refdet_core.refinement_rule import RefinementRule
-from refdet_training.commands.evaluate import add_measuring_arguments, print_numbers
+from refdet_training.commands.evaluate import (
+    add_allowed_fpr,
+    add_measuring_arguments,
+    print_numbers,
+)
 from refdet_training.datasets.index import load_instances
 from refdet_training.evaluation.calibration import FittedCalibration, fit_calibration
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
@@ -29,13 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measuring_arguments(parser)
     parser.add_argument("--split", default="tune", help="held-out videos to fit on (%(default)s)")
     parser.add_argument("--scores-split", default="val", help="videos to measure on (%(default)s)")
-    parser.add_argument(
-        "--allowed-fpr",
-        type=float,
-        default=0.05,
-        metavar="SHARE",
-        help="of frames without the object that may be reported (%(default)s)",
-    )
+    add_allowed_fpr(parser)
     parser.add_argument(
         "--cross-validation",
         type=Path,

@@ -22,6 +22,7 @@ from refdet_training.evaluation.detection_protocol import (
 )
 from refdet_training.evaluation.held_out import RawPrediction, raw_predictions
 from refdet_training.evaluation.threshold import (
+    ALLOWED_FPR,
     AbsentPair,
     can_promise,
     choose_threshold,
@@ -64,7 +65,7 @@ def fit_calibration(
     instances: Sequence[Instance],
     protocol: DetectionProtocol,
     search: DetectorConfig,
-    allowed_fpr: float = 0.05,
+    allowed_fpr: float = ALLOWED_FPR,
 ) -> FittedCalibration:
     """Calibration (:func:`fit_probability`) and threshold
     (:func:`~refdet_training.evaluation.threshold.choose_threshold`) of held-out instances.
