@@ -1,7 +1,7 @@
 """Programs as processes of their own that need not import everything again.
 
 A fork server imports ROS, OpenCV and ONNX Runtime once; each process is a copy of it, before any
-of them was started. That saves two seconds a process. How a process ends and what an interpreter
+of them was started. That halves the work of a start. How a process ends and what an interpreter
 does then is not the same: tests of that start a new interpreter.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 PRELOADED = [
     "forked_process",
+    "onnxruntime",
     "faulty_backend",
     "refdet_ros.node",
     "refdet_ros.locate.node",
