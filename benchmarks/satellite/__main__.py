@@ -34,7 +34,7 @@ from refdet_training.lightning_cli import fit
 RECIPE = "satellite_triplet_resnet18"
 WEIGHTS = "resnet18_imagenet_to_layer3_fp16.safetensors"
 TRAIN, TUNE = "[riverside_*]", "[riverside_*_0, riverside_*_27, riverside_*_39, riverside_*_48]"
-OTHER_CITY, EXEMPLAR_PLACES = "santa_monica_*", ("santa_monica_*_0", "santa_monica_*_3")
+OTHER_CITY, EXEMPLAR_PLACES = "santa_monica_*", ("santa_monica_*_0", "santa_monica_*_5")
 POINT_PX = 16.0
 REACH_PX = 10.0  # 6 m at 0.6 m a pixel
 DRAWS, EXEMPLARS = 5, 5

@@ -33,6 +33,8 @@ class ChipConfig:
         padding: share of a box's side that is added on each side of it.
         point_size: side of the box around a label that is only a point, pixels of the image.
         backgrounds: chips of each image that lie away from all labels.
+        background_overlap: largest IoU of their boxes with a label. Above 0 the network also learns
+            that a window beside an object does not show it.
         margin: share of a chip that is kept around it, for shifts in training.
     """
 
@@ -42,6 +44,7 @@ class ChipConfig:
     padding: float = 0.15
     point_size: float = 16.0
     backgrounds: int = 20
+    background_overlap: float = 0.0
     margin: float = 0.0
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class ChipConfig:
                 raise ConfigError(
                     f"data.chips.{name} must be at least {least}, got {getattr(self, name)}."
                 )
+        if not 0 <= self.background_overlap < 1:
+            raise ConfigError(
+                "data.chips.background_overlap must be at least 0 and below 1, got "
+                f"{self.background_overlap:g}."
+            )
         if self.point_size <= 0:
             raise ConfigError(f"data.chips.point_size must be above 0, got {self.point_size:g}.")
 
@@ -143,7 +151,7 @@ def read_chips(
                 if label.name in names:
                     chips.append(_stored(raster, label.box_xyxy, config))
                     numbers.append(names.index(label.name))
-            for box in background_boxes(raster, own, sizes, config.backgrounds, generator):
+            for box in background_boxes(raster, own, sizes, config, generator):
                 chips.append(_stored(raster, box, config))
                 numbers.append(len(names))
     return ChipSet(np.stack(chips), np.array(numbers, np.int64), (*names, BACKGROUND), len(images))
@@ -153,11 +161,12 @@ def background_boxes(
     raster: Raster,
     labels: Sequence[Label],
     sizes: Sequence[BoxXYXY],
-    count: int,
+    config: ChipConfig,
     generator: np.random.Generator,
 ) -> list[BoxXYXY]:
-    """Up to ``count`` random boxes in the image that overlap no label, as large as boxes of
-    ``sizes``."""
+    """Random boxes in the image away from its labels, as large as boxes of ``sizes``; fewer than
+    configured where the labels leave no place."""
+    count = config.backgrounds
     labelled = as_boxes([label.box_xyxy for label in labels])
     found: list[BoxXYXY] = []
     for _ in range(count * _TRIES):
@@ -170,7 +179,8 @@ def background_boxes(
         left = float(generator.uniform(0, raster.width - width))
         top = float(generator.uniform(0, raster.height - height))
         box = (left, top, left + width, top + height)
-        if not len(labelled) or not iou_matrix(as_boxes(box), labelled).any():
+        overlaps = iou_matrix(as_boxes(box), labelled)
+        if overlaps.max(initial=0.0) <= config.background_overlap:
             found.append(box)
     return found
 
