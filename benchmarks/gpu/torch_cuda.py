@@ -151,6 +151,13 @@ def _variant(bundle: Bundle, precision: str, layout: str, graphs: bool) -> Backe
     return backend
 
 
+def on_gpu() -> bool:
+    """Whether the backend would take a GPU."""
+    from refdet_core.backends.torch import DEVICE
+
+    return DEVICE.type == "cuda"
+
+
 def _precisions() -> tuple[str, ...]:
     """The most precise one first."""
     from refdet_core.backends.torch import TorchBackend

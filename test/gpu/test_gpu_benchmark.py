@@ -126,20 +126,23 @@ def test_nothing_is_begun_after_the_time(settings, gpu):
     assert {row[1] for row in trials.rows} == {"–"}
 
 
-def test_torch_on_the_cpu():
+@pytest.mark.slow
+def test_torch_on_the_cpu(monkeypatch):
     pytest.importorskip("timm", reason="the torch backend builds its network with it")
     from benchmarks.gpu import torch_cuda
 
-    settings = Settings(Path("nowhere"), rounds=1, bundles=("small",), template_counts=(1,))
-    footage = read_footage(settings.footage)
-    bundles = settings.loaded()
-    footage = replace(footage, targets=footage.targets[:1])
-    footage = replace(
-        footage, targets=[replace(footage.targets[0], shots=footage.targets[0].shots[:1])]
+    if torch_cuda.on_gpu():
+        pytest.skip("there is a GPU: make check-gpu")
+    monkeypatch.setattr(footage_module, "_DRAWN_SIZE", (320, 240))
+    monkeypatch.setattr(torch_cuda, "_PARITY_FRAMES", 1)
+    settings = Settings(
+        Path("nowhere"), budget_s=0.0, rounds=1, bundles=("small",), template_counts=(1, 2)
     )
-    parity = torch_cuda.parity(bundles, footage)
+    parity, templates, tricks = torch_cuda.measure(settings)
     assert {row[1] for row in parity.rows} == {"fp32"}
     assert max(float(cell) for row in parity.rows for cell in row[3:]) < 1e-2
+    assert column(templates, "templates") == [1, 2]
+    assert len(tricks.rows) == 4 and all(row[3] > 0 for row in tricks.rows)
 
 
 def test_the_roofline_counts_what_the_boards_can_do(settings):
