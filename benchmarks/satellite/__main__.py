@@ -1,7 +1,7 @@
 """Trees of one city found with a network that learned in another one.
 
     python -m benchmarks.satellite --data ../shared/data/sat4_rgbnir_trees \
-        --weights ../shared/data/weights --output runs/satellite [--epochs 8]
+        --weights ../shared/data/weights --output runs/satellite [--epochs 4]
 
 Trains the recipe on Riverside, unless ``OUTPUT/bundle`` is there already, exports it beside its
 untrained self, and searches Santa Monica: five draws of five exemplars each from two of its places,
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder of backbone weights (default: hub)")
     parser.add_argument("--output", type=Path, default=Path("runs/satellite"))
     parser.add_argument("--recipe", default=RECIPE, help="(%(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="at most (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="at most (%(default)s)")
     options = parser.parse_args()
     try:
         text = measure(options)
