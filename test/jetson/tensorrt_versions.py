@@ -14,6 +14,19 @@ NEW_IN_10 = {
 
 NEW_ARGUMENTS_IN_10 = {"ICudaEngine.create_execution_context": ("strategy",)}
 
+ONLY_IN_RTX = {
+    "BuilderFlag.REQUIRE_USER_ALLOCATION",
+    "ComputeCapability",
+    "ComputeCapability.CURRENT",
+    "DynamicShapesKernelSpecializationStrategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.set_execution_context_allocation_strategy",
+}
+"""What refdet uses of TensorRT-RTX 1.7 where ``is_rtx`` says so; compared with the real module."""
+
 NEW_IN_8_5 = {
     "BuilderFlag.ENABLE_TACTIC_HEURISTIC",
     "DataType.UINT8",
