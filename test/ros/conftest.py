@@ -134,15 +134,20 @@ class Client:
         )
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self._clients = {}
 
     def _spin(self):
+        from rclpy._rclpy_pybind11 import InvalidHandle
         from rclpy.executors import ExternalShutdownException
 
         with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+            while not self._closing.is_set():
+                # Raised where a test destroys a publisher while the executor looks at it.
+                with contextlib.suppress(InvalidHandle):
+                    self._executor.spin()
 
     def collect(self, message_type, topic, qos=10):
         """Subscribe; returns the list that grows with each message."""
@@ -219,6 +224,7 @@ class Client:
                 self.set_parameter(name, before[name], node)
 
     def close(self):
+        self._closing.set()
         self._executor.shutdown(5)
         self.context.try_shutdown()
         self._thread.join(5)
