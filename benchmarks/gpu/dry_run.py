@@ -10,9 +10,9 @@ from benchmarks.gpu.crop_kernel import SOURCES, nvcc_says
 from benchmarks.gpu.footage import read_footage
 from benchmarks.gpu.settings import Settings
 from benchmarks.speed.section import Section, skipped
-from refdet_core.backends.engines.target import MODULES, import_tensorrt
+from refdet_core.backends.engines.target import MODULES, import_tensorrt, is_strongly_typed
 from refdet_core.backends.engines.tensorrt_log import make_log
-from refdet_core.backends.engines.typed import in_fp16, is_strongly_typed
+from refdet_core.backends.engines.typed import in_fp16
 from refdet_core.errors import BackendError
 
 _PACKAGES = (

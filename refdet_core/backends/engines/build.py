@@ -19,9 +19,8 @@ from refdet_core.backends.engines.layers import keep_precise
 from refdet_core.backends.engines.precision import Kept
 from refdet_core.backends.engines.profiles import Profile
 from refdet_core.backends.engines.progress import Progress
-from refdet_core.backends.engines.target import is_rtx
+from refdet_core.backends.engines.target import is_rtx, is_strongly_typed
 from refdet_core.backends.engines.tensorrt_log import make_log
-from refdet_core.backends.engines.typed import is_strongly_typed
 from refdet_core.errors import BackendError, OutOfMemoryError
 
 _LOG = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from refdet_core.backends.engines.precision import Kept, kept_in_fp16, kept_in_f
 from refdet_core.backends.engines.profiles import Profile, ShapeRange
 from refdet_core.backends.engines.progress import Progress
 from refdet_core.backends.engines.samples import frame_images, harsh_images, reference_images
-from refdet_core.backends.engines.typed import in_fp16, is_strongly_typed
+from refdet_core.backends.engines.target import is_strongly_typed
+from refdet_core.backends.engines.typed import in_fp16
 from refdet_core.bundle import Bundle
 
 _LOG = logging.getLogger(__name__)

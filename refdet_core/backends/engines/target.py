@@ -46,6 +46,11 @@ def is_rtx(trt: Any) -> bool:
     return hasattr(trt, "ComputeCapability") and hasattr(trt, "IRuntimeCache")
 
 
+def is_strongly_typed(trt: Any) -> bool:
+    """Whether this TensorRT computes in the graph's types."""
+    return not hasattr(trt.BuilderFlag, "FP16")
+
+
 def this_target() -> Target:
     """TensorRT's version and the GPU here.
 

@@ -12,11 +12,6 @@ from refdet_core.backends.engines.graph import import_onnx, with_node_names
 from refdet_core.errors import BackendError
 
 
-def is_strongly_typed(trt: Any) -> bool:
-    """Whether this TensorRT computes in the graph's types."""
-    return not hasattr(trt.BuilderFlag, "FP16")
-
-
 def in_fp16(model: bytes, kept: Sequence[str]) -> bytes:
     """The graph in half precision; inputs and outputs stay float32.
 
