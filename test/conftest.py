@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ OF_NODES = ("launch", "locate", "ros")
 """Folders whose tests start nodes, and wait for them."""
 LONG_FILES_FIRST = (*OF_NODES, "training")
 """Folders, so that parallel workers end at about the same time."""
+
+# A shell starts background jobs with SIGINT ignored, and so would be every process that a test
+# starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def folder_of(item):
