@@ -51,7 +51,7 @@ NUMBERS = [
 ]
 # Not limits of the detector: the widest that a tool should offer.
 WIDE = {"tile_width", "tile_height", "tile_overlap", "max_detections", "max_tiles_per_frame"}
-WIDE |= {"auto_confirm_frames", "auto_confirm_of"}
+WIDE |= {"auto_confirm_frames", "auto_confirm_of", "refine_candidates"}
 WIDE |= {"threads", "engine_workspace_mb", "engine_max_views", "engine_max_tiles", "engine_dla"}
 WIDE |= {"engine_max_width", "engine_max_height"}
 # These go together.

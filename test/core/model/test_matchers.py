@@ -149,9 +149,12 @@ def test_attention_weighs_values_as_scaled_dot_product_attention_does() -> None:
 @pytest.mark.parametrize("matcher", list(MATCHERS))
 def test_each_view_is_matched_on_its_own(matcher: str) -> None:
     torch.manual_seed(0)
-    network = make_matcher(SiameseConfig(channels=8, matcher=matcher, strides=(16,)), 3).eval()
+    neck = "embedding" if matcher == "cosine" else "fpn"
+    config = SiameseConfig(channels=8, matcher=matcher, neck=neck, strides=(16,))
+    cells = 1 if matcher == "cosine" else 3
+    network = make_matcher(config, cells).eval()
     with torch.no_grad():
-        kernel = network.encode_kernel(torch.randn(4, 8, 3, 3))
+        kernel = network.encode_kernel(torch.randn(4, 8, cells, cells))
         frame = network.encode_frame(torch.randn(1, 8, 10, 10))
         together = network(frame, kernel)
         for view in range(4):
