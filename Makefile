@@ -52,9 +52,9 @@ console: setup  ## the same in a web browser: SOURCE= played to the detector nod
 	@$(PYTHON_IN_VENV) -m refdet_ros.console.standalone "$(SOURCE)" $(CONSOLE_ARGS)
 
 # Each worker has a ROS domain of its own and takes one file after the other.
-WORKERS ?= 0
+WORKERS ?= 2
 PARALLEL := $(if $(filter-out 0 1,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
-test: setup-test  ## run the tests except the slow ones; WORKERS=2: in parallel; PYTEST_ARGS= adds arguments
+test: setup-test  ## run the tests except the slow ones; WORKERS=1: one after the other; PYTEST_ARGS= adds arguments
 	@ROS_PYTHON_CHECK_FIELDS=1 OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check-jetson:  ## run test/core as on JetPack 5: Python 3.8, the real TensorRT 8.5; PYTHON38= picks one
