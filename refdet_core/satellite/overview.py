@@ -48,9 +48,7 @@ class Overview:
 
     def add(self, raster: Raster, hits: Hits) -> None:
         """One image."""
-        scale = min(1.0, self._cell_px / max(raster.width, raster.height))
-        if max(raster.width, raster.height) < self._cell_px:
-            scale = self._cell_px / max(raster.width, raster.height)
+        scale = self._cell_px / max(raster.width, raster.height)
         size = max(1, round(raster.width * scale)), max(1, round(raster.height * scale))
         values, valid = raster.read(0, 0, raster.width, raster.height, size)
         picture = to_bgr(values, self._shown, valid)
