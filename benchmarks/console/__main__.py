@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,56 +99,62 @@ def delays(url: str, seconds: float) -> dict[str, float]:
     return {"pictures a second": times.size / seconds, "p50 ms": p50, "p95 ms": p95}
 
 
-def measure(seconds: float, minutes: float) -> dict[str, Any]:
-    """Everything, by name."""
+@contextmanager
+def running(settings: dict[str, str]) -> Iterator[tuple[Any, Any, Any, Path]]:
+    """The detector's process, active, an observer of it, a camera that films for it, and a folder
+    for the console."""
     # Before ROS is started: it reads its environment once.
     from refdet_ros.node_process import NodeProcess, prepare_dds
 
     prepare_dds(random.randint(1, 100))
     from benchmarks.speed.node_probe import Camera, Observer
 
-    figures: dict[str, Any] = {"load before": os.getloadavg()[0]}
     observer = Observer()
     camera = None
     try:
-        with tempfile.TemporaryDirectory() as name, NodeProcess({"search": "auto"}) as node:
+        with tempfile.TemporaryDirectory() as name, NodeProcess(settings) as node:
             observer.wait_until(node, "state", "active")
             camera = Camera(SIZE, "raw", RATE_HZ)
-            before = observer.fresh_values(node)
-            observer.wait_until(node, "frames received", f">{before['frames received']}")
-            observer.set_template(SIZE, in_camera=True)
-            figures["detector alone: % of a core"] = share(node.cpu_s, seconds)
-            with Console(Path(name)) as console:
-                time.sleep(3)
-                figures["console, no browser: % of a core"] = share(console.cpu_s, seconds)
-                for count in (1, 5):
-                    with LightBrowsers(console.url, count):
-                        time.sleep(8)  # until the pictures have their size
-                        figures[f"console, {count} browser(s): % of a core"] = share(
-                            console.cpu_s, seconds
-                        )
-                        if count == 1:
-                            figures["detector, one browser: % of a core"] = share(
-                                node.cpu_s, seconds
-                            )
-                figures["loopback"] = delays(console.url, seconds)
-                values = observer.fresh_values(node)
-                figures["of it the detector, p95 ms"] = float(values.get("latency p95 (ms)", "nan"))
-                with Throttle(console.port, RADIO_KBIT) as radio:
-                    url = f"http://127.0.0.1:{radio.port}/"
-                    figures["500 kbit/s"] = delays(url, seconds)
-                if minutes:
-                    with LightBrowsers(console.url, 1):
-                        time.sleep(60)
-                        start_mb = console.memory_mb()
-                        time.sleep(60 * minutes)
-                        figures[f"memory growth, MB in {minutes:g} minutes"] = (
-                            console.memory_mb() - start_mb
-                        )
+            yield node, observer, camera, Path(name)
     finally:
         if camera is not None:
             camera.stop()
         observer.close()
+
+
+def measure(seconds: float, minutes: float) -> dict[str, Any]:
+    """Everything, by name."""
+    figures: dict[str, Any] = {"load before": os.getloadavg()[0]}
+    with running({"search": "auto"}) as (node, observer, _, folder):
+        before = observer.fresh_values(node)
+        observer.wait_until(node, "frames received", f">{before['frames received']}")
+        observer.set_template(SIZE, in_camera=True)
+        figures["detector alone: % of a core"] = share(node.cpu_s, seconds)
+        with Console(folder) as console:
+            time.sleep(3)
+            figures["console, no browser: % of a core"] = share(console.cpu_s, seconds)
+            for count in (1, 5):
+                with LightBrowsers(console.url, count):
+                    time.sleep(8)  # until the pictures have their size
+                    figures[f"console, {count} browser(s): % of a core"] = share(
+                        console.cpu_s, seconds
+                    )
+                    if count == 1:
+                        figures["detector, one browser: % of a core"] = share(node.cpu_s, seconds)
+            figures["loopback"] = delays(console.url, seconds)
+            values = observer.fresh_values(node)
+            figures["of it the detector, p95 ms"] = float(values.get("latency p95 (ms)", "nan"))
+            with Throttle(console.port, RADIO_KBIT) as radio:
+                url = f"http://127.0.0.1:{radio.port}/"
+                figures["500 kbit/s"] = delays(url, seconds)
+            if minutes:
+                with LightBrowsers(console.url, 1):
+                    time.sleep(60)
+                    start_mb = console.memory_mb()
+                    time.sleep(60 * minutes)
+                    figures[f"memory growth, MB in {minutes:g} minutes"] = (
+                        console.memory_mb() - start_mb
+                    )
     figures["load after"] = os.getloadavg()[0]
     return figures
 
@@ -157,39 +164,28 @@ def watch_memory(minutes: float) -> dict[str, Any]:
 
     Each frame is then passed on at once, at the camera's rate, also on a machine that is busy.
     """
-    from refdet_ros.node_process import NodeProcess, prepare_dds
-
-    prepare_dds(random.randint(1, 100))
-    from benchmarks.speed.node_probe import Camera, Observer
-
-    observer = Observer()
-    camera = None
-    try:
-        with tempfile.TemporaryDirectory() as name, NodeProcess({"enabled": "false"}) as node:
-            observer.wait_until(node, "state", "active")
-            camera = Camera(SIZE, "raw", RATE_HZ)
-            with Console(Path(name)) as console, LightBrowsers(console.url, 1):
-                time.sleep(60)
-                started, before = time.perf_counter(), camera.sent
-                samples_mb = [console.memory_mb()]
-                used_s = console.cpu_s()
-                while time.perf_counter() - started < 60 * minutes:
-                    time.sleep(min(60.0, 60 * minutes))
-                    samples_mb.append(console.memory_mb())
-                passed_s = time.perf_counter() - started
-                return {
-                    "minutes": passed_s / 60,
-                    "camera, Hz": (camera.sent - before) / passed_s,
-                    "console: % of a core": 100 * (console.cpu_s() - used_s) / passed_s,
-                    "memory at the start, MB": samples_mb[0],
-                    "memory at the end, MB": samples_mb[-1],
-                    "most memory, MB": max(samples_mb),
-                    "load": os.getloadavg()[0],
-                }
-    finally:
-        if camera is not None:
-            camera.stop()
-        observer.close()
+    with (
+        running({"enabled": "false"}) as (_, _, camera, folder),
+        Console(folder) as console,
+        LightBrowsers(console.url, 1),
+    ):
+        time.sleep(60)
+        started, before = time.perf_counter(), camera.sent
+        samples_mb = [console.memory_mb()]
+        used_s = console.cpu_s()
+        while time.perf_counter() - started < 60 * minutes:
+            time.sleep(min(60.0, 60 * minutes))
+            samples_mb.append(console.memory_mb())
+        passed_s = time.perf_counter() - started
+        return {
+            "minutes": passed_s / 60,
+            "camera, Hz": (camera.sent - before) / passed_s,
+            "console: % of a core": 100 * (console.cpu_s() - used_s) / passed_s,
+            "memory at the start, MB": samples_mb[0],
+            "memory at the end, MB": samples_mb[-1],
+            "most memory, MB": max(samples_mb),
+            "load": os.getloadavg()[0],
+        }
 
 
 def lines(figures: dict[str, Any], prefix: str = "") -> list[str]:
