@@ -20,7 +20,7 @@ from refdet_training.evaluation.detection_protocol import (
     Skipped,
     long_enough,
 )
-from refdet_training.evaluation.held_out import RawPrediction, raw_predictions
+from refdet_training.evaluation.held_out import RawPrediction, probabilities, raw_predictions
 from refdet_training.evaluation.threshold import (
     ALLOWED_FPR,
     AbsentPair,
@@ -103,12 +103,11 @@ def fit_calibration(
 def fit_probability(
     predictions: Sequence[RawPrediction], protocol: DetectionProtocol
 ) -> Calibration:
-    """Logistic regression (Platt 1999) of "the best answer is right" on the raw outputs.
+    """Logistic regression (Platt 1999) of "the best answer is right" on the raw scores.
 
     Every source has the same weight. Within a source, the objects' own videos and those of other
     families are weighted as in the detection protocol, because a probability depends on how often
-    the object is present. A presence output that would lower the probability is dropped; such a fit
-    is chance. A few dozen videos determine only two or three numbers, so there is nothing more
+    the object is present. A few dozen videos determine only two numbers, too few for anything more
     flexible (isotonic regression).
 
     Raises:
@@ -121,17 +120,12 @@ def fit_probability(
             f"{'right' if right.all() else 'wrong'}; a calibration needs both. Give more videos"
             f"{'.' if right.all() else ', or a bundle that was trained.'}"
         )
-    raw = np.array([(item.prediction.score, item.presence) for item in predictions])
-    features, weights = logit(raw), prediction_weights(predictions, protocol)
-    regression = LogisticRegression(C=1.0).fit(features, right, sample_weight=weights)
-    score_weight, presence_weight = regression.coef_[0]
-    if presence_weight < 0:
-        regression.fit(features[:, :1], right, sample_weight=weights)
-        score_weight, presence_weight = regression.coef_[0, 0], 0.0
+    log_odds = logit(np.array([[item.prediction.score] for item in predictions]))
+    weights = prediction_weights(predictions, protocol)
+    regression = LogisticRegression(C=1.0).fit(log_odds, right, sample_weight=weights)
     return Calibration(
-        round(float(score_weight), 4),
-        round(float(presence_weight), 4),
-        round(float(regression.intercept_[0]), 4),
+        score_weight=round(float(regression.coef_[0, 0]), 4),
+        intercept=round(float(regression.intercept_[0]), 4),
     )
 
 
@@ -143,9 +137,11 @@ def absent_pairs(
     for item in predictions:
         if not item.prediction.present:
             key = (item.prediction.source, item.object_family, item.shown_family)
-            raw = np.array([item.prediction.score]), np.array([item.presence])
-            found.setdefault(key, []).append(float(calibration(*raw)[0]))
-    return [AbsentPair(source, tuple(scores)) for (source, _, _), scores in found.items()]
+            found.setdefault(key, []).append(item.prediction.score)
+    return [
+        AbsentPair(source, tuple(probabilities(calibration, np.array(scores)).tolist()))
+        for (source, _, _), scores in found.items()
+    ]
 
 
 def prediction_weights(

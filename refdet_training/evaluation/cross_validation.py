@@ -34,7 +34,7 @@ from refdet_training.evaluation.detection_protocol import (
     long_enough,
     run_protocol,
 )
-from refdet_training.evaluation.held_out import NO_PRESENCE, UNCALIBRATED, Look, RawPrediction
+from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
 from refdet_training.evaluation.second_looks import LookingDetector, fit_refinement, refined
 from refdet_training.evaluation.threshold import choose_threshold
 
@@ -134,7 +134,6 @@ def measure_fold(
             families[item.source, item.object_video],
             families[item.source, item.video_id],
             item,
-            NO_PRESENCE,
             seen,
         )
         for item, seen in zip(found, looks, strict=True)
@@ -243,7 +242,7 @@ def read_predictions(path: Path) -> list[RawPrediction]:
         )
         looks = tuple(_look(**look) for look in row.get("looks", []))
         families = row["object_family"], row["shown_family"]
-        found.append(RawPrediction(*families, prediction, NO_PRESENCE, looks))
+        found.append(RawPrediction(*families, prediction, looks))
     return found
 
 
@@ -263,7 +262,7 @@ def _calibrated(
     """With a probability as its score."""
     if rule is not None and item.looks:
         return refined(item, rule, calibration)
-    score = calibration(np.array([item.prediction.score]), np.array([item.presence]))
+    score = probabilities(calibration, np.array([item.prediction.score]))
     return replace(item, prediction=replace(item.prediction, score=float(score[0])))
 
 

@@ -35,9 +35,6 @@ from refdet_training.evaluation.detection_protocol import (
 
 UNCALIBRATED = Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0)
 """Passes raw scores on."""
-NO_PRESENCE = 0.5
-"""Its log-odds are 0, so the calibration rests on the score alone: of several scales and tiles only
-the best candidate is known."""
 _TEMPLATES_AT_ONCE = 24
 """The score maps of more templates would take too much memory."""
 
@@ -64,15 +61,22 @@ class RawPrediction:
     Attributes:
         object_family, shown_family: of the object and of the searched video.
         prediction: its ``score`` is the raw score of the strongest candidate.
-        presence: the network's raw presence output there.
         looks: the frame's best candidates, where a tracking network looked at them again.
     """
 
     object_family: str
     shown_family: str
     prediction: Prediction
-    presence: float
     looks: tuple[Look, ...] = ()
+
+
+def probabilities(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
+    """Calibrated ``scores`` of shape (N,).
+
+    Of a frame's crops and tiles only the best candidate's score is known, no presence. Log-odds of
+    0 stand for it, so that the probability rests on the score alone.
+    """
+    return calibration(scores, np.full_like(scores, 0.5))
 
 
 def raw_predictions(
@@ -163,5 +167,4 @@ def _record(query: Query, answer: tuple[BoxXYXY, float]) -> RawPrediction:
         query.wanted.family,
         query.shown.family,
         prediction_for(query, *answer),
-        NO_PRESENCE,
     )

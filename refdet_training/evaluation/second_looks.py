@@ -23,7 +23,7 @@ from refdet_training.evaluation.bundle_detector import NO_DETECTION
 from refdet_training.evaluation.calibration import prediction_weights
 from refdet_training.evaluation.detection_numbers import LOOSE_IOU
 from refdet_training.evaluation.detection_protocol import DetectionProtocol, FrameDetector
-from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction
+from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
 
 
 class LookingDetector(FrameDetector):
@@ -127,5 +127,5 @@ def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration)
 def _scores(item: RawPrediction, calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of one frame's candidates by the search and by the tracking network."""
     raw = np.array([look.score for look in item.looks])
-    search = calibration(raw, np.full(len(raw), item.presence))
+    search = probabilities(calibration, raw)
     return search, np.array([look.tracker_score for look in item.looks])

@@ -48,7 +48,7 @@ def prediction(fold, number, score, box=BOX, truth=BOX):
         truth,
     )
     shown = f"place{fold}" if own else f"else{number % 40}"
-    return RawPrediction(f"place{fold}", shown, found, 0.5)
+    return RawPrediction(f"place{fold}", shown, found)
 
 
 def fold_of(fold, right, wrong, absent_score):

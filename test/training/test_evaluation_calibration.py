@@ -29,7 +29,6 @@ TRUTH = (0.0, 0.0, 10.0, 10.0)
 
 def raw(
     score: float,
-    presence: float = 0.5,
     right: bool = False,
     object_family: str = "a",
     shown_family: str = "a",
@@ -48,31 +47,24 @@ def raw(
         box_xyxy=TRUTH if right else (50.0, 50.0, 60.0, 60.0),
         truth_xyxy=TRUTH if own else None,
     )
-    return RawPrediction(object_family, shown_family, prediction, presence)
+    return RawPrediction(object_family, shown_family, prediction)
 
 
-def drawn(count: int, rng: np.random.Generator, presence_says: float = 0.0) -> list[RawPrediction]:
-    """Answers that are right with probability sigmoid(2 * logit + presence_says * presence)."""
+def drawn(count: int, rng: np.random.Generator) -> list[RawPrediction]:
+    """Answers that are right with probability sigmoid(2 * logit)."""
     found = []
-    for _ in range(count):
-        score, presence = rng.normal(0, 1.5), rng.normal(0, 1.5)
-        right = rng.random() < sigmoid(np.array(2 * score + presence_says * presence))
-        found.append(raw(float(sigmoid(score)), float(sigmoid(presence)), bool(right)))
+    for log_odds in rng.normal(0, 1.5, count):
+        right = rng.random() < sigmoid(2 * log_odds)
+        found.append(raw(float(sigmoid(log_odds)), bool(right)))
     return found
 
 
 def test_the_regression_finds_the_rule_the_answers_were_drawn_with() -> None:
-    predictions = drawn(3000, np.random.default_rng(0), presence_says=1.0)
+    predictions = drawn(3000, np.random.default_rng(0))
     fitted = fit_probability(predictions, DetectionProtocol())
     assert fitted.score_weight == pytest.approx(2.0, abs=0.25)
-    assert fitted.presence_weight == pytest.approx(1.0, abs=0.2)
+    assert fitted.presence_weight == 0.0
     assert fitted.intercept == pytest.approx(0.0, abs=0.15)
-
-
-def test_a_presence_that_speaks_against_itself_is_left_out() -> None:
-    predictions = drawn(1500, np.random.default_rng(1), presence_says=-1.0)
-    fitted = fit_probability(predictions, DetectionProtocol())
-    assert fitted.presence_weight == 0.0 and fitted.score_weight > 1
 
 
 def test_frames_of_other_families_weigh_as_in_the_protocol_however_many_there_are() -> None:
