@@ -63,6 +63,7 @@ class Browser:
         self.newest = {}
         self.seen = []
         self.pictures = []
+        self._ahead = None
         self._requests = 0
         self._answers = {}
         self._acknowledge = acknowledge
@@ -113,6 +114,15 @@ class Browser:
         self._socket.close()
         self._thread.join(5)
 
+    def _join(self, answer):
+        """Give the picture that came ahead its result; one that gets none is not shown."""
+        header, jpeg, heatmap = self._ahead
+        assert answer["number"] == header["number"]
+        if answer["result"] is not None:
+            header = {**header, "result": answer["result"]}
+            self.pictures.append((header, jpeg, heatmap))
+        self._ahead = None
+
     def _receive(self):
         from websockets.exceptions import ConnectionClosed
 
@@ -124,11 +134,16 @@ class Browser:
                     start = 4 + length
                     jpeg = message[start : start + header["jpeg"]]
                     heatmap = message[start + header["jpeg"] :]
-                    self.pictures.append((header, jpeg, heatmap))
+                    if header["pending"]:
+                        self._ahead = (header, jpeg, heatmap)
+                    else:
+                        self.pictures.append((header, jpeg, heatmap))
                     if self._acknowledge:
                         self.send("ack", number=header["number"])
                     continue
                 content = json.loads(message)
+                if content["type"] == "result":
+                    self._join(content)
                 self.newest[content["type"]] = content
                 self.seen.append(content)
                 if content["type"] == "answer":

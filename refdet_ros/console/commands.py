@@ -48,7 +48,8 @@ class Commands:
         """Carry out one message of the browser."""
         kind = message["type"]
         if kind == "ack":
-            self._viewer.acknowledged(_whole(message.get("number")))
+            round_trip_s = _number(message.get("round_trip")) / 1e3
+            self._viewer.acknowledged(_whole(message.get("number")), round_trip_s)
         elif kind == "ping":
             self._viewer.tell("pong", {"at": message.get("at"), "now": _now_ms()})
         elif kind == "choose":

@@ -1,33 +1,48 @@
-"""How much of a picture a browser's link carries, learned from its acknowledgements.
+"""How large a picture a browser's link carries in time, learned from its acknowledgements.
 
-The browser acknowledges a picture when it has drawn it. The time that takes tells whether the
-link is idle, busy or blocked: quality goes down quickly and up slowly, and while a picture is on
-its way only as many follow as the link is known to carry, so that none waits in a queue.
+The browser acknowledges a picture as soon as it has it. Bytes and time say how large the next one
+may be to arrive in time: smaller at once after a late one, larger only after several early ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import Deque, Dict, Tuple
 
 from refdet_ros.console.frames import Rung
 
 LADDER = (
-    Rung(320, 35),
-    Rung(480, 42),
+    Rung(240, 30),
+    Rung(320, 36),
+    Rung(400, 40),
+    Rung(480, 43),
+    Rung(560, 46),
     Rung(640, 50),
-    Rung(854, 60),
+    Rung(800, 55),
+    Rung(1024, 62),
     Rung(1280, 70),
+    Rung(1600, 74),
     Rung(1920, 78),
 )
+GROWTH = 1.5
+"""Of a picture's bytes from one rung to the next, about."""
+AIM_S, LATE_S = 0.16, 0.22
+"""What sending a picture may take, over the link's own round trip: to be made larger, and before it
+is made smaller."""
 _START = 1  # a radio link must carry the first pictures, too
-_GROWTH = 1.9  # of a picture's bytes from one rung to the next
-SLOW_S, FAST_S = 0.2, 0.09
-"""Times from sending to drawn above which a picture is too large, and below which it may grow."""
-_SLOW_OF = (2, 4)
-_CALM = 8  # fast pictures in a row before the next rung is tried
+_EARLY = 3  # pictures in a row that must have left room for a larger one
+_SHORTEST_S = 0.005
+_LONGEST_ROUND_TRIP_S = 1.0
+_MOST_IN_FLIGHT = 2
 _GIVE_UP_S = 4.0
+
+
+@dataclass(frozen=True)
+class _Sent:
+    at_s: float
+    rung: int
 
 
 class Link:
@@ -35,11 +50,10 @@ class Link:
 
     def __init__(self) -> None:
         self._rung = _START
-        self._in_flight: Dict[int, float] = {}
-        self._slow: Deque[bool] = deque(maxlen=_SLOW_OF[1])
-        self._calm = 0
-        self._patience = _CALM
-        self.delay_s = 0.0
+        self._in_flight: Dict[int, _Sent] = {}
+        self._room: Deque[int] = deque(maxlen=_EARLY)
+        self._sending_s = math.inf
+        self._round_trip_s = 0.0
         self._sizes: Deque[Tuple[float, int]] = deque()
 
     @property
@@ -51,50 +65,48 @@ class Link:
         """Whether the next picture would not wait behind others."""
         if not self._in_flight:
             return True
-        oldest_s = now_s - min(self._in_flight.values())
-        if oldest_s > _GIVE_UP_S:
+        times_s = [picture.at_s for picture in self._in_flight.values()]
+        if now_s - min(times_s) > _GIVE_UP_S:
             # Its acknowledgement is not coming any more (the page was in the background).
             self._in_flight.clear()
             return True
-        # A second one only where the first arrives soon: then the two do not share the link.
-        return len(self._in_flight) < 2 and self.delay_s < FAST_S and oldest_s < FAST_S
+        # On a long way the link is free again long before the acknowledgement is here.
+        return (
+            len(times_s) < _MOST_IN_FLIGHT
+            and self._round_trip_s > self._sending_s
+            and now_s - max(times_s) > self._sending_s
+        )
 
-    def sent(self, number: int, size: int, now_s: float) -> None:
+    def sent(self, number: int, rung: Rung, size: int, now_s: float) -> None:
         """A picture of so many bytes went out."""
-        self._in_flight[number] = now_s
+        self._in_flight[number] = _Sent(now_s, LADDER.index(rung))
         self._sizes.append((now_s, size))
         while self._sizes and self._sizes[0][0] < now_s - 3.0:
             self._sizes.popleft()
 
-    def acknowledged(self, number: int, now_s: float) -> None:
-        """The picture has been drawn."""
-        started_s = self._in_flight.pop(number, None)
-        if started_s is None:
+    def acknowledged(self, number: int, now_s: float, round_trip_s: float = 0.0) -> None:
+        """The picture is there.
+
+        Args:
+            round_trip_s: what a few bytes take to the browser and back.
+        """
+        picture = self._in_flight.pop(number, None)
+        if picture is None:
             return
-        # Drawn in order: what was sent earlier and not drawn was replaced by this one.
+        # They arrive in order: what was sent earlier was replaced by this one.
         for other in [key for key in self._in_flight if key < number]:
             del self._in_flight[other]
-        delay_s = now_s - started_s
-        self.delay_s += 0.3 * (delay_s - self.delay_s) if self.delay_s else delay_s
-        self._slow.append(delay_s > SLOW_S)
-        if sum(self._slow) >= _SLOW_OF[0] or delay_s > 3 * SLOW_S:
-            self._step(-max(1, math.ceil(math.log(delay_s / SLOW_S, _GROWTH))))
-            # A rung that failed is tried again later and later.
-            self._patience = min(16 * _CALM, 2 * self._patience)
-        elif delay_s < FAST_S:
-            self._calm += 1
-            if self._calm >= self._patience or self.delay_s * _GROWTH < FAST_S / 2:
-                self._step(+1)
-        else:
-            self._calm = 0
+        self._round_trip_s = min(max(round_trip_s, 0.0), _LONGEST_ROUND_TRIP_S)
+        sending_s = max(now_s - picture.at_s - self._round_trip_s, _SHORTEST_S)
+        self._sending_s = sending_s
+        # Where a picture would have been in time that grows with each rung.
+        fitting = picture.rung + math.floor(math.log(AIM_S / sending_s, GROWTH))
+        self._room.append(fitting)
+        if sending_s > LATE_S:
+            self._rung = max(0, min(self._rung, fitting))
+        elif len(self._room) == _EARLY and min(self._room) > self._rung:
+            self._rung = min(self._rung + 1, len(LADDER) - 1)
 
     def kbit_per_s(self, now_s: float) -> float:
         """What pictures took of the link in the last three seconds."""
         return sum(size for at_s, size in self._sizes if at_s > now_s - 3.0) * 8 / 3000
-
-    def _step(self, by: int) -> None:
-        rung = min(max(self._rung + by, 0), len(LADDER) - 1)
-        if rung != self._rung:
-            self._rung = rung
-            self._slow.clear()
-        self._calm = 0

@@ -3,6 +3,9 @@
 A frame waits until the detector has answered it, so that a box is drawn on exactly the picture it
 was found in. While the detector answers nothing (paused, not active, no model yet), frames pass at
 once and without boxes. What is newer than the newest pair that was shown is kept, the rest is not.
+
+A picture may travel while the detector looks at its frame: where the detector answers nearly all
+frames, each is also shown as soon as it comes, as pending.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ between two results, but within these bounds."""
 _HEATMAP_SILENCE_S = 1.5
 _KEPT_BYTES = 96 * 1024 * 1024
 _KEPT = 64
-_JUMP_NS = 1_000_000_000
+JUMP_NS = 1_000_000_000
+"""A stamp so far back means that the camera started anew, or that a bag plays again."""
+_MOST = 0.7  # share of the frames that the detector answers, from which on the next are pending
 
 
 @dataclass
@@ -37,11 +42,13 @@ class Shown:
     Attributes:
         result: None where the detector did not look at the frame.
         heatmap: the message of the heatmap topic, where one was wanted and came.
+        pending: the result will probably follow; then the frame comes once more, with it.
     """
 
     frame: Frame
     result: Optional[Result] = None
     heatmap: Optional[Any] = None
+    pending: bool = False
 
 
 class Pairing:
@@ -50,15 +57,19 @@ class Pairing:
     Args:
         show: called with each pair.
         answered: called with every result, and the frame where it is at hand.
+        ahead: whether frames may be shown as pending.
     """
 
     def __init__(
         self,
         show: Callable[[Shown], None],
         answered: Callable[[Result, Optional[Frame]], None] = lambda result, frame: None,
+        ahead: bool = False,
     ) -> None:
         self._show = show
         self._answered = answered
+        self._ahead = ahead
+        self._share = 0.0
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._boxes: Dict[int, Tuple[Box, ...]] = {}
         self._targets: Dict[int, Tuple[TargetView, ...]] = {}
@@ -70,8 +81,8 @@ class Pairing:
 
     def frame(self, frame: Frame, now_s: float) -> None:
         """A camera frame came; ``now_s`` is monotonic."""
-        if frame.stamp_ns < self._newest_ns - _JUMP_NS:
-            # The camera started anew, or a bag plays again: all that is older is history.
+        if frame.stamp_ns < self._newest_ns - JUMP_NS:
+            # All that is older is history.
             self._entries.clear()
             self._newest_ns = 0
         if now_s - self._answered_s > min(max(SILENCE_S[0], 3 * self._pause_s), SILENCE_S[1]):
@@ -83,6 +94,8 @@ class Pairing:
         entry = self._entry(frame.stamp_ns, len(frame.cdr))
         if entry is not None:
             entry.frame = frame
+            if self._ahead and self._share > _MOST and entry.result is None:
+                self._show(Shown(frame, pending=True))
             self._offer(frame.stamp_ns, now_s)
 
     def boxes(self, stamp_ns: int, boxes: Tuple[Box, ...], now_s: float) -> None:
@@ -114,11 +127,19 @@ class Pairing:
         pause_s = min(now_s - self._answered_s, SILENCE_S[1])
         self._pause_s += 0.2 * (pause_s - self._pause_s)
         self._answered_s = now_s
+        self._count_answer(stamp_ns)
         entry = self._entry(stamp_ns)
         self._answered(result, entry.frame if entry is not None else None)
         if entry is not None:
             entry.result = result
             self._offer(stamp_ns, now_s)
+
+    def _count_answer(self, stamp_ns: int) -> None:
+        """Learn which share of the frames is answered; the ones before this were left out."""
+        for key, entry in self._entries.items():
+            if key < stamp_ns and entry.frame is not None and entry.result is None:
+                self._share *= 0.9
+        self._share += 0.1 * (1 - self._share)
 
     def _entry(self, stamp_ns: int, size: int = 0) -> Optional[_Entry]:
         """What is known of a stamp, before so many bytes are added to it.

@@ -57,7 +57,7 @@ class DetectorSession:
         self._templates: List[TemplateView] = []
         self._status: Optional[Status] = None
         self._status_s = 0.0
-        self._pairing = Pairing(self._show, self._answered)
+        self._pairing = Pairing(self._show, self._answered, ahead=True)
         self._tasks: Set[asyncio.Task[None]] = set()
         monotonic = time.monotonic
         self.link = DetectorLink(

@@ -14,6 +14,7 @@ import numpy as np
 from refdet_ros.console.frames import STILL, Encoder, Frame, Rung, to_jpeg
 from refdet_ros.console.link import Link
 from refdet_ros.console.pairing import Shown
+from refdet_ros.console.slot import Slot
 from refdet_ros.console.wire import pack, text
 
 _HEATMAP = Rung(192, 70)
@@ -44,7 +45,7 @@ class Viewer:
         self._wake = asyncio.Event()
         self._texts: List[str] = []
         self._latest: OrderedDict[str, str] = OrderedDict()
-        self._newest: Optional[Shown] = None
+        self._slot = Slot()
         self._still: Optional[Shown] = None
         self._due_s = 0.0
         self._count = 0
@@ -52,7 +53,17 @@ class Viewer:
 
     def offer(self, shown: Shown) -> None:
         """A new frame; it replaces one that has not been sent."""
-        self._newest = shown
+        if shown.pending and self.wants_heatmap:
+            return  # that travels with the picture
+        answered = self._slot.offer(shown, time.monotonic())
+        if answered is not None:
+            number, later = answered
+            sent = self._sent.get(number)
+            own = sent is not None and sent.frame is later.frame
+            if own:
+                self._sent[number] = later
+            result = later.result.plain() if own and later.result is not None else None
+            self.tell("result", {"number": number, "result": result})
         self._wake.set()
 
     def tell(self, kind: str, content: Dict[str, Any]) -> None:
@@ -64,9 +75,9 @@ class Viewer:
             self._texts.append(text(kind, content))
         self._wake.set()
 
-    def acknowledged(self, number: int) -> None:
-        """The browser has drawn a picture."""
-        self.link.acknowledged(number, time.monotonic())
+    def acknowledged(self, number: int, round_trip_s: float) -> None:
+        """The browser has a picture; a few bytes take so long to it and back."""
+        self.link.acknowledged(number, time.monotonic(), round_trip_s)
         self._wake.set()
 
     def hold(self, number: int) -> bool:
@@ -85,7 +96,7 @@ class Viewer:
 
     def forget_frames(self) -> None:
         """What was offered belongs to another detector."""
-        self._newest = None
+        self._slot.clear()
         self._sent.clear()
         self.release()
 
@@ -102,26 +113,35 @@ class Viewer:
                     await self._send_text(item)
             if self._still is not None:
                 shown, self._still = self._still, None
-                await self._send_picture(shown, STILL, still=True)
-            elif self.held is None and self._newest is not None:
+                await self._send_picture(shown, STILL, self._next_number(), still=True)
+            elif self.held is None:
                 await self._send_newest()
 
     async def _send_newest(self) -> None:
         now_s = time.monotonic()
+        wait_s = self._slot.wait_s(now_s)
+        if wait_s is None or not self.link.may_send(now_s):
+            # Woken by a result, by the acknowledgement, or by the next frame.
+            return
         # A little early is better than one camera frame late.
-        wait_s = self._due_s - now_s - 0.3 * self._period_s
+        wait_s = max(wait_s, self._due_s - now_s - 0.3 * self._period_s)
         if wait_s > 0:
             asyncio.get_running_loop().call_later(wait_s, self._wake.set)
             return
-        if not self.link.may_send(now_s):
-            # Woken by the acknowledgement, or by the next frame if that never comes.
-            return
-        shown, self._newest = self._newest, None
-        assert shown is not None
         self._due_s = max(self._due_s + self._period_s, now_s)
-        await self._send_picture(shown, self.link.rung)
+        number = self._next_number()
+        await self._send_picture(self._slot.take(number), self.link.rung, number)
 
-    async def _send_picture(self, shown: Shown, rung: Rung, still: bool = False) -> None:
+    def _next_number(self) -> int:
+        self._count += 1
+        return self._count
+
+    async def _send_picture(
+        self, shown: Shown, rung: Rung, number: int, still: bool = False
+    ) -> None:
+        self._sent[number] = shown
+        while len(self._sent) > _REMEMBERED:
+            self._sent.popitem(last=False)
         try:
             picture = await self._encoder.picture(shown.frame, rung)
             heatmap = b""
@@ -130,11 +150,6 @@ class Viewer:
         except Exception as error:
             await self._send_text(text("problem", {"message": str(error)}))
             return
-        self._count += 1
-        number = self._count
-        self._sent[number] = shown
-        while len(self._sent) > _REMEMBERED:
-            self._sent.popitem(last=False)
         now_s = time.monotonic()
         header = {
             "number": number,
@@ -146,10 +161,11 @@ class Viewer:
             "quality": [rung.width, rung.quality],
             "kbit": round(self.link.kbit_per_s(now_s)),
             "result": shown.result.plain() if shown.result else None,
+            "pending": shown.pending,
         }
         message = pack(header, picture.jpeg, heatmap)
         if not still:
-            self.link.sent(number, len(message), time.monotonic())
+            self.link.sent(number, rung, len(message), time.monotonic())
         await self._send_bytes(message)
 
 

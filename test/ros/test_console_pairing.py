@@ -128,3 +128,25 @@ def test_half_results_do_not_pile_up():
         stage.pairing.boxes(number, (), 0.0)
         stage.pairing.targets(10_000 + number, (), 0.0)
     assert len(stage.pairing._boxes) <= 65 and len(stage.pairing._targets) <= 65
+
+
+def ahead(answers, of):
+    """Whether the next frame is shown as pending, after a detector answered so many frames."""
+    shown = []
+    pairing = Pairing(shown.append, ahead=True)
+    for number in range(60):
+        pairing.frame(Frame(b"", number * 66 * MS, False), number * 0.066)
+        if number % of < answers:
+            pairing.targets(number * 66 * MS, (), number * 0.066 + 0.05)
+            pairing.boxes(number * 66 * MS, BOX, number * 0.066 + 0.05)
+    shown.clear()
+    pairing.frame(Frame(b"", 60 * 66 * MS, False), 60 * 0.066)
+    assert [item.result for item in shown] in ([], [None])
+    return bool(shown) and shown[0].pending
+
+
+def test_a_frame_is_shown_as_pending_where_nearly_all_are_answered():
+    assert ahead(1, of=1)
+    assert ahead(14, of=15)
+    assert not ahead(1, of=2)
+    assert not ahead(1, of=3)

@@ -18,6 +18,8 @@ export class Stage extends EventTarget {
   #next = null;
   #decoding = null;
   #waiting = null;
+  #ahead = null; // a decoded picture {header, bitmap, heat} whose result has not come yet
+  #answer = null; // the newest result of a picture that came ahead of it
   #frozen = false; // a box is being drawn, or the frame is held
   #kept = false; // held by the button: stays held without a box
   box = null;
@@ -26,6 +28,10 @@ export class Stage extends EventTarget {
     super();
     this.#connection = connection;
     connection.on("picture", (...parts) => this.#received(parts));
+    connection.on("result", (answer) => {
+      this.#answer = answer;
+      this.#join();
+    });
     connection.on("not_held", () => {
       this.release();
       toast("That frame is gone already; draw once more.", false);
@@ -71,7 +77,8 @@ export class Stage extends EventTarget {
   /** Nothing to show any more: another detector was chosen. */
   clear() {
     this.release();
-    this.#shown = null;
+    this.#ahead?.bitmap.close();
+    this.#shown = this.#ahead = this.#answer = null;
     this.#draw();
   }
 
@@ -113,14 +120,45 @@ export class Stage extends EventTarget {
           createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })),
           heatmap ? heatLayer(heatmap) : null,
         ]);
-        this.#next?.bitmap.close();
-        const asked = Boolean(this.#next);
-        this.#next = { header, bitmap, heat };
-        if (!asked) requestAnimationFrame(() => this.#show());
+        const picture = { header, bitmap, heat };
+        if (header.pending) {
+          this.#acknowledge(header);
+          this.#ahead?.bitmap.close();
+          this.#ahead = picture;
+          this.#join();
+        } else {
+          this.#queue(picture);
+        }
       } catch {
-        this.#connection.send("ack", { number: header.number });
+        this.#acknowledge(header);
       }
     }
+  }
+
+  /** Show the picture that came ahead together with its result; never without. */
+  #join() {
+    const [picture, answer] = [this.#ahead, this.#answer];
+    if (!picture || !answer || answer.number < picture.header.number) return;
+    this.#ahead = null;
+    if (answer.result && answer.number === picture.header.number) {
+      picture.header.result = answer.result;
+      this.#queue(picture);
+    } else {
+      picture.bitmap.close();
+    }
+  }
+
+  #queue(picture) {
+    this.#next?.bitmap.close();
+    const asked = Boolean(this.#next);
+    this.#next = picture;
+    if (!asked) requestAnimationFrame(() => this.#show());
+  }
+
+  /** Ask for more; a page that nobody sees does not. */
+  #acknowledge({ number, still }) {
+    if (still || document.hidden) return;
+    this.#connection.send("ack", { number, round_trip: Math.round(this.#connection.roundTrip) });
   }
 
   #show() {
@@ -131,14 +169,14 @@ export class Stage extends EventTarget {
     // A held frame only changes into its own sharper picture.
     if (this.#frozen && header.stamp !== this.#shown?.header.stamp) {
       next.bitmap.close();
-      if (!header.still) this.#connection.send("ack", { number: header.number });
+      if (!header.pending) this.#acknowledge(header);
       return;
     }
     this.#shown?.bitmap.close();
     this.#shown = next;
     this.#draw();
     if (header.still) return;
-    this.#connection.send("ack", { number: header.number });
+    if (!header.pending) this.#acknowledge(header);
     const now = this.#connection.now();
     const byStamp = now - header.stamp_ms;
     // A bag keeps old stamps, a camera may have a clock of its own: then from its arrival here.
