@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Deque, Dict, Tuple
 
-from refdet_ros.console.frames import Rung
+from refdet_ros.console.frames import STILL, Rung
 
 LADDER = (
     Rung(240, 30),
@@ -32,6 +32,7 @@ AIM_S, LATE_S = 0.16, 0.22
 """What sending a picture may take, over the link's own round trip: to be made larger, and before it
 is made smaller."""
 _START = 1  # a radio link must carry the first pictures, too
+_STILL_RUNGS = 4  # GROWTH**4 times AIM_S
 _EARLY = 3  # pictures in a row that must have left room for a larger one
 _SHORTEST_S = 0.005
 _LONGEST_ROUND_TRIP_S = 1.0
@@ -46,9 +47,14 @@ class _Sent:
 
 
 class Link:
-    """One browser's link. Times are monotonic seconds."""
+    """One browser's link. Times are monotonic seconds.
+
+    Attributes:
+        frame_width: of the camera; wider rungs only take longer.
+    """
 
     def __init__(self) -> None:
+        self.frame_width = LADDER[-1].width
         self._rung = _START
         self._in_flight: Dict[int, _Sent] = {}
         self._room: Deque[int] = deque(maxlen=_EARLY)
@@ -60,6 +66,12 @@ class Link:
     def rung(self) -> Rung:
         """What to send next."""
         return LADDER[self._rung]
+
+    @property
+    def still(self) -> Rung:
+        """For a held frame: as sharp as it can be there within about a second."""
+        rung = self._rung + _STILL_RUNGS
+        return LADDER[rung] if rung < len(LADDER) else STILL
 
     def may_send(self, now_s: float) -> bool:
         """Whether the next picture would not wait behind others."""
@@ -104,8 +116,12 @@ class Link:
         self._room.append(fitting)
         if sending_s > LATE_S:
             self._rung = max(0, min(self._rung, fitting))
-        elif len(self._room) == _EARLY and min(self._room) > self._rung:
-            self._rung = min(self._rung + 1, len(LADDER) - 1)
+        elif (
+            len(self._room) == _EARLY
+            and min(self._room) > self._rung
+            and self.rung.width < min(self.frame_width, LADDER[-1].width)
+        ):
+            self._rung += 1
 
     def kbit_per_s(self, now_s: float) -> float:
         """What pictures took of the link in the last three seconds."""

@@ -11,7 +11,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional
 import cv2
 import numpy as np
 
-from refdet_ros.console.frames import STILL, Encoder, Frame, Rung, to_jpeg
+from refdet_ros.console.frames import Encoder, Frame, Rung, to_jpeg
 from refdet_ros.console.link import Link
 from refdet_ros.console.pairing import Shown
 from refdet_ros.console.slot import Slot
@@ -81,7 +81,7 @@ class Viewer:
         self._wake.set()
 
     def hold(self, number: int) -> bool:
-        """Keep the frame of a picture, in full, and send it once more as sharp as it is."""
+        """Keep the frame of a picture, in full, and send it once more, sharper."""
         shown = self._sent.get(number)
         if shown is None:
             return False
@@ -113,7 +113,7 @@ class Viewer:
                     await self._send_text(item)
             if self._still is not None:
                 shown, self._still = self._still, None
-                await self._send_picture(shown, STILL, self._next_number(), still=True)
+                await self._send_picture(shown, self.link.still, self._next_number(), still=True)
             elif self.held is None:
                 await self._send_newest()
 
@@ -165,6 +165,7 @@ class Viewer:
         }
         message = pack(header, picture.jpeg, heatmap)
         if not still:
+            self.link.frame_width = picture.frame_size[0]
             self.link.sent(number, rung, len(message), time.monotonic())
         await self._send_bytes(message)
 

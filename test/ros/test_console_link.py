@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from refdet_ros.console.frames import STILL
 from refdet_ros.console.link import LADDER, Link
 
 BYTES = [2_700, 4_400, 6_800, 9_400, 13_000, 17_500, 27_000, 46_000, 78_000, 110_000, 150_000]
@@ -43,6 +44,13 @@ def test_on_a_lan_it_climbs_to_the_top_within_seconds():
     assert rungs[-1] == len(LADDER) - 1
 
 
+def test_no_picture_is_larger_than_the_camera_delivers():
+    link = Link()
+    link.frame_width = 1280
+    _, rungs = drive(link, 3, 12_500_000)
+    assert LADDER[rungs[-1]].width == 1280
+
+
 @pytest.mark.parametrize("busy", [0.5, 1.0, 3.0])
 def test_on_a_radio_link_no_picture_is_late(busy):
     delays, rungs = drive(Link(), 30, RADIO, busy=busy)
@@ -52,6 +60,14 @@ def test_on_a_radio_link_no_picture_is_late(busy):
     assert len(set(rungs[20:])) == 1
     larger = busy * BYTES[rungs[-1] + 1] / RADIO
     assert larger > 0.12  # nor is the link left unused
+
+
+def test_a_held_frame_is_sharp_within_about_a_second():
+    link = Link()
+    drive(link, 10, RADIO)
+    assert BYTES[LADDER.index(link.still)] / RADIO < 1.2
+    drive(link, 10, 12_500_000, start_s=100.0)
+    assert link.still == STILL
 
 
 def test_a_long_way_does_not_make_pictures_small():
