@@ -20,14 +20,14 @@ import numpy as np
 from tqdm import tqdm
 
 from refdet_core.backends.engines.command import add_engine_arguments, engine
-from refdet_core.command_line import join_negative_values
+from refdet_core.command_line import join_negative_values, run_command
 from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import Detector
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.doctor.command import DESCRIPTION, add_doctor_arguments, doctor
 from refdet_core.drawing import draw_detections
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.errors import ConfigError
 from refdet_core.heatmap import overlay
 from refdet_core.live.command import add_live_arguments, live
 from refdet_core.photo_arguments import add_photo_arguments, read_references
@@ -128,15 +128,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command; returns the exit code (2: the input cannot be used)."""
     given = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(join_negative_values(given))
-    try:
-        code: int = options.run(options)
-    except RefdetError as error:
-        print(f"refdet: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("refdet: stopped", file=sys.stderr)
-        return 130
-    return code
+    return run_command("refdet", lambda: options.run(options), error_code=2)
 
 
 def detect(options: argparse.Namespace) -> int:

@@ -10,15 +10,20 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from refdet_core.command_line import join_negative_values
+from refdet_core.command_line import (
+    join_negative_values,
+    parser_with_examples,
+    run_command,
+)
 from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
 from refdet_core.detector_arguments import add_detector_arguments, open_detector
 from refdet_core.detector_config import DetectorConfig
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.errors import ConfigError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.report.page import check_packages
 from refdet_core.search_plans import SEARCH_NAMES
+from refdet_ros.bags.arguments import add_bag_argument
 from refdet_ros.bags.frames import frames
 from refdet_ros.bags.html_report import write_html_report
 from refdet_ros.bags.parts import BagTopic
@@ -56,16 +61,13 @@ _PROFILE_HINT = (
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate_bag",
-        description="Replay a bag against the live detector node or offline, and compare its "
-        "detections with ground-truth boxes.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_with_examples(
+        "evaluate_bag",
+        "Replay a bag against the live detector node or offline, and compare its detections with "
+        "ground-truth boxes.",
+        _EXAMPLES,
     )
-    parser.add_argument(
-        "bag", type=Path, metavar="BAG", help="bag folder, or one .mcap or .db3 file"
-    )
+    add_bag_argument(parser)
     parser.add_argument("--topic", help="image topic in the bag (default: the only one)")
     parser.add_argument("--ground-truth", type=Path, metavar="JSON", help="boxes to compare with")
     parser.add_argument(
@@ -119,35 +121,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = make_parser().parse_args(join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="evaluate_bag: %(message)s")
-    try:
+    return run_command("evaluate_bag", lambda: _evaluate(args))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    if args.output is not None:
+        # Checked before the replay, which may take minutes.
+        make_folder(args.output)
+    with Bag(args.bag) as bag:
+        topic = bag.image_topic(args.topic)
+        contrast = Contrast(args.contrast)
+        targets = choose_targets(args, bag, topic, contrast)
+        replay = (
+            _live(args, bag, topic, targets)
+            if args.live
+            else _offline(args, bag, topic, targets, contrast)
+        )
+        results = score_targets(replay, targets, args.iou_threshold)
+        print(as_text(replay, results))
+        if replay.dropped and not _has_dds_profile():
+            print(_PROFILE_HINT)
         if args.output is not None:
-            # Checked before the replay, which may take minutes.
-            make_folder(args.output)
-        with Bag(args.bag) as bag:
-            topic = bag.image_topic(args.topic)
-            contrast = Contrast(args.contrast)
-            targets = choose_targets(args, bag, topic, contrast)
-            replay = (
-                _live(args, bag, topic, targets)
-                if args.live
-                else _offline(args, bag, topic, targets, contrast)
+            written = write_output(
+                args.output, bag, topic, replay, targets, results, args.iou_threshold
             )
-            results = score_targets(replay, targets, args.iou_threshold)
-            print(as_text(replay, results))
-            if replay.dropped and not _has_dds_profile():
-                print(_PROFILE_HINT)
-            if args.output is not None:
-                written = write_output(
-                    args.output, bag, topic, replay, targets, results, args.iou_threshold
-                )
-                print("Written: " + ", ".join(str(path) for path in written))
-    except RefdetError as error:
-        print(f"evaluate_bag: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("evaluate_bag: stopped.", file=sys.stderr)
-        return 130
-    return 0
+            print("Written: " + ", ".join(str(path) for path in written))
 
 
 def choose_targets(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-from pathlib import Path
-from types import FrameType
+from contextlib import suppress
 from typing import Any, Callable, Sequence
 
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.command_line import parser_with_examples, run_command, stop_on_sigterm
+from refdet_core.errors import ConfigError
+from refdet_ros.bags.arguments import add_bag_argument
 from refdet_ros.bags.cdr import split_ns
 from refdet_ros.bags.player import RELIABILITIES, BagPlayer, message_type, parse_remaps, topic_lines
 from refdet_ros.bags.reading import Bag, absolute
@@ -34,15 +34,12 @@ config/fastdds_shm.xml here and for the subscribers, or most large raw images ar
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="play_bag",
-        description="Publish the messages of a rosbag2 bag (mcap or sqlite3) in real time.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_with_examples(
+        "play_bag",
+        "Publish the messages of a rosbag2 bag (mcap or sqlite3) in real time.",
+        _EXAMPLES,
     )
-    parser.add_argument(
-        "bag", type=Path, metavar="BAG", help="bag folder, or one .mcap or .db3 file"
-    )
+    add_bag_argument(parser)
     parser.add_argument(
         "--rate", type=float, default=1.0, help="speed, 1 is real time (default: 1)"
     )
@@ -82,17 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, ros = _split_ros_args(list(sys.argv[1:] if argv is None else argv))
     args = make_parser().parse_args(own)
     logging.basicConfig(format="play_bag: %(message)s")
-    try:
-        # Checked before ROS starts: a wrong path should not wait for DDS.
-        if args.clock and args.restamp:
-            raise ConfigError("--clock plays the bag's time and --restamp replaces it; choose one.")
-        with Bag(args.bag) as bag:
-            return _play(bag, args, ros)
-    except RefdetError as error:
-        print(f"play_bag: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+    return run_command("play_bag", lambda: _open_and_play(args, ros))
 
 
 def _split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -106,10 +93,19 @@ def _split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:start], arguments[start:]
 
 
-def _play(bag: Bag, args: argparse.Namespace, ros_arguments: list[str]) -> int:
+def _open_and_play(args: argparse.Namespace, ros_arguments: list[str]) -> None:
+    # Checked before ROS starts: a wrong path should not wait for DDS.
+    if args.clock and args.restamp:
+        raise ConfigError("--clock plays the bag's time and --restamp replaces it; choose one.")
+    # Ctrl-C is how a player is normally stopped.
+    with Bag(args.bag) as bag, suppress(KeyboardInterrupt):
+        _play(bag, args, ros_arguments)
+
+
+def _play(bag: Bag, args: argparse.Namespace, ros_arguments: list[str]) -> None:
     # rclpy's own handler would end the context during a publish.
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    stop_on_sigterm()
     node = rclpy.create_node("play_bag")
     try:
         player = BagPlayer(
@@ -139,7 +135,6 @@ def _play(bag: Bag, args: argparse.Namespace, ros_arguments: list[str]) -> int:
             )
         if report.stopped:
             print("Stopped before the end of the bag.")
-        return 0
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
@@ -159,10 +154,6 @@ def _clock_publisher(node: Node) -> Callable[[int], None]:
         publisher.publish(message)
 
     return publish
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from typing import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from refdet_core.command_line import parser_with_examples, run_command
 from refdet_core.contrast import Contrast
-from refdet_core.errors import ConfigError, RefdetError, SourceError
+from refdet_core.errors import ConfigError, SourceError
 from refdet_core.sources import FrameSource, open_source
 from refdet_core.video import Frame
 from refdet_ros.bags.reading import absolute
@@ -138,11 +139,10 @@ def _time_s(frame: Frame, index: int, fps: float | None) -> float:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="video_to_bag",
-        description="Write a video file or a folder of images as a rosbag2 bag of camera images.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_with_examples(
+        "video_to_bag",
+        "Write a video file or a folder of images as a rosbag2 bag of camera images.",
+        _EXAMPLES,
     )
     parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER")
     parser.add_argument("bag", type=Path, metavar="BAG", help="new bag folder")
@@ -177,31 +177,31 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = make_parser().parse_args(argv)
+    return run_command(
+        "video_to_bag",
+        lambda: _convert(args),
+        when_stopped="stopped; the unfinished bag was removed.",
+    )
+
+
+def _convert(args: argparse.Namespace) -> None:
     # JPEG has 8 bits.
     contrast = CountsKept() if args.transport == "raw" else None
-    try:
-        summary = write_bag(
-            open_source(args.source, contrast),
-            args.bag,
-            topic=args.topic,
-            storage=args.storage,
-            transport=args.transport,
-            frame_id=args.frame_id,
-            quality=args.quality,
-            fps=args.fps,
-            start_s=args.start,
-            end_s=args.end,
-            max_frames=args.max_frames,
-            progress=True,
-        )
-    except RefdetError as error:
-        print(f"video_to_bag: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("video_to_bag: stopped; the unfinished bag was removed.", file=sys.stderr)
-        return 130
+    summary = write_bag(
+        open_source(args.source, contrast),
+        args.bag,
+        topic=args.topic,
+        storage=args.storage,
+        transport=args.transport,
+        frame_id=args.frame_id,
+        quality=args.quality,
+        fps=args.fps,
+        start_s=args.start,
+        end_s=args.end,
+        max_frames=args.max_frames,
+        progress=True,
+    )
     print(f"{summary.path}: {summary.frames} frames on {summary.topic} at {summary.fps:.4g} Hz")
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from refdet_core.errors import RefdetError
+from refdet_core.command_line import run_command
 
 COMMANDS = ("prepare", "fit", "export", "import", "join", "publish", "evaluate", "cross-validate")
 
@@ -26,15 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (2: the input cannot be used)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser(given).parse_args(given)
-    try:
-        options.run(options)
-    except RefdetError as error:
-        print(f"refdet-train: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("refdet-train: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("refdet-train", lambda: options.run(options), error_code=2)
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Sequence
 
-from refdet_core.command_line import join_negative_values
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.command_line import (
+    join_negative_values,
+    parser_with_examples,
+    run_command,
+    stop_on_sigterm,
+)
+from refdet_core.errors import ConfigError, SourceError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.node_process import prepare_dds
@@ -32,11 +35,10 @@ _EXAMPLES = """examples:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refdet_ros.demo",
-        description="The detector node at work on real footage, over DDS, measured.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_with_examples(
+        "python -m refdet_ros.demo",
+        "Run the detector node on real footage, over DDS, and measure it.",
+        _EXAMPLES,
     )
     parser.add_argument("--video", type=Path, help="your own video or folder of images")
     add_photo_arguments(parser)
@@ -62,41 +64,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
     args = make_parser().parse_args(join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="demo: %(message)s")
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        if (args.video is None) != (not args.photos):
-            raise ConfigError(
-                "Your own run needs both a video and a photo of the object: "
-                "make demo VIDEO=flight.mp4 TEMPLATE=photo.jpg [ROI=X,Y,W,H]."
-            )
-        if not args.seconds > 0:
-            raise ConfigError(f"--seconds must be above 0, got {args.seconds:g}.")
-        # Not the default domain 0, nor that of a second demo on this machine.
-        prepare_dds(20 + os.getpid() % 80)
-        # ROS starts only after its environment is set.
-        from refdet_ros.demo.scene import annotated_scene, own_scene
-        from refdet_ros.demo.session import run
+    stop_on_sigterm()
+    return run_command("demo", lambda: _show(args))
 
+
+def _show(args: argparse.Namespace) -> None:
+    if (args.video is None) != (not args.photos):
+        raise ConfigError(
+            "Your own run needs both a video and a photo of the object: "
+            "make demo VIDEO=flight.mp4 TEMPLATE=photo.jpg [ROI=X,Y,W,H]."
+        )
+    if not args.seconds > 0:
+        raise ConfigError(f"--seconds must be above 0, got {args.seconds:g}.")
+    # Not the default domain 0, nor that of a second demo on this machine.
+    prepare_dds(20 + os.getpid() % 80)
+    # ROS starts only after its environment is set.
+    from refdet_ros.demo.scene import annotated_scene, own_scene
+    from refdet_ros.demo.session import run
+
+    try:
         if args.video is not None:
             scene = own_scene(args.video, args.photos, args.seconds, args.same_camera)
         else:
             scene = annotated_scene(args.cache)
         run(scene, args.output, args.bundle, args.search)
-    except RefdetError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
         where = f"'{error.filename}': " if error.filename else ""
-        print(f"demo: {where}{error.strerror or error}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: stopped.", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        raise SourceError(f"{where}{error.strerror or error}.") from error
 
 
 if __name__ == "__main__":
