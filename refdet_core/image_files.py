@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -12,9 +13,11 @@ from refdet_core.contrast import Contrast
 from refdet_core.errors import SourceError
 from refdet_core.image_header import image_size
 from refdet_core.imaging import PAD_BGR
+from refdet_core.tiff_pages import TiffPages, choose_page, read_pages
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 ALPHA_SUFFIXES = (".png", ".webp")
+TIFF_SUFFIXES = (".tif", ".tiff")
 
 MAX_PIXELS = 64 << 20
 """Most pixels that are decoded (200 MB as BGR)."""
@@ -31,43 +34,70 @@ def read_image(path: Path, stretch: Union[Stretch, None] = None) -> np.ndarray:
     network pads with.
 
     Args:
+        path: the file; ``stack.tif#3`` is the fourth page of a TIFF file with several.
         stretch: makes pictures of more than 8 bits uint8; None takes the range they use.
 
     Raises:
-        SourceError: missing, empty, not an image, too large, or cut off.
+        SourceError: missing, empty, not an image, too large, cut off, or of several pages of which
+            none is named.
     """
-    path = Path(path)
-    check_file(path)
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise SourceError(f"'{path}' cannot be read: {error.strerror}.") from error
+    file, number = _split_page(Path(path))
+    check_file(file)
+    data = _load(file)
     # Decoders turn a cut-off JPEG into a picture with a grey lower part. An end marker after
     # the last start of scan is what tells a whole file.
-    content = data.tobytes()
-    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        raise SourceError(f"The JPEG '{path}' is cut off; copy it again.")
-    picture = decode_image(data, f"'{path}'", path.suffix.lower() in ALPHA_SUFFIXES)
-    try:
-        return to_bgr8(picture, stretch)
-    except SourceError as error:
-        raise SourceError(f"'{path}' cannot be used: {error}") from error
+    if data[:2].tobytes() == b"\xff\xd8":
+        content = data.tobytes()
+        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+            raise SourceError(f"The JPEG '{file}' is cut off; copy it again.")
+    offset = _page_offset(read_pages(data), file, number)
+    return _picture(data, path, offset, stretch)
 
 
-def decode_image(data: np.ndarray, what: str, alpha: bool = False) -> np.ndarray:
+def read_page(path: Path, offset: int, stretch: Union[Stretch, None] = None) -> np.ndarray:
+    """:func:`read_image` for the page of a TIFF file whose directory is at ``offset``."""
+    return _picture(_load(path), path, offset, stretch)
+
+
+def pages_of(path: Path) -> TiffPages:
+    """The pages of a TIFF file; no offsets for files of other formats.
+
+    Raises:
+        SourceError: missing, empty, or not readable.
+    """
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return TiffPages(())
+    check_file(path)
+    return read_pages(_load(path))
+
+
+def page_name(file_name: str, number: int) -> str:
+    """What :func:`read_image` calls a page, counted from 0."""
+    return f"{file_name}#{number}"
+
+
+def decode_image(
+    data: np.ndarray, what: str, alpha: bool = False, page_offset: Optional[int] = None
+) -> np.ndarray:
     """Decode an image file.
 
     Args:
         data: its bytes, ``(N,)`` uint8.
         what: the file's name for the messages.
         alpha: keep a fourth channel; a file's EXIF orientation is not followed then.
+        page_offset: of a TIFF page's directory; ``data`` are changed. None: a file of one page.
 
     Returns:
         ``(H, W)``, or ``(H, W, 3)`` BGR, or with ``alpha`` ``(H, W, 4)``; of the file's own depth.
 
     Raises:
-        SourceError: not an image file, cut off, or more than :data:`MAX_PIXELS`.
+        SourceError: not an image file, cut off, of several pages, or more than
+            :data:`MAX_PIXELS`.
     """
+    if page_offset is not None:
+        choose_page(data, page_offset)
+    elif len(read_pages(data).offsets) > 1:
+        raise SourceError(f"{what} has several pages; give one of them as a picture of its own.")
     size = image_size(data.data)
     if size is None:
         raise SourceError(
@@ -122,6 +152,54 @@ def check_file(path: Path) -> None:
         raise SourceError(f"'{path}' is not a file.")
     if path.stat().st_size == 0:
         raise SourceError(f"'{path}' is empty (0 bytes).")
+
+
+def _split_page(path: Path) -> Tuple[Path, Optional[int]]:
+    """The file and the number of the page that a path names; None if it names none."""
+    found = re.fullmatch(r"(.+\.tiff?)#([0-9]+)", path.name, re.IGNORECASE)
+    if found is None or path.exists():
+        return path, None
+    return path.with_name(found.group(1)), int(found.group(2))
+
+
+def _load(path: Path) -> np.ndarray:
+    """A file's bytes, ``(N,)`` uint8; a TIFF file, which may not fit into memory, is mapped."""
+    try:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return np.memmap(path, np.uint8, mode="c")
+        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise SourceError(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
+def _page_offset(pages: TiffPages, path: Path, number: Optional[int]) -> Optional[int]:
+    count = len(pages.offsets)
+    if number is None:
+        if count > 1:
+            raise SourceError(
+                f"'{path}' has {count} pages; name the one to use: "
+                f"'{page_name(path.name, 0)}' is the first, "
+                f"'{page_name(path.name, count - 1)}' the last."
+            )
+        return None
+    if number >= count:
+        raise SourceError(
+            f"'{path}' has no page {number}: its {count} pages are counted from 0."
+            if count
+            else f"'{path}' is no TIFF file, so it has no page {number}."
+        )
+    return pages.offsets[number]
+
+
+def _picture(
+    data: np.ndarray, path: Path, page_offset: Optional[int], stretch: Union[Stretch, None]
+) -> np.ndarray:
+    alpha = path.suffix.lower() in ALPHA_SUFFIXES
+    picture = decode_image(data, f"'{path}'", alpha, page_offset)
+    try:
+        return to_bgr8(picture, stretch)
+    except SourceError as error:
+        raise SourceError(f"'{path}' cannot be used: {error}") from error
 
 
 def _over_grey(picture_bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:

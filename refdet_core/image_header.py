@@ -10,8 +10,9 @@ import re
 import struct
 from typing import Callable, Optional, Tuple, Union
 
+from refdet_core.tiff_pages import Size, first_size
+
 Data = Union[bytes, bytearray, memoryview]
-Size = Tuple[int, int]
 Reader = Callable[[memoryview], Optional[Size]]
 
 # Start-of-frame markers of JPEG; DHT (c4), JPG (c8) and DAC (cc) lie between them.
@@ -20,7 +21,6 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
 _PNM_SPACE = rb"(?:\s|#[^\n]*\n)+"
 _PNM = re.compile(rb"P[1-6]" + _PNM_SPACE + rb"(\d+)" + _PNM_SPACE + rb"(\d+)\s")
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def image_size(data: Data) -> Optional[Size]:
@@ -94,30 +94,6 @@ def _jpeg(view: memoryview) -> Optional[Size]:
             position += length
 
 
-def _tiff(view: memoryview) -> Optional[Size]:
-    order = "<" if view[0] == ord("I") else ">"
-    (version,) = struct.unpack_from(order + "H", view, 2)
-    if version == 43:  # BigTIFF
-        (directory,) = struct.unpack_from(order + "Q", view, 8)
-        (count,) = struct.unpack_from(order + "Q", view, directory)
-        first, step, value = directory + 8, 20, 12
-    else:
-        (directory,) = struct.unpack_from(order + "I", view, 4)
-        (count,) = struct.unpack_from(order + "H", view, directory)
-        first, step, value = directory + 2, 12, 8
-    sides = {}
-    for number in range(min(count, 4096)):
-        tag, kind = struct.unpack_from(order + "HH", view, first + number * step)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            code = {3: "H", 4: "I", 16: "Q"}.get(kind)
-            if code is None:
-                return None
-            (sides[tag],) = struct.unpack_from(order + code, view, first + number * step + value)
-    if len(sides) < 2:
-        return None
-    return int(sides[_TIFF_WIDTH]), int(sides[_TIFF_HEIGHT])
-
-
 def _pnm(view: memoryview) -> Optional[Size]:
     found = _PNM.match(bytes(view[:4096]))
     return None if found is None else (int(found.group(1)), int(found.group(2)))
@@ -132,10 +108,10 @@ _FORMATS: Tuple[Tuple[bytes, str, Reader], ...] = (
     (b"\xff\xd8\xff", "jpeg", _jpeg),
     (b"\x89PNG\r\n\x1a\n", "png", _png),
     (b"RIFF", "webp", _webp),
-    (b"II*\0", "tiff", _tiff),
-    (b"II+\0", "tiff", _tiff),
-    (b"MM\0*", "tiff", _tiff),
-    (b"MM\0+", "tiff", _tiff),
+    (b"II*\0", "tiff", first_size),
+    (b"II+\0", "tiff", first_size),
+    (b"MM\0*", "tiff", first_size),
+    (b"MM\0+", "tiff", first_size),
     (b"BM", "bmp", _bmp),
     *((b"P%d" % number, "pnm", _pnm) for number in range(1, 7)),
 )

@@ -132,4 +132,7 @@ def as_line(name: FrameName, result: FrameResult, time_s: Optional[float] = None
 
 def frame_stem(name: FrameName) -> str:
     """The start of the file names made from a frame."""
-    return f"{name:06d}" if isinstance(name, int) else Path(name).stem
+    if isinstance(name, int):
+        return f"{name:06d}"
+    file, _, page = name.partition("#")
+    return f"{Path(file).stem}_{page.zfill(6)}" if page.isdigit() else Path(name).stem

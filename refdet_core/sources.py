@@ -1,4 +1,4 @@
-"""Frames from a video file, a folder of images or a single picture, with clear errors.
+"""Frames from a video, a folder of images, a TIFF file of many pages or a single picture.
 
 source = open_source(Path("flight.mp4"))
 for frame in source:
@@ -13,15 +13,25 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, NamedTuple, Optional
 
 import cv2
+import numpy as np
 
 from refdet_core.contrast import Contrast
 from refdet_core.errors import SourceError
-from refdet_core.image_files import IMAGE_SUFFIXES, check_file, read_image
+from refdet_core.image_files import (
+    IMAGE_SUFFIXES,
+    check_file,
+    page_name,
+    pages_of,
+    read_image,
+    read_page,
+)
+from refdet_core.tiff_pages import TiffPages
 from refdet_core.video import (
     Frame,
+    FrameName,
     frame_rate,
     is_raw_stream,
     presentation_ns,
@@ -126,45 +136,90 @@ class VideoSource(FrameSource):
         return capture
 
 
+class _Picture(NamedTuple):
+    """An image file, or a page of a TIFF file."""
+
+    name: FrameName
+    path: Path
+    page_offset: int | None = None
+
+    def read(self, contrast: Contrast) -> np.ndarray:
+        if self.page_offset is None:
+            return read_image(self.path, contrast.frame)
+        try:
+            return read_page(self.path, self.page_offset, contrast.frame)
+        except SourceError as error:
+            raise SourceError(f"Page {self.name}: {error}") from error
+
+
 class ImagesSource(FrameSource):
     """Image files in natural order (``2.jpg`` before ``10.jpg``), named by their file name.
 
-    An unreadable file is reported and left out: one bad image must not end the evaluation of a
+    A TIFF file of many pages, as thermal cameras record, is a sequence of frames. They are named by
+    their 0-based index if it is the only file, else ``stack.tif#0``, ``stack.tif#1`` and so on.
+
+    An unreadable image is reported and left out: one bad image must not end the evaluation of a
     whole flight.
     """
 
     def __init__(self, path: Path, files: list[Path], contrast: Contrast) -> None:
         super().__init__(path, contrast)
-        self._files = files
-        self.length = len(files)
-        problems: list[str] = []
+        self._pictures: list[_Picture] = []
+        self._missing: list[str] = []
         for file in files:
+            self._add(file, alone=len(files) == 1)
+        self.length = len(self._pictures)
+        problems: list[str] = []
+        for picture in self._pictures:
             try:
-                height, width = read_image(file, contrast.frame).shape[:2]
+                height, width = picture.read(contrast).shape[:2]
             except SourceError as error:
                 problems.append(str(error))
                 continue
             self.size = (width, height)
             return
-        if len(files) == 1:
+        if len(problems) == 1:
             raise SourceError(problems[0])
         raise SourceError(
-            f"None of the {len(files)} images in '{path}' can be read; the first: {problems[0]}"
+            f"None of the {len(problems)} images in '{path}' can be read; the first: {problems[0]}"
         )
 
     def __iter__(self) -> Iterator[Frame]:
         self.problems.clear()
-        for file in self._files:
+        for problem in self._missing:
+            self._report(problem)
+        for picture in self._pictures:
             try:
-                picture = read_image(file, self._contrast.frame)
+                frame_bgr = picture.read(self._contrast)
             except SourceError as error:
                 self._report(f"Left out: {error}")
                 continue
-            yield Frame(file.name, None, picture)
+            yield Frame(picture.name, None, frame_bgr)
+
+    def _add(self, file: Path, alone: bool) -> None:
+        try:
+            pages = pages_of(file)
+        except SourceError:
+            pages = TiffPages(())  # reading the picture will say why
+        if len(pages.offsets) < 2:
+            self._pictures.append(_Picture(file.name, file))
+            return
+        for number, offset in enumerate(pages.offsets):
+            name = number if alone else page_name(file.name, number)
+            self._pictures.append(_Picture(name, file, offset))
+        if pages.others:
+            self._missing.append(
+                f"Left out: {len(pages.others)} pages of '{file}' that are not of the first page's "
+                f"size, such as number {pages.others[0]} of the file (counted from 0)."
+            )
+        if pages.cut_off:
+            self._missing.append(
+                f"'{file}' is cut off after {len(pages.offsets)} pages; copy it again."
+            )
 
 
 def open_source(path: Path, contrast: Optional[Contrast] = None) -> FrameSource:
-    """Open a video file, a folder of images, or one image.
+    """Open a video file, a folder of images, a TIFF file of one or many pages, or another image.
 
     Args:
         contrast: makes frames of more than 8 bits 8-bit; None follows the range in use.

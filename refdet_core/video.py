@@ -20,7 +20,7 @@ from refdet_core.frame_clock import FrameClock
 from refdet_core.image_files import to_bgr8
 
 FrameName = Union[int, str]
-"""A video's 0-based frame index, or an image's file name."""
+"""The 0-based index in a video or TIFF file, or an image's file name (``stack.tif#3``: a page)."""
 
 _MOST_MS = 1e12
 _GREY_16 = b"Y1\0\x10"
@@ -32,8 +32,8 @@ class Frame:
     """One frame.
 
     Attributes:
-        name: a video's or camera's 0-based frame index, or an image's file name. Frames of a
-            camera that came while another was searched leave gaps in its count.
+        name: a video's, TIFF file's or camera's 0-based frame index, or an image's file name.
+            Frames of a camera that came while another was searched leave gaps in its count.
         time_s: since the first frame; None if the source has no time.
         bgr: ``(H, W, 3)`` uint8.
     """
