@@ -212,15 +212,27 @@ class Detector(Closeable):
         Raises:
             ConfigError: no such template, an empty box, or a search that does not track.
         """
-        if template_id not in self._bank.templates:
-            known = ", ".join(self._bank.templates) or "none"
-            raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
-        x1, y1, x2, y2 = box_xyxy
-        if not (np.isfinite(box_xyxy).all() and x1 < x2 and y1 < y2):
-            raise ConfigError(
-                f"A target's box must be finite with a width and height above 0, got {box_xyxy}."
-            )
+        self._check_place(template_id, box_xyxy)
         self._plan.lock(template_id, box_xyxy)
+
+    def expect(self, template_id: str, box_xyxy: BoxXYXY, age_s: float) -> None:
+        """Look for a template's object first where it was a while ago.
+
+        The searches ``track`` and ``auto`` track it as soon as one frame shows it there. If it has
+        moved on, they search as usual. The other searches do not need the hint.
+
+        Args:
+            template_id: a template that has been set.
+            box_xyxy: where the object was, in frame pixels.
+            age_s: how long ago, before the frame that :meth:`detect` gets next.
+
+        Raises:
+            ConfigError: no such template, an empty box, or a negative age.
+        """
+        self._check_place(template_id, box_xyxy)
+        if not 0 <= age_s < np.inf:
+            raise ConfigError(f"A box must be 0 or more seconds old, got {age_s}.")
+        self._plan.expect(template_id, box_xyxy, age_s)
 
     def detect(
         self, frame_bgr: np.ndarray, heatmaps: bool = False, time_s: Optional[float] = None
@@ -304,6 +316,16 @@ class Detector(Closeable):
         """Release the backends. Closing twice is harmless."""
         for network in self._networks:
             network.backend.close()
+
+    def _check_place(self, template_id: str, box_xyxy: BoxXYXY) -> None:
+        if template_id not in self._bank.templates:
+            known = ", ".join(self._bank.templates) or "none"
+            raise ConfigError(f"There is no template '{template_id}'; known: {known}.")
+        x1, y1, x2, y2 = box_xyxy
+        if not (np.isfinite(box_xyxy).all() and x1 < x2 and y1 < y2):
+            raise ConfigError(
+                f"A target's box must be finite with a width and height above 0, got {box_xyxy}."
+            )
 
     @property
     def _networks(self) -> Tuple[Network, ...]:

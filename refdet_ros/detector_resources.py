@@ -5,10 +5,9 @@ from __future__ import annotations
 import traceback
 from typing import Callable, Dict, Optional
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 
-from refdet_ros.camera import Camera, CameraMessage, to_bgr
+from refdet_ros.camera import Camera, CameraMessage
 from refdet_ros.counters import Statistics
 from refdet_ros.diagnostics import NodeState
 from refdet_ros.error_reports import ErrorReports
@@ -78,16 +77,10 @@ class DetectorResources:
         if camera is not None:
             camera.destroy()
 
-    def newest_frame(self) -> Optional[np.ndarray]:
-        """The newest camera frame as BGR; None while none has arrived.
-
-        Raises:
-            ImageError: it cannot be decoded.
-        """
-        message = self.camera.newest if self.camera is not None else None
-        if message is None:
-            return None
-        return to_bgr(message, self.pipeline.contrast.still if self.pipeline is not None else None)
+    @property
+    def newest_frame(self) -> Optional[CameraMessage]:
+        """The newest camera frame; None while none has arrived."""
+        return self.camera.newest if self.camera is not None else None
 
     @property
     def template_counts(self) -> Dict[str, int]:

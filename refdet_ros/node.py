@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -212,13 +211,10 @@ class DetectorNode(LifecycleNode):
             )
         )
 
-    def newest_frame(self) -> Optional[np.ndarray]:
-        """The newest camera frame as BGR; None while none has arrived.
-
-        Raises:
-            ImageError: it cannot be decoded.
-        """
-        return self._resources.newest_frame()
+    @property
+    def newest_frame(self) -> Optional[CameraMessage]:
+        """The newest camera frame; None while none has arrived."""
+        return self._resources.newest_frame
 
     def refusal(self, what: str, error: Exception) -> str:
         """The message for the client; an internal error is logged with its trace."""

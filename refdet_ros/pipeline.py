@@ -14,7 +14,7 @@ from refdet_core.contrast import Contrast
 from refdet_core.detector import Detector
 from refdet_core.errors import DeviceLostError, RefdetError
 from refdet_core.search_plans import TRACKING_SEARCHES
-from refdet_core.types import BoxXYXY, Reference, TargetStatus
+from refdet_core.types import Reference, TargetStatus
 from refdet_ros.camera import CameraMessage
 from refdet_ros.conversions import ImageError
 from refdet_ros.counters import Statistics
@@ -23,7 +23,7 @@ from refdet_ros.frame_processor import FrameProcessor
 from refdet_ros.open_detector import open_detector, warm_up
 from refdet_ros.parameters import Settings
 from refdet_ros.publishing import ResultPublisher
-from refdet_ros.references import from_files
+from refdet_ros.references import Place, from_files
 from refdet_ros.template_topic import TemplateTopic
 from refdet_ros.worker import Worker
 
@@ -138,18 +138,19 @@ class Pipeline:
         references: Sequence[Reference],
         template_id: str,
         append: bool,
-        here_xyxy: Optional[BoxXYXY] = None,
+        place: Optional[Place] = None,
     ) -> TemplateChange:
         """Search for the object in these photos from the next frame on.
 
         Args:
-            here_xyxy: the object in the newest frame, if known. Searches that track start there,
-                unless a reference is appended to a tracked template.
+            place: where the object is in the newest frame: searches that track start there; or was
+                in an earlier one: they look there first. Not if a reference is appended to a
+                tracked template.
 
         Raises:
             RefdetError: they cannot be used; the old templates stay.
         """
-        return self._call(lambda: self._set_template(references, template_id, append, here_xyxy))
+        return self._call(lambda: self._set_template(references, template_id, append, place))
 
     def clear_template(self, template_id: Optional[str]) -> Tuple[str, ...]:
         """Remove one template, or all (None). Returns the removed ids.
@@ -258,7 +259,7 @@ class Pipeline:
         references: Sequence[Reference],
         template_id: str,
         append: bool,
-        here_xyxy: Optional[BoxXYXY],
+        place: Optional[Place],
     ) -> TemplateChange:
         started = time.perf_counter()
         template = self._working.set_template(references, template_id, append)
@@ -266,14 +267,16 @@ class Pipeline:
             self._frames.forget_targets((template_id,))
         encode_ms = (time.perf_counter() - started) * 1e3
         self._templates.added(template_id, self._opened.bank.templates)
-        follow = (
-            here_xyxy is not None
-            and self.settings.search in TRACKING_SEARCHES
-            and not (append and self._frames.is_tracked(template_id))
-        )
-        if here_xyxy is not None and follow:
-            self._working.lock(template_id, here_xyxy)
-        return TemplateChange(len(template.features), encode_ms, follow)
+        if self.settings.search not in TRACKING_SEARCHES or (
+            append and self._frames.is_tracked(template_id)
+        ):
+            place = None
+        if place is not None and place.age_s:
+            self._working.expect(template_id, place.box_xyxy, place.age_s)
+        elif place is not None:
+            self._working.lock(template_id, place.box_xyxy)
+        followed = place is not None and not place.age_s
+        return TemplateChange(len(template.features), encode_ms, followed)
 
     def _close(self) -> None:
         if self._detector is not None:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
+from rclpy.time import Time
 from refdet_msgs.msg import TemplateReference
-from sensor_msgs.msg import RegionOfInterest
+from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
 from refdet_core.errors import BadReferenceError, ConfigError, RefdetError, SourceError
 from refdet_core.image_files import Stretch, read_image
+from refdet_core.image_header import image_size
 from refdet_core.roi import clip_roi, parse_roi
 from refdet_core.templates import MAX_REFERENCES
 from refdet_core.types import BoxXYXY, Reference
-from refdet_ros.conversions import compressed_to_bgr, image_to_bgr
+from refdet_ros.camera import CameraMessage, to_bgr
+
+_OLDEST_S = 10.0  # an object may be anywhere by then
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an object is in the newest camera frame, or was in an earlier one.
+
+    Attributes:
+        age_s: how much earlier; 0 for the newest frame.
+    """
+
+    box_xyxy: BoxXYXY
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -23,22 +39,22 @@ class RequestedReferences:
     """The references of a request.
 
     Attributes:
-        here_xyxy: the object in the newest camera frame, if a reference was cut from it.
+        place: the object's newest known place; None if no reference is a frame of the camera.
     """
 
     references: Tuple[Reference, ...]
-    here_xyxy: Optional[BoxXYXY] = None
+    place: Optional[Place] = None
 
 
 def from_request(
     references: Sequence[TemplateReference],
-    newest_frame: Callable[[], Optional[np.ndarray]],
+    newest: Optional[CameraMessage],
     stretch: Optional[Stretch] = None,
 ) -> RequestedReferences:
     """Decode the references of a ``SetTemplate`` request.
 
     Args:
-        newest_frame: returns the newest camera frame as BGR, None if there is none.
+        newest: the newest camera frame, None if there is none.
         stretch: makes photos of more than 8 bits uint8; None takes the range they use.
 
     Raises:
@@ -49,18 +65,21 @@ def from_request(
         raise BadReferenceError(
             f"A template takes 1 to {MAX_REFERENCES} references, got {len(references)}."
         )
-    result = []
-    here_xyxy = None
+    result, places = [], []
     for number, message in enumerate(references, start=1):
         try:
             reference = _from_picture(message, stretch)
             if reference is None:
-                reference = _from_frame(message, newest_frame())
-                here_xyxy = here_xyxy or reference.roi_xyxy
+                reference = _from_frame(message, newest, stretch)
+                if reference.roi_xyxy is not None:
+                    places.append(Place(reference.roi_xyxy))
+            elif newest is not None:
+                places += _places(message, reference, newest)
         except RefdetError as error:
             raise BadReferenceError(f"Reference {number} of {len(references)}: {error}") from error
         result.append(reference)
-    return RequestedReferences(tuple(result), here_xyxy)
+    newest_place = min(places, key=lambda place: place.age_s, default=None)
+    return RequestedReferences(tuple(result), newest_place)
 
 
 def from_files(
@@ -105,27 +124,48 @@ def _from_picture(message: TemplateReference, stretch: Optional[Stretch]) -> Opt
     if has_image and has_compressed:
         raise BadReferenceError("Both image and compressed_image are filled; fill one of them.")
     if has_image:
-        picture = image_to_bgr(image, stretch)
+        picture = to_bgr(image, stretch)
     elif has_compressed:
-        picture = compressed_to_bgr(compressed, stretch)
+        picture = to_bgr(compressed, stretch)
     else:
         return None
     return Reference(*_with_roi(picture, roi), same_camera=message.same_camera)
 
 
-def _from_frame(message: TemplateReference, frame_bgr: Optional[np.ndarray]) -> Reference:
+def _places(message: TemplateReference, reference: Reference, newest: CameraMessage) -> List[Place]:
+    """Where the object was, if the picture is a whole, recent frame of the camera."""
+    if not message.same_camera or reference.roi_xyxy is None:
+        return []
+    picture = message.image if len(message.image.data) else message.compressed_image
+    taken, now = Time.from_msg(picture.header.stamp), Time.from_msg(newest.header.stamp)
+    age_s = (now.nanoseconds - taken.nanoseconds) / 1e9
+    height, width = reference.image_bgr.shape[:2]
+    if not (taken.nanoseconds and 0 <= age_s <= _OLDEST_S and _size(newest) == (width, height)):
+        return []
+    return [Place(reference.roi_xyxy, age_s)]
+
+
+def _size(message: CameraMessage) -> Optional[Tuple[int, int]]:
+    if isinstance(message, CompressedImage):
+        return image_size(bytes(message.data))
+    return message.width, message.height
+
+
+def _from_frame(
+    message: TemplateReference, newest: Optional[CameraMessage], stretch: Optional[Stretch]
+) -> Reference:
     """The reference that is a ROI in the newest camera frame."""
     if not (message.roi.width and message.roi.height):
         raise BadReferenceError(
             "It has neither an image nor a ROI with a size; fill image or compressed_image, or "
             "give the object's ROI in the newest camera frame."
         )
-    if frame_bgr is None:
+    if newest is None:
         raise BadReferenceError(
             "It is a ROI in the newest camera frame, but no frame has arrived yet; start the "
             "camera, or send an image."
         )
-    return Reference(*_with_roi(frame_bgr, message.roi), same_camera=True)
+    return Reference(*_with_roi(to_bgr(newest, stretch), message.roi), same_camera=True)
 
 
 def _with_roi(picture: np.ndarray, roi: RegionOfInterest) -> Tuple[np.ndarray, Optional[BoxXYXY]]:

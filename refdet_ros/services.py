@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional, Protocol
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from refdet_msgs.srv import ClearTemplate, SetTemplate
 from std_srvs.srv import SetBool
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
+from refdet_ros.camera import CameraMessage
 from refdet_ros.pipeline import Pipeline
 from refdet_ros.references import from_request
 
@@ -34,8 +34,9 @@ class DetectorAccess(Protocol):
     def template_counts(self) -> Dict[str, int]:
         """References of each template."""
 
-    def newest_frame(self) -> Optional[np.ndarray]:
-        """The newest camera frame as BGR; None while none has arrived."""
+    @property
+    def newest_frame(self) -> Optional[CameraMessage]:
+        """The newest camera frame; None while none has arrived."""
 
     def refusal(self, what: str, error: Exception) -> str:
         """The message for the client of a failed request."""
@@ -64,7 +65,7 @@ class DetectorServices:
                 request.references, self._detector.newest_frame, pipeline.contrast.still
             )
             change = pipeline.set_template(
-                given.references, response.template_id, request.append, given.here_xyxy
+                given.references, response.template_id, request.append, given.place
             )
         except Exception as error:
             response.message = self._detector.refusal("set_template", error)

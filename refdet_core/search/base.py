@@ -140,6 +140,9 @@ class SearchPlan(ABC):
             "choose the search 'track' or 'auto'."
         )
 
+    def expect(self, template_id: str, box_xyxy: BoxXYXY, age_s: float) -> None:  # noqa: B027
+        """Look first where this template's object was ``age_s`` seconds before the next frame."""
+
     def forget(self, template_id: str) -> None:  # noqa: B027 - nothing, without memory
         """Forget this template's target: the template was replaced or cleared."""
 

@@ -73,6 +73,13 @@ class TargetTracker:
         self._remember_size(box_xyxy, time_s)
         self._resume(next(self._track_ids), time_s)
 
+    def expect(self, box_xyxy: BoxXYXY, time_s: float) -> None:
+        """Look for the target where it was at that time; one frame that shows it there starts the
+        track."""
+        self._local_tracker = LocalTracker(box_xyxy, time_s)
+        self._remember_size(box_xyxy, time_s)
+        self._track.expect()
+
     def track(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
         """Search the window, if there is one.
 

@@ -95,6 +95,7 @@ class TrackState:
         self._unseen_s = 0.0
         self._recent_scores: Deque[float] = deque()
         self._restarted = False
+        self._expected = False
 
     @property
     def least_score(self) -> float:
@@ -117,7 +118,7 @@ class TrackState:
         self.state, self.track_id = TRACKING, track_id
         self._time_s, self._unseen_s = time_s, 0.0
         self._recent_scores.clear()
-        self._restarted = False
+        self._restarted = self._expected = False
 
     def drop(self) -> None:
         """Forget the track: it was lost too long ago, or was not the target."""
@@ -126,7 +127,12 @@ class TrackState:
     def restart(self) -> None:
         """Another place is tracked from now on. It needs confirmation, whatever was lost before."""
         self._recent_scores.clear()
-        self._restarted = True
+        self._restarted, self._expected = True, False
+
+    def expect(self) -> None:
+        """The target is known to have been at the tracked place: the next frame alone may confirm
+        it."""
+        self._expected = True
 
     def update(
         self, score: Optional[float], time_s: float, template_score: Optional[float] = None
@@ -156,6 +162,7 @@ class TrackState:
             if unseen_s > config.auto_lost_s:
                 self.state = LOST
             return
+        self._expected = self._expected and seen
         self._recent_scores.append(score if seen and score is not None else 0.0)
         while len(self._recent_scores) > config.auto_confirm_of:
             self._recent_scores.popleft()
@@ -169,4 +176,5 @@ class TrackState:
     @property
     def confirmed(self) -> bool:
         """Whether the latest frames confirm the candidate."""
-        return sum(score > 0 for score in self._recent_scores) >= self.config.auto_confirm_frames
+        needed = 1 if self._expected else self.config.auto_confirm_frames
+        return sum(score > 0 for score in self._recent_scores) >= needed

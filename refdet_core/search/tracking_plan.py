@@ -49,6 +49,13 @@ class TrackingPlan(SearchPlan):
 
         self._commands.append(command)
 
+    def expect(self, template_id: str, box_xyxy: BoxXYXY, age_s: float) -> None:
+        def command(time_s: float) -> None:
+            self._trackers[template_id] = self._new_tracker(template_id)
+            self._trackers[template_id].expect(box_xyxy, time_s - age_s)
+
+        self._commands.append(command)
+
     def forget(self, template_id: str) -> None:
         def command(_: float) -> None:
             self._trackers.pop(template_id, None)

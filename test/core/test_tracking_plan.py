@@ -525,6 +525,39 @@ def test_track_from_a_box_ignores_a_better_look_alike() -> None:
 
 
 @pytest.mark.parametrize("search", ["track", "auto"])
+@pytest.mark.parametrize("age_s", [0.0, 0.7, 5.0])
+def test_where_it_was_a_while_ago_one_frame_is_enough(search, age_s) -> None:
+    watched = film(search)
+    watched.plan.expect("car", Thing.at(*HERE).box_xyxy, age_s)
+    # A look-alike elsewhere does not come into question.
+    shown = watched.show(Thing.at(*HERE, score=0.8), Thing.at(*THERE, score=0.99))
+    assert (shown.state(), shown.track_id(), shown.centre()) == (TRACKING, 1, near(HERE))
+    assert shown.search_frame.tiles == []
+
+
+def test_what_has_moved_on_since_needs_its_confirmations() -> None:
+    watched = film()
+    watched.plan.expect("car", Thing.at(*HERE).box_xyxy, 2.0)
+    shown = [watched.show(Thing.at(*THERE)) for _ in range(4)]
+    assert states(shown)[:2] == [SEARCHING, SEARCHING]
+    assert (shown[-1].state(), shown[-1].centre()) == (TRACKING, near(THERE))
+
+
+def test_a_doubtful_sight_where_it_was_is_not_enough() -> None:
+    watched = film()
+    watched.plan.expect("car", Thing.at(*HERE).box_xyxy, 1.0)
+    assert watched.show(Thing.at(*HERE, score=0.5)).state() == SEARCHING
+    shown = [watched.show(Thing.at(*HERE, score=0.9)) for _ in range(3)]
+    assert states(shown) == [SEARCHING, SEARCHING, TRACKING]
+
+
+@pytest.mark.parametrize("search", ["tiles", "full_frame"])
+def test_a_search_without_memory_takes_no_notice_of_where_it_was(search) -> None:
+    watched = film(search)
+    watched.plan.expect("car", Thing.at(*HERE).box_xyxy, 1.0)
+
+
+@pytest.mark.parametrize("search", ["track", "auto"])
 def test_a_new_box_is_a_new_track(search) -> None:
     watched = tracked(search)
     scene = [Thing.at(*HERE), Thing.at(*THERE)]

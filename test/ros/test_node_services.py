@@ -153,11 +153,11 @@ def test_a_long_or_broken_template_id_is_refused(client, camera, detections, red
 def test_a_picture_counts_as_one_of_the_camera_only_when_that_is_said(tools):
     content = cv2.imencode(".jpg", np.full((48, 64, 3), 200, np.uint8))[1].tobytes()
     pictures = [photo(tools, (64, 48)), jpeg(content)]
-    frame_bgr = np.full((48, 64, 3), 90, np.uint8)
+    frame = tools.image(np.full((48, 64, 3), 90, np.uint8))
     here = TemplateReference(roi=RegionOfInterest(width=20, height=20))
 
     def same_camera(*references):
-        requested = from_request(references, lambda: frame_bgr).references
+        requested = from_request(references, frame).references
         return [reference.same_camera for reference in requested]
 
     assert same_camera(*pictures, here) == [False, False, True]

@@ -62,6 +62,14 @@ class Flight:
             {item.template_id: item for item in targets},
         )
 
+    def held(self, square_xy, *squares):
+        """A reference: a square in the frame that shows these, the newest one."""
+        stamp_ns = START_NS + round(self.now_s * 1e9)
+        image = self.tools.image(self.picture(*squares), self.tools.header("held", stamp_ns))
+        reference = roi_reference(square_xy)
+        reference.image, reference.same_camera = image, True
+        return reference
+
     def set_references(self, *colours):
         """Set one template for each colour, its id the colour, and nothing else."""
         self.bench.clear()
@@ -144,6 +152,54 @@ def test_roi_of_the_newest_frame_is_followed_at_once(flight, here, elsewhere):
         found, targets = flight.show(("red", place), ("red", elsewhere))
         assert targets["car"].state == Target.TRACKING
         assert found["car"].id == targets["car"].track_id and in_square(found["car"], place)
+
+
+@pytest.mark.parametrize("wait_s", [0.1, 0.5, 4.0])
+def test_roi_of_a_held_frame_is_followed_from_the_first_frame_that_shows_it_there(
+    flight, tools, wait_s
+):
+    """Two squares alike: the one that was pointed at is the target, also seconds later."""
+    flight.set_references()
+    scene = [("red", LEFT), ("red", RIGHT)]
+    flight.show(*scene)
+    held = flight.held(RIGHT, *scene)
+    flight.show_for(wait_s, *scene)
+    response = flight.bench.request(held, template_id="car")
+    assert response.success and response.message == "Looking for 'car' with 1 reference(s)."
+    found, targets = flight.show(*scene)
+    assert targets["car"].state == Target.TRACKING and in_square(found["car"], RIGHT)
+
+
+def test_what_has_left_its_place_in_the_held_frame_is_searched_everywhere(flight):
+    flight.set_references()
+    flight.show(("red", RIGHT))
+    held = flight.held(RIGHT, ("red", RIGHT))
+    flight.show_for(0.5)
+    flight.bench.request(held, template_id="car")
+    found, targets = flight.show_for(0.5, ("red", LEFT))
+    assert targets["car"].state == Target.TRACKING and in_square(found["car"], LEFT)
+
+
+@pytest.mark.parametrize("change", ["another camera", "a crop", "old", "future", "no stamp"])
+def test_a_picture_that_is_no_recent_frame_gives_no_place(flight, tools, change):
+    flight.set_references()
+    flight.show(("red", LEFT))
+    held = flight.held(LEFT, ("red", LEFT))
+    if change == "another camera":
+        held.same_camera = False
+    elif change == "a crop":
+        left, _ = LEFT
+        crop = flight.picture(("red", LEFT))[:, : left + 2 * SIDE]
+        held.image = tools.image(crop, held.image.header)
+    elif change == "old":
+        held.image.header.stamp.sec -= 30
+    elif change == "future":
+        held.image.header.stamp.sec += 30
+    else:
+        held.image.header.stamp = tools.header("", 0).stamp
+    assert flight.bench.request(held, template_id="car").success
+    _, targets = flight.show(("red", LEFT))
+    assert targets["car"].state == Target.SEARCHING
 
 
 def test_roi_among_photos_gives_the_place(flight, tools):
