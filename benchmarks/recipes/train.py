@@ -1,7 +1,7 @@
 """Trains recipes for a given number of steps each, and exports them, untrained ones beside them.
 
     python -m benchmarks.recipes.train --data PREPARED --steps 300 --output runs/recipes
-        [--weights ../shared/data/weights] [--only siamfc ...] [--set KEY=VALUE ...]
+        [--weights ../shared/data/weights] [--only siamfc ...] [--set --KEY VALUE ...]
 
 In ``OUTPUT/RECIPE`` it leaves the bundles ``bundle`` and ``untrained`` (one step at learning rate
 0). A run that was interrupted goes on; one that is finished is not touched. Backbones whose weights
@@ -127,7 +127,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tune-pairs", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--accelerator", default="auto")
-    parser.add_argument("--set", nargs="+", default=[], metavar="--KEY VALUE", help="more of fit's")
+    parser.add_argument(
+        "--set",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="--KEY VALUE",
+        help="settings of refdet-train fit; comes last",
+    )
     return parser
 
 
