@@ -5,6 +5,7 @@ Both learn a 3x3 convolution without padding on either side of each comparison.
 
 from __future__ import annotations
 
+import math
 from typing import List
 
 import torch
@@ -41,6 +42,12 @@ class UpChannel(Matcher):
         self.channels, self.classes = channels, _CLASSES * anchors
         self.template = nn.Conv2d(channels, channels * self.out_channels, 3)
         self.search = nn.Conv2d(channels, 2 * channels, 3)
+        # A response adds up all channels and cells of a kernel. Without this random kernels begin
+        # with logits of +-40 and boxes of thousands of pixels.
+        terms = channels * _inner(kernel_cells) ** 2
+        with torch.no_grad():
+            for parameter in self.template.parameters():
+                parameter.div_(math.sqrt(terms))
 
     @classmethod
     def from_config(cls, config: SiameseConfig, kernel_cells: int) -> Matcher:
