@@ -18,8 +18,9 @@ pytest.importorskip("rasterio", reason="needs rasterio")
 
 import torch
 from satellite_images import METRES, NORTH, WEST, places, write_image
+from small_recipes import RECIPES, exported
+from small_recipes import satellite_settings as settings
 
-import refdet_training
 from refdet_core.bundle import AS_TEMPLATE, load_bundle
 from refdet_core.cli import main as refdet
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
@@ -27,29 +28,7 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, RefdetError
 from refdet_core.model.siamese import Siamese, SiameseConfig
 from refdet_core.types import Reference
-from refdet_training.cli import main
 from refdet_training.lightning_cli import fit
-
-RECIPES = Path(refdet_training.__file__).parent / "recipes"
-
-
-def settings(images: Path, run: Path, recipe: str = "satellite_triplet_resnet18") -> list[str]:
-    return [
-        *("--config", str(RECIPES / f"{recipe}.yaml"), "--data.data_dir", str(images)),
-        *("--data.tune", "[tune_*]", "--data.chips.backgrounds", "6"),
-        *("--data.chips_per_epoch", "90", "--trainer.max_epochs", "2"),
-        *("--model.backbone_weights", "none", "--model.frozen_epochs", "1"),
-        *("--model.network.hidden", "32", "--model.network.channels", "16"),
-        *("--trainer.default_root_dir", str(run), "--trainer.accelerator", "cpu"),
-        *("--trainer.enable_progress_bar", "false", "--trainer.logger", "false"),
-        *("--trainer.enable_model_summary", "false"),
-    ]
-
-
-def exported(run: Path, output: Path) -> Path:
-    given = ["--checkpoint", str(run / "last.ckpt"), "--output", str(output)]
-    assert main(["export", *given, "--name", "ponds", "--version", "0"]) == 0
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +44,7 @@ def images(tmp_path_factory) -> Path:
 def bundle(images, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     fit([*settings(images, folder), "--model.lr", "3e-3"])
-    return exported(folder, folder / "bundle")
+    return exported(folder, folder / "bundle", "ponds")
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +134,7 @@ def test_a_padded_network_is_evaluated_window_by_window(images, searched, tmp_pa
     more = ["--model.network.backbone", "resnet18", "--model.network.strides", "[16]"]
     more += ["--trainer.max_steps", "2", "--trainer.max_epochs", "-1", "--model.lr", "1e-4"]
     fit([*settings(images, tmp_path / "run"), *more])
-    folder = exported(tmp_path / "run", tmp_path / "bundle")
+    folder = exported(tmp_path / "run", tmp_path / "bundle", "ponds")
     assert not load_bundle(folder).dense
     assert search(searched, folder, tmp_path / "found") == 0
     assert search(searched, folder, tmp_path / "dense", "--evaluation", "dense") == 2
@@ -266,7 +245,7 @@ def test_a_camera_refuses_more_bands_than_it_gives(bundle) -> None:
 def test_with_three_bands_the_detector_runs_it(images, tmp_path) -> None:
     more = ["--model.network.bands", "[red, green, blue]", "--model.lr", "3e-3"]
     fit([*settings(images, tmp_path / "run"), *more])
-    folder = exported(tmp_path / "run", tmp_path / "bundle")
+    folder = exported(tmp_path / "run", tmp_path / "bundle", "ponds")
     frame = np.zeros((200, 320, 3), np.uint8)
     frame[:] = (60, 70, 80)
     cv2.circle(frame, (100, 100), 24, (120, 60, 30), -1)
