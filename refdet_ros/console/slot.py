@@ -6,7 +6,10 @@ from typing import Optional, Tuple
 
 from refdet_ros.console.pairing import JUMP_NS, Shown
 
-_FRESH_S, _OVERDUE_S = 0.03, 0.1
+_FRESH_S = 0.03
+_SOON_S = 0.07  # a frame that is not fresh is left out for one that comes within this
+_SLACK_S = 0.03  # the next frame may be late by so much
+_LONGEST_PAUSE_S = 1.0
 
 
 class Slot:
@@ -18,6 +21,8 @@ class Slot:
     def __init__(self) -> None:
         self._newest: Optional[Shown] = None
         self._offered_s = 0.0
+        self._pause_s = 0.0  # between two frames, usually
+        self._last = (0, 0.0)  # stamp and time of the newest frame
         self._awaited: Optional[Tuple[int, Shown]] = None
 
     def offer(self, shown: Shown, now_s: float) -> Optional[Tuple[int, Shown]]:
@@ -36,18 +41,19 @@ class Slot:
                     return answered
         if self._newest is None or not _is_before(shown, self._newest):
             self._newest, self._offered_s = shown, now_s
+        self._learn_pause(shown.frame.stamp_ns, now_s)
         return answered
 
     def wait_s(self, now_s: float) -> Optional[float]:
         """How long the frame should stay here; None: until something changes.
 
-        A frame that has waited for the link is old. It is left out for the next one, unless that
-        does not come soon.
+        A frame that has waited for the link is left out where the next one comes soon.
         """
         if self._newest is None or (self._newest.pending and self._awaited is not None):
             return None
         waited_s = now_s - self._offered_s
-        return 0.0 if waited_s <= _FRESH_S else max(0.0, _OVERDUE_S - waited_s)
+        next_s = self._pause_s - waited_s
+        return 0.0 if waited_s <= _FRESH_S or next_s > _SOON_S else max(0.0, next_s + _SLACK_S)
 
     def take(self, number: int) -> Shown:
         """Take the frame out, to be sent as the picture of this number."""
@@ -56,6 +62,13 @@ class Slot:
         if shown.pending:
             self._awaited = (number, shown)
         return shown
+
+    def _learn_pause(self, stamp_ns: int, now_s: float) -> None:
+        last_ns, last_s = self._last
+        if stamp_ns != last_ns:
+            self._last = (stamp_ns, now_s)
+            pause_s = min(now_s - last_s, _LONGEST_PAUSE_S)
+            self._pause_s += 0.2 * (pause_s - self._pause_s)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -78,14 +78,26 @@ def test_a_camera_that_starts_anew_is_followed():
     assert slot.take(2) is again
 
 
-def test_a_frame_that_waited_is_left_out_for_the_next_unless_that_is_late():
+def camera(period_s, count=30):
+    """A slot after that many frames, and when the last one came."""
     slot = Slot()
-    slot.offer(answered(100), 1.0)
-    assert slot.wait_s(1.02) == 0
-    assert slot.wait_s(1.05) == pytest.approx(0.05)
-    assert slot.wait_s(1.1) == pytest.approx(0)
-    slot.offer(answered(200), 1.067)
-    assert slot.wait_s(1.07) == 0
+    for number in range(count):
+        slot.offer(answered(1000 * number), number * period_s)
+    return slot, (count - 1) * period_s
+
+
+def test_a_frame_that_waited_is_left_out_for_the_next_unless_that_is_late():
+    slot, last_s = camera(1 / 15)
+    assert slot.wait_s(last_s + 0.02) == 0
+    assert slot.wait_s(last_s + 0.05) == pytest.approx(1 / 15 - 0.05 + 0.03, abs=0.005)
+    assert slot.wait_s(last_s + 0.11) == 0
+    slot.offer(answered(100_000), last_s + 1 / 15)
+    assert slot.wait_s(last_s + 0.07) == 0
+
+
+def test_a_slow_camera_is_not_waited_for():
+    slot, last_s = camera(1.0)
+    assert slot.wait_s(last_s + 0.5) == 0
 
 
 def test_nothing_is_remembered_of_another_detector():
