@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import List, Optional
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
-from refdet_core.errors import RefdetError
 from refdet_ros.locate.node import LocateNode
+from refdet_ros.run_node import run_node
 
 USAGE = """usage: locate [--ros-args -p PARAMETER:=VALUE ... -r camera_info:=/camera/camera_info]
 
@@ -27,29 +23,7 @@ def main(args: Optional[List[str]] = None) -> int:
     if {"-h", "--help"} & set(sys.argv[1:] if args is None else args):
         print(USAGE)
         return 0
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = LocateNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except RefdetError as error:
-        rclpy.logging.get_logger("locate").fatal(str(error))
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        # A signal while the node is being made ends the context under it: that is no failure.
-        if rclpy.ok():
-            raise
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(LocateNode, "locate", args)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ pytest.importorskip("websockets")
 
 from console_process import Browser, ConsoleProcess
 
+from benchmarks.console.throttle import Throttle
+from refdet_ros.console.link import LADDER
+
 
 class Film:
     """A camera in a thread: squares of these colours at 10 Hz."""
@@ -31,6 +34,7 @@ class Film:
         from sensor_msgs.msg import Image
 
         self.colours = ("red", "green")
+        self.grain = np.zeros((240, 320, 1), np.uint8)
         self._tools = tools
         self._camera = client.node.create_publisher(Image, topic, qos_profile_sensor_data)
         tools.wait_for(self._camera.get_subscription_count, 100, "the node")
@@ -40,7 +44,7 @@ class Film:
 
     def _play(self):
         while not self._stop.wait(0.1):
-            frame = self._tools.square_frame(*self.colours)
+            frame = self._tools.square_frame(*self.colours) + self.grain
             self._camera.publish(self._tools.image(frame))
 
     def stop(self):
@@ -288,6 +292,25 @@ def test_a_browser_that_draws_nothing_gets_no_pile_of_pictures(browser, console)
     time.sleep(2)
     assert len(slow.pictures) <= 2
     slow.close()
+
+
+def test_over_a_thin_link_pictures_are_small_and_young(browser, console, film):
+    # Noise, of which a picture takes many bytes.
+    film.grain = np.random.default_rng(1).integers(0, 100, (240, 320, 1), np.uint8)
+    with Throttle(console.port, kbit_per_s=250) as radio:
+        far = Browser(radio)
+        far.wait_for(lambda: len(far.pictures) > 15)
+        lags_s = []
+        for _ in range(10):
+            newest = [int(b.pictures[-1][0]["stamp"]) for b in (browser, far)]
+            lags_s.append((newest[0] - newest[1]) / 1e9)
+            time.sleep(0.2)
+        width, _ = far.pictures[-1][0]["quality"]
+        far.close()
+    film.grain[:] = 0
+    assert width == LADDER[0].width
+    # A pile of three seconds' pictures would take as long to come.
+    assert np.median(lags_s) < 1.5
 
 
 @pytest.mark.parametrize(
