@@ -20,7 +20,11 @@ def plain_status(status: Status, age_s: float) -> Dict[str, Any]:
     """The state of a detector for the browser."""
     values = status.values
     silent = age_s > 4.0
-    message = f"No sign of life for {age_s:.0f} s. Last: {status.message}" if silent else ""
+    message = (
+        f"No diagnostics for {age_s:.0f} s. The last said: {_for_operators(status.message)}"
+        if silent
+        else ""
+    )
     return {
         "node": status.node,
         "level": "stale" if silent else LEVELS[min(status.level, 3)],

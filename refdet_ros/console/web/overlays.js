@@ -67,7 +67,8 @@ function outline(context, view, [x, y, width, height], colour, weight) {
 }
 
 function label(context, view, [x, y, width, height], text, colour) {
-  const size = 14 * view.ratio;
+  // Smaller on a phone, where it would hide much of the picture.
+  const size = (context.canvas.width < 600 * view.ratio ? 11 : 14) * view.ratio;
   context.font = `600 ${size}px system-ui, sans-serif`;
   const room = context.measureText(text).width + 0.9 * size;
   const tall = 1.5 * size;
