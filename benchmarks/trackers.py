@@ -2,7 +2,8 @@
 speed.
 
     python -m benchmarks.trackers --data ../shared/data [--split val] [--only NAME ...]
-        [--scenarios tracking removed back speed] [--output runs/trackers]
+        [--scenarios tracking removed back speed] [--out-of-fold DIR] [--camera-rate]
+        [--output runs/trackers]
 
 Every sequence is contiguous video with all its frames. The table of goals and numbers goes to the
 console; results.json, table.md, frames.csv (every answer) and PNG plots go into the output folder.
@@ -16,26 +17,29 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 
 from benchmarks.tracking import peers
-from benchmarks.tracking.footage import SCENES, Choice, load_footage, named
+from benchmarks.tracking.footage import SCENES, Choice, Footage, load_footage, named
 from benchmarks.tracking.methods import TrackingMethod
 from benchmarks.tracking.numbers import LOOK_ALIKES
 from benchmarks.tracking.plots import write_plots
 from benchmarks.tracking.refdet import RefdetAuto, RefdetTrack, published, refdet_tiles
 from benchmarks.tracking.report import Results, as_markdown, write_results
-from benchmarks.tracking.runs import run_all
+from benchmarks.tracking.runs import Run, run_all
 from benchmarks.tracking.sequences import SCENARIOS, ScenarioSettings, build_sequences
 from benchmarks.tracking.speed import Times, measure_speed, speed_sequences
-from refdet_core.errors import RefdetError
+from refdet_core.errors import RefdetError, SourceError
 from refdet_core.tracking_bundles import AUTO
+from refdet_training.datasets.splits import is_fold, read_splits
+from refdet_training.evaluation.detection_protocol import Skipped
 from refdet_training.evaluation.overrides import detector_config
 
 SPEED = "speed"
+PLACES = "places.json"
 METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
     "track": lambda o: RefdetTrack(o.bundle, detector_config(o.config), o.tracking_bundle),
     "auto": lambda o: RefdetAuto(o.bundle, detector_config(o.config), o.tracking_bundle),
@@ -57,37 +61,60 @@ def measure(options: argparse.Namespace) -> Results:
         RefdetError: there is no data, or no method is left.
     """
     cv2.setNumThreads(options.threads)
-    choice = Choice(
-        options.data, tuple(options.sources), options.split, options.frames, options.scenes
-    )
-    pool, skipped = load_footage(choice)
-    footages = named(pool, options.videos)
-    methods, unavailable = _methods(options)
+    pool: list[Footage] = []
+    skipped: list[Skipped] = []
+    for split in dict.fromkeys(options.split):
+        choice = Choice(options.data, tuple(options.sources), split, options.frames, options.scenes)
+        found, left_out = load_footage(choice)
+        pool += found
+        skipped += left_out
     settings = ScenarioSettings()
-    try:
-        sequences = build_sequences(footages, pool, options.scenarios, settings)
-        runs, refused = run_all(methods, sequences)
-        speed: dict[str, dict[str, Times]] = {}
-        if SPEED in options.scenarios:
-            speed = measure_speed(methods, speed_sequences(footages, pool))
-    finally:
-        for one in methods:
-            one.close()
-    given = {one.name: one.given for one in methods}
+    runs: list[Run] = []
+    speed: dict[str, dict[str, Times]] = {}
+    given: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
+    for bundle, footages in _by_bundle(options, named(pool, options.videos)):
+        methods, missing = _methods(options, bundle)
+        unavailable |= missing
+        given |= {one.name: one.given for one in methods}
+        try:
+            sequences = build_sequences(footages, pool, options.scenarios, settings)
+            some, refused = run_all(methods, sequences, options.camera_rate)
+            runs += some
+            skipped += refused
+            if SPEED in options.scenarios and not speed:
+                speed = measure_speed(methods, speed_sequences(footages, pool))
+        finally:
+            for one in methods:
+                one.close()
     return Results(
-        _setup(options),
-        settings,
-        options.look_alikes,
-        given,
-        unavailable,
-        runs,
-        speed,
-        [*skipped, *refused],
+        _setup(options), settings, options.look_alikes, given, unavailable, runs, speed, skipped
     )
 
 
-def _methods(options: argparse.Namespace) -> tuple[list[TrackingMethod], dict[str, str]]:
-    """The methods that can be measured here, and why the others cannot."""
+def _by_bundle(
+    options: argparse.Namespace, footages: Sequence[Footage]
+) -> list[tuple[Path | None, list[Footage]]]:
+    """The footage by search network: with ``--out-of-fold`` one that has not seen its place."""
+    if options.out_of_fold is None:
+        return [(options.bundle, list(footages))]
+    folds = read_splits(options.data / PLACES, tuple(options.sources))
+    grouped: dict[Path | None, list[Footage]] = {}
+    for footage in footages:
+        names = [
+            name for name, videos in folds.items() if is_fold(name) and footage.video_id in videos
+        ]
+        if not names:
+            raise SourceError(f"{options.data / PLACES} has no fold with {footage.video_id}.")
+        grouped.setdefault(options.out_of_fold / names[0], []).append(footage)
+    return list(grouped.items())
+
+
+def _methods(
+    options: argparse.Namespace, bundle: Path | None
+) -> tuple[list[TrackingMethod], dict[str, str]]:
+    """The methods that can be measured here with this search network, and why others cannot."""
+    options = argparse.Namespace(**{**vars(options), "bundle": bundle})
     found: list[TrackingMethod] = []
     unavailable: dict[str, str] = {}
     for key in dict.fromkeys(options.only or METHODS):
@@ -108,7 +135,8 @@ def _setup(options: argparse.Namespace) -> dict[str, object]:
         "videos": options.videos,
         "frames": options.frames,
         "config": options.config,
-        "bundle": str(options.bundle) if options.bundle else "released",
+        "bundle": str(options.bundle or options.out_of_fold or "released"),
+        "camera_rate": options.camera_rate,
         "tracking_bundle": options.tracking_bundle,
         "opencv": cv2.__version__,
         "opencv_threads": options.threads,
@@ -130,7 +158,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sources", nargs="+", default=["aerial_sequences", "airborne_targets"], metavar="NAME"
     )
-    parser.add_argument("--split", default="val", help="of splits.json (%(default)s)")
+    parser.add_argument(
+        "--split", nargs="+", default=["val"], metavar="NAME", help="of splits.json (val)"
+    )
     parser.add_argument("--videos", nargs="+", default=[], metavar="ID", help="only these")
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="first N of a sequence (0: all)"
@@ -151,7 +181,18 @@ def arguments() -> argparse.ArgumentParser:
         help="regular expression: two videos in whose names it finds the same may show the same "
         "object, and never stand for its absence",
     )  # fmt: skip
-    parser.add_argument("--bundle", type=Path, help="the model (the released one)")
+    searching = parser.add_mutually_exclusive_group()
+    searching.add_argument("--bundle", type=Path, help="the model (the released one)")
+    searching.add_argument(
+        "--out-of-fold", type=Path, metavar="DIR",
+        help="search every video with the bundle DIR/foldN that has not seen its place; the folds "
+        "are those of DATA/" + PLACES,
+    )  # fmt: skip
+    parser.add_argument(
+        "--camera-rate", action="store_true",
+        help="frames come at the video's rate: those that come while a tracker is busy are lost "
+        "to it, and its last box stands for them",
+    )  # fmt: skip
     parser.add_argument(
         "--tracking-bundle", default=AUTO, help="what follows in the window (%(default)s)"
     )

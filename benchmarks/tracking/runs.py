@@ -47,9 +47,14 @@ class Run:
 
 
 def run_all(
-    methods: Sequence[TrackingMethod], sequences: Sequence[BenchmarkSequence]
+    methods: Sequence[TrackingMethod],
+    sequences: Sequence[BenchmarkSequence],
+    camera_rate: bool = False,
 ) -> tuple[list[Run], list[Skipped]]:
     """Every method on every sequence, once; each frame is decoded once for all of them.
+
+    Args:
+        camera_rate: see :func:`run_sequence`.
 
     Returns:
         The runs, and what could not be measured: methods that refuse an object, damaged
@@ -61,7 +66,7 @@ def run_all(
     with tqdm(total=total, unit="frame") as progress:
         for sequence in sequences:
             progress.set_description(f"{sequence.scenario} {sequence.footage.object_id}")
-            found, refused = run_sequence(methods, sequence)
+            found, refused = run_sequence(methods, sequence, camera_rate)
             runs.extend(found)
             skipped.extend(refused)
             progress.update(len(sequence.frames))
@@ -69,10 +74,16 @@ def run_all(
 
 
 def run_sequence(
-    methods: Sequence[TrackingMethod], sequence: BenchmarkSequence
+    methods: Sequence[TrackingMethod], sequence: BenchmarkSequence, camera_rate: bool = False
 ) -> tuple[list[Run], list[Skipped]]:
-    """Run all methods on one sequence, side by side."""
+    """Run all methods on one sequence, side by side.
+
+    Args:
+        camera_rate: frames come at the video's rate and wait for nobody. Those that come while a
+            method is busy are lost to it, and its last answer stands for them.
+    """
     started: dict[str, TrackingMethod] = {}
+    busy_until_s: dict[str, float] = {}
     skipped: list[Skipped] = []
     answers: dict[str, list[Answer]] = {}
     try:
@@ -83,12 +94,18 @@ def run_sequence(
             try:
                 answers[one.name] = [begin(one, sequence, first_bgr, photos)]
                 started[one.name] = one
+                busy_until_s[one.name] = answers[one.name][0].ms / 1e3
             except RefdetError as error:
                 skipped.append(_skip(sequence, f"{one.name}: {error}"))
         for index in range(1, len(sequence.frames)):
-            frame_bgr = sequence.read(index)
+            frame_bgr, time_s = sequence.read(index), sequence.time_s(index)
             for name, one in started.items():
-                answers[name].append(ask(one, frame_bgr, sequence.time_s(index)))
+                if camera_rate and time_s < busy_until_s[name]:
+                    answers[name].append(answers[name][-1])
+                    continue
+                answer = ask(one, frame_bgr, time_s)
+                answers[name].append(answer)
+                busy_until_s[name] = time_s + answer.ms / 1e3
     except SourceError as error:
         return [], [_skip(sequence, str(error))]
     return [Run(name, sequence, tuple(answers[name])) for name in started], skipped

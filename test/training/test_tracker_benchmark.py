@@ -401,6 +401,34 @@ def test_who_is_given_photos_is_asked_about_the_first_frame_too(data):
     assert [item.reason for item in skipped] == ["picky: too small"]
 
 
+class Slow(Silent):
+    """Takes 0.25 s a frame, by a clock of its own."""
+
+    name = "slow"
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    def update(self, frame_bgr, time_s):
+        self.clock[0] += 0.25
+        super().update(frame_bgr, time_s)
+        return Answer((time_s, 0.0, time_s + 1, 1.0))
+
+
+def test_at_the_cameras_rate_a_busy_tracker_loses_frames(data, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("benchmarks.tracking.runs.time.perf_counter", lambda: clock[0])
+    footages = tiny(data)
+    sequence = BenchmarkSequence(TRACKING, 0, footages[0], own_frames(footages[0])[:9])
+    slow = Slow(clock)
+    (run,), _ = run_sequence([slow], sequence, camera_rate=True)
+    # Ten frames a second: busy for 0.25 s, it gets every third one.
+    assert slow.times == pytest.approx([0, 0.3, 0.6])
+    starts = [answer.box_xyxy[0] for answer in run.answers]
+    assert starts == pytest.approx([0, 0, 0, 0.3, 0.3, 0.3, 0.6, 0.6, 0.6])
+
+
 def test_speed_needs_frames_of_its_size(data, tmp_path):
     footages = tiny(data)
     assert speed_sequences(footages, footages) == []
@@ -454,6 +482,35 @@ def test_the_command_prints_the_table_and_writes_everything(
     assert away and all(row["iou"] == "" and row["true_x1"] == "" for row in away)
     for plot in ("success", "tracking_aerial_sequences", "removed_aerial_sequences"):
         assert (tmp_path / f"{plot}.png").stat().st_size > 5000
+
+
+def test_every_video_is_searched_with_the_network_that_has_not_seen_its_place(
+    data, tmp_path, monkeypatch
+):
+    videos = json.loads((data / "splits.json").read_text())["aerial_sequences"]["train"]
+    folds = {"places": {"lake": videos[:1], "road": videos[1:]}, "folds": [["lake"], ["road"]]}
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for item in data.iterdir():
+        (folder / item.name).symlink_to(item)
+    (folder / "places.json").write_text(json.dumps(folds))
+    asked = []
+
+    def made(options):
+        asked.append(options.bundle)
+        return Mover()
+
+    monkeypatch.setattr(trackers, "METHODS", {"nano": made})
+    only = ("--scenarios", TRACKING, "--out-of-fold", "folds")
+    monkeypatch.setattr(sys, "argv", arguments(folder, tmp_path, *only))
+    trackers.main()
+    assert asked == [Path("folds/fold0"), Path("folds/fold1")]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {row["video_id"] for row in results["by_sequence"]} == set(videos)
+    del folds["folds"][1]
+    (folder / "places.json").write_text(json.dumps(folds))
+    with pytest.raises(SystemExit, match=r"has no fold with"):
+        trackers.main()
 
 
 def test_speed_alone_is_reported_without_tables_of_tracking(
