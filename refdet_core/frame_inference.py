@@ -10,10 +10,11 @@ import numpy as np
 
 from refdet_core.backends.base import Backend
 from refdet_core.box_correction import correct_boxes
+from refdet_core.boxes import as_tuple
 from refdet_core.bundle import Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
-from refdet_core.imaging import Crop
+from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.network import Network
 from refdet_core.search.base import Refiner, SearchFrame, ViewComparison
 from refdet_core.search.scales import SizeRange
@@ -65,8 +66,10 @@ class NetworkSearchFrame(SearchFrame):
         rule = self._bundle.refinement
         if rule is None:
             return None
-        named = (item for item in self._trackers if item._bundle.name == rule.tracker)
-        return next((Refiner(item, rule) for item in named), None)
+        named = {item._bundle.name: item for item in self._trackers}
+        if not {rule.tracker, rule.embedding or rule.tracker} <= named.keys():
+            return None
+        return Refiner(named[rule.tracker], rule, named.get(rule.embedding))
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]
@@ -89,6 +92,31 @@ class NetworkSearchFrame(SearchFrame):
     def reference_size(self, template_id: str) -> Optional[SizeRange]:
         sizes_px = self._bank.templates[template_id].camera_sizes_px
         return SizeRange(min(sizes_px), max(sizes_px)) if sizes_px else None
+
+    def reference_colours(self, template_id: str) -> Sequence[np.ndarray]:
+        return self._bank.templates[template_id].camera_colours
+
+    def embed(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        started = time.perf_counter()
+        rule = self._bundle.template_crop
+        crops_bgr = [extract(self.frame_bgr, rule.around(as_tuple(box))) for box in boxes_xyxy]
+        features = self._backend.encode_templates(to_blob(crops_bgr))
+        pooled = self._pooled(features)
+        self.timings_ms["network"] += (time.perf_counter() - started) * 1e3
+        return pooled
+
+    def reference_embeddings(self, template_id: str) -> np.ndarray:
+        return self._pooled(self._backend.pack(self._bank.templates[template_id].features))
+
+    def _pooled(self, features: Any) -> np.ndarray:
+        """The mean over the middle of each view, which shows the object: ``(V, C)``."""
+        kernels = self._backend.as_array(features)
+        cells = kernels.shape[-1]
+        rule = self._bundle.template_crop
+        shown = max(1, round(cells / (rule.factor * (1 + 2 * rule.context))))
+        start = (cells - shown) // 2
+        middle = slice(start, start + shown)
+        return np.asarray(kernels[:, :, middle, middle].mean(axis=(2, 3)))
 
     def encode(self, box_xyxy: BoxXYXY) -> Any:
         reference = Reference(self.frame_bgr, box_xyxy)

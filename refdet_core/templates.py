@@ -18,6 +18,7 @@ from refdet_core.backends.base import Backend
 from refdet_core.box_correction import NO_CORRECTION, fit_box_correction, template_shape
 from refdet_core.boxes import mean_side
 from refdet_core.bundle import AS_TEMPLATE, SEARCH, Bundle
+from refdet_core.colours import object_colours
 from refdet_core.errors import BadReferenceError, ConfigError
 from refdet_core.imaging import extract, to_blob
 from refdet_core.template_id import check_template_id
@@ -45,6 +46,8 @@ class Template:
             lost, ``features`` are encoded again from them.
         camera_sizes_px: how large the object is in each reference of the camera that is searched,
             see :class:`~refdet_core.types.Reference`; empty: of none is that known.
+        camera_colours: its colours in each of these references, see
+            :func:`~refdet_core.colours.object_colours`.
     """
 
     template_id: str
@@ -54,6 +57,7 @@ class Template:
     created_s: float
     crops_bgr: Tuple[np.ndarray, ...] = ()
     camera_sizes_px: Tuple[float, ...] = ()
+    camera_colours: Tuple[np.ndarray, ...] = ()
 
     @property
     def box_correction(self) -> np.ndarray:
@@ -172,9 +176,11 @@ def make_template(
         _bias(backend, bundle, feature, reference)
         for feature, reference in zip(features, references)
     )
-    camera_sizes_px = tuple(
-        mean_side(check_reference(reference)) for reference in references if reference.same_camera
-    )
+    from_camera = [
+        (reference.image_bgr, check_reference(reference))
+        for reference in references
+        if reference.same_camera
+    ]
     return Template(
         template_id,
         features,
@@ -182,7 +188,8 @@ def make_template(
         tuple(thumbnails),
         time.time(),
         crops_bgr,
-        camera_sizes_px,
+        tuple(mean_side(box_xyxy) for _, box_xyxy in from_camera),
+        tuple(object_colours(image_bgr, box_xyxy) for image_bgr, box_xyxy in from_camera),
     )
 
 
@@ -206,6 +213,7 @@ def extend_template(template: Template, more: Template) -> Template:
         more.created_s,
         template.crops_bgr + more.crops_bgr,
         template.camera_sizes_px + more.camera_sizes_px,
+        template.camera_colours + more.camera_colours,
     )
 
 

@@ -91,6 +91,10 @@ class Backend(Closeable, Generic[Features]):
         """Join several features into one, views in the given order."""
 
     @abstractmethod
+    def as_array(self, features: Features) -> np.ndarray:
+        """The first kernel of each view on the host, ``(V, C, kh, kw)`` float32."""
+
+    @abstractmethod
     def infer(self, frames: Any, features: Features) -> RawMaps:
         """Run the detector graph on ``(B, 3, H, W)`` float32 RGB 0-255 crops and V views.
 

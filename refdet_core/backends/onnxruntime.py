@@ -78,6 +78,9 @@ class OnnxRuntimeBackend(Backend[Kernels]):
     def pack(self, features: Sequence[Kernels]) -> Kernels:
         return tuple(np.concatenate(kernels) for kernels in zip(*features))
 
+    def as_array(self, features: Kernels) -> np.ndarray:
+        return features[0]
+
     def infer(self, frames: np.ndarray, features: Kernels) -> RawMaps:
         kernels = dict(zip(self._kernel_names, features))
         at_once = max(1, _PIXELS_AT_ONCE // (frames.shape[2] * frames.shape[3]))

@@ -15,7 +15,7 @@ _THREADS = 256
 
 
 class TemplateKernels:
-    """The kernels of ``views`` template views. They never change and never leave the device.
+    """The kernels of ``views`` template views on the device. They never change.
 
     Attributes:
         views: number of views.

@@ -61,6 +61,7 @@ class TensorRTBackend(Backend[TemplateKernels]):
         self._images = DeviceBuffer(gpu)
         self._frames = DeviceBuffer(gpu)
         self._maps = {name: DeviceBuffer(gpu) for name in _MAPS}
+        self._kernels = DeviceBuffer(gpu)
 
     @classmethod
     def open(cls, bundle: Bundle, config: BackendConfig = BackendConfig()) -> TensorRTBackend:
@@ -113,6 +114,18 @@ class TensorRTBackend(Backend[TemplateKernels]):
     def pack(self, features: Sequence[TemplateKernels]) -> TemplateKernels:
         with self._gpu.active():
             return self._store.pack(features)
+
+    def as_array(self, features: TemplateKernels) -> np.ndarray:
+        self._store.check(features)
+        name, shape = next(iter(self._view_shapes.items()))
+        shape = (features.views, *shape)
+        size = float32_size(shape)
+        with self._gpu.active():
+            address = self._kernels.reserve(size)
+            self._gpu.copy_on_device(address, features.addresses[name], size)
+            kernels = self._kernels.download(shape)
+            self._gpu.synchronize()
+            return np.array(kernels)  # the next call overwrites the pinned memory
 
     def preprocess(
         self, frame_bgr: np.ndarray, crops: Sequence[Crop]

@@ -82,6 +82,11 @@ class TorchBackend(Backend["torch.Tensor"]):
             return torch.cat(list(features))
 
     @torch.inference_mode()
+    def as_array(self, features: torch.Tensor) -> np.ndarray:
+        with device_errors("read the templates"):
+            return features.cpu().numpy()
+
+    @torch.inference_mode()
     def infer(self, frames: np.ndarray, features: torch.Tensor) -> RawMaps:
         with device_errors("search the frame"):
             if self._replayed is not None:

@@ -78,6 +78,19 @@ class SearchFrame(ABC):
         """How large the object is in its references, if they are of this camera; else None."""
         return None
 
+    def reference_colours(self, template_id: str) -> Sequence[np.ndarray]:
+        """The object's colours in its references of this camera, see :mod:`refdet_core.colours`."""
+        return ()
+
+    def embed(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """The features that the template encoder makes of what is in these boxes ``(N, 4)``, pooled
+        over the object: ``(N, C)``."""
+        raise NotImplementedError
+
+    def reference_embeddings(self, template_id: str) -> np.ndarray:
+        """The same of a template's references, ``(R, C)``."""
+        raise NotImplementedError
+
     def encode(self, box_xyxy: BoxXYXY) -> Any:
         """Encode what is in this box like a reference.
 
@@ -100,11 +113,18 @@ class SearchFrame(ABC):
 
 @dataclass(frozen=True)
 class Refiner:
-    """The frame through the tracking network that looks again at candidates, and what its answers
-    count."""
+    """What looks again at candidates.
+
+    Attributes:
+        frame: the frame through the tracking network that looks again.
+        rule: what its answers count.
+        embedder: the frame through the network whose template features are compared; None: the
+            rule does without.
+    """
 
     frame: SearchFrame
     rule: RefinementRule
+    embedder: Optional[SearchFrame] = None
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
-"""A second look at the best candidates of a full-frame search, by a tracking network.
+"""A second look at the best candidates of a full-frame search.
 
 A search network is trained to tell the object from everything else in a frame; a tracking network,
 with far more objects, to draw a tight box around it. So the tracking network looks into the window
-around each of the best candidates: its box replaces the candidate's, and both scores count.
+around each of the best candidates, and its box replaces theirs. What is in that box is then
+compared with the references once more, as closely as a frame allows: by the features that another
+tracking network makes of templates, and by colour, which tells look-alikes apart. All of this
+counts, see :class:`~refdet_core.refinement_rule.RefinementRule`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional, Tuple
 
 import numpy as np
 
 from refdet_core.boxes import area, as_tuple, clip
+from refdet_core.colours import object_colours, overlap
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import Refiner, SearchFrame
 from refdet_core.search.window import search_windows
@@ -24,35 +29,58 @@ def refined(candidates: Candidates, refiner: Refiner, template_id: str, count: i
     worth = np.flatnonzero(candidates.scores >= _LEAST_PROBABILITY)[:count]
     if not len(worth):
         return candidates
-    seen = second_look(refiner.frame, candidates.boxes_xyxy[worth], template_id)
+    seen = second_look(refiner, candidates.boxes_xyxy[worth], template_id)
     boxes_xyxy, scores = candidates.boxes_xyxy.copy(), candidates.scores.copy()
     boxes_xyxy[worth] = seen.boxes_xyxy
-    scores[worth] = refiner.rule(scores[worth], seen.scores)
+    scores[worth] = refiner.rule(scores[worth], seen.scores, seen.cosines, seen.overlaps)
     order = np.argsort(-scores, kind="stable")
     return Candidates(boxes_xyxy, scores, candidates.presence).chosen(order)
 
 
 @dataclass(frozen=True)
 class SecondLook:
-    """What a tracking network says of some boxes.
+    """What the second look finds in some boxes.
 
     Attributes:
-        boxes_xyxy: the object's box by this network, clipped to the frame, ``(N, 4)``; the given
-            box where it sees nothing.
-        scores: probability by this network, ``(N,)``; 0 where it sees nothing.
+        boxes_xyxy: the object's box by the tracking network, clipped to the frame, ``(N, 4)``; the
+            given box where it sees nothing.
+        scores: probability by the tracking network, ``(N,)``; 0 where it sees nothing.
+        cosines: between the features of what is in the box and of the most similar reference,
+            ``(N,)``; 0 where no network compares them.
+        overlaps: of the colours in the box and of the most similar reference, ``(N,)``; None if no
+            reference is of this camera.
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
+    cosines: np.ndarray
+    overlaps: Optional[np.ndarray]
 
 
-def second_look(frame: SearchFrame, boxes_xyxy: np.ndarray, template_id: str) -> SecondLook:
+def second_look(refiner: Refiner, boxes_xyxy: np.ndarray, template_id: str) -> SecondLook:
     """Look into the window around each of these boxes for objects centred in the box.
 
     Args:
-        frame: the frame through the tracking network.
         boxes_xyxy: ``(N, 4)`` in frame pixels, one or more.
     """
+    tight_xyxy, scores = _tracked(refiner.frame, boxes_xyxy, template_id)
+    cosines = np.zeros(len(tight_xyxy))
+    if refiner.embedder is not None:
+        own = _unit(refiner.embedder.embed(tight_xyxy))
+        references = _unit(refiner.embedder.reference_embeddings(template_id))
+        cosines = (own @ references.T).max(axis=1)
+    known = refiner.frame.reference_colours(template_id)
+    overlaps = None
+    if known:
+        colours = [object_colours(refiner.frame.frame_bgr, as_tuple(box)) for box in tight_xyxy]
+        overlaps = np.array([max(overlap(one, other) for other in known) for one in colours])
+    return SecondLook(tight_xyxy, scores, cosines, overlaps)
+
+
+def _tracked(
+    frame: SearchFrame, boxes_xyxy: np.ndarray, template_id: str
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The tracking network's boxes and scores."""
     windows = [
         search_windows(as_tuple(box), 0.0, frame.rule, frame.multiple)[0] for box in boxes_xyxy
     ]
@@ -67,4 +95,10 @@ def second_look(frame: SearchFrame, boxes_xyxy: np.ndarray, template_id: str) ->
         if inside.any():
             best = int(np.argmax(np.where(inside, found.scores, -1.0)))
             boxes[i], scores[i] = clipped[best], found.scores[best]
-    return SecondLook(boxes, scores)
+    return boxes, scores
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-6))

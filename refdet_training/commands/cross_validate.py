@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from refdet_core.bundle import load_bundle
+from refdet_core.bundle import DESCRIPTION, load_bundle
 from refdet_core.errors import ConfigError
 from refdet_training.commands.evaluate import add_allowed_fpr
 from refdet_training.datasets.splits import fold_split
@@ -63,8 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refine",
         type=Path,
+        nargs="+",
+        default=[],
         metavar="BUNDLE",
-        help="a tracking network that looks again at the best candidates, e.g. fear",
+        help="a tracking network that looks again at the best candidates, and one whose template "
+        "features are compared there, e.g. fear lighttrack",
     )
     parser.add_argument(
         "settings",
@@ -92,22 +95,25 @@ def run(options: argparse.Namespace) -> None:
         if not path:
             raise ConfigError(f"--beside takes NAME=BUNDLE, got '{item}'.")
         bundles[name] = dict.fromkeys(folds, Path(path))
-    tracker = None if options.refine is None else load_bundle(options.refine)
+    if len(options.refine) > 2:
+        raise ConfigError(f"--refine takes one or two bundles, got {len(options.refine)}.")
+    trackers = [load_bundle(folder) for folder in options.refine]
+    networks = [tracker.name for tracker in trackers]
     methods: dict[str, PooledNumbers] = {}
     for name, by_fold in bundles.items():
         predictions = {}
         for fold, bundle in by_fold.items():
-            suffix = f"_{tracker.name}" if tracker else ""
-            kept = options.output / f"{fold_split(fold)}" / f"predictions_{name}{suffix}.json"
+            parts = "_".join(["predictions", name, *networks])
+            kept = options.output / f"{fold_split(fold)}" / f"{parts}.json"
             if not kept.is_file():
                 measured = load_bundle(bundle)
-                found = measure_fold(measured, options.data, fold, protocol, search, tracker)
+                found = measure_fold(measured, options.data, fold, protocol, search, trackers)
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_predictions(kept, found)
             predictions[fold] = read_predictions(kept)
-        if tracker is not None:
-            methods[f"{name} + {tracker.name}"] = pool(
-                predictions, protocol, options.allowed_fpr, tracker.name
+        if networks:
+            methods[" + ".join([name, *networks])] = pool(
+                predictions, protocol, options.allowed_fpr, networks
             )
         methods[name] = pool(predictions, protocol, options.allowed_fpr)
     content = {name: numbers.as_dict() for name, numbers in methods.items()}
@@ -125,6 +131,11 @@ def _trained(options: argparse.Namespace, fold: int, available: list[int]) -> Pa
     folder = options.output / fold_split(fold)
     bundle: Path = folder / "bundle"
     if bundle.is_dir():
+        if (bundle / DESCRIPTION).is_file() and load_bundle(bundle).name != options.recipe.stem:
+            raise ConfigError(
+                f"{bundle} was trained with the recipe {load_bundle(bundle).name}, not with "
+                f"{options.recipe.stem}; give each recipe an --output of its own."
+            )
         return bundle
     others = [fold_split(other) for other in available if other != fold]
     settings = [

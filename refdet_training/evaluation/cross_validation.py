@@ -48,8 +48,8 @@ class PooledNumbers:
 
     Attributes:
         calibration, threshold: fitted on the out-of-fold predictions of all folds.
-        refinement: fitted on them too, where a tracking network looked at the candidates again;
-            then threshold and numbers are those of the answers after it.
+        refinement: fitted on them too, where the candidates were looked at again; then threshold
+            and numbers are those of the answers after it.
         numbers: see :func:`~refdet_training.evaluation.detection_numbers.summarise`, with that
             calibration and threshold.
         by_fold: the same for each fold alone.
@@ -98,13 +98,14 @@ def measure_fold(
     fold: int,
     protocol: DetectionProtocol,
     search: DetectorConfig,
-    tracker: Bundle | None = None,
+    trackers: Sequence[Bundle] = (),
 ) -> list[RawPrediction]:
     """Look for the fold's objects in their own later frames, and in frames of other families'
     videos of the same data set, of this fold or another.
 
     Args:
-        tracker: a tracking network that looks again at the best candidates.
+        trackers: a tracking network that looks again at the best candidates, and one whose template
+            features are compared; either both, the first or none.
     """
     held_out, elsewhere = [], []
     for source in prepared_sources(prepared):
@@ -119,15 +120,15 @@ def measure_fold(
             ]
     kept, _ = long_enough(held_out, protocol)
     detector: BundleDetector | LookingDetector
-    if tracker is None:
+    if not trackers:
         detector = BundleDetector(replace(bundle, calibration=UNCALIBRATED), search)
     else:
-        detector = LookingDetector(bundle, tracker, search)
+        detector = LookingDetector(bundle, trackers, search)
     try:
         found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
     finally:
         detector.close()
-    looks = [()] * len(found) if tracker is None else detector.looks
+    looks = detector.looks if isinstance(detector, LookingDetector) else [()] * len(found)
     families = {(item.source, item.video_id): item.family for item in [*kept, *elsewhere]}
     return [
         RawPrediction(
@@ -144,20 +145,20 @@ def pool(
     predictions: Mapping[int, Sequence[RawPrediction]],
     protocol: DetectionProtocol,
     allowed_fpr: float,
-    tracker: str = "",
+    networks: Sequence[str] = (),
 ) -> PooledNumbers:
     """Calibration, threshold and numbers of the out-of-fold predictions.
 
     Args:
-        tracker: name of the tracking network that looked again at the candidates; empty: leave its
-            answers aside.
+        networks: names of the networks of the second look, see
+            :func:`~refdet_training.evaluation.second_looks.fit_refinement`; none: leave it aside.
 
     Raises:
         SourceError: all answers are right or all are wrong.
     """
     everything = [item for found in predictions.values() for item in found]
     calibration = fit_probability(everything, protocol)
-    rule = fit_refinement(tracker, everything, calibration, protocol) if tracker else None
+    rule = fit_refinement(networks, everything, calibration, protocol) if networks else None
     calibrated = {
         fold: [_calibrated(item, calibration, rule) for item in found]
         for fold, found in predictions.items()
@@ -250,10 +251,10 @@ def _look(
     box_xyxy: Sequence[float],
     score: float,
     tracker_box_xyxy: Sequence[float],
-    tracker_score: float,
+    **numbers: float | None,
 ) -> Look:
     boxes = as_tuple(np.array(box_xyxy)), as_tuple(np.array(tracker_box_xyxy))
-    return Look(boxes[0], score, boxes[1], tracker_score)
+    return Look(boxes[0], score, boxes[1], **numbers)
 
 
 def _calibrated(

@@ -41,17 +41,20 @@ _TEMPLATES_AT_ONCE = 24
 
 @dataclass(frozen=True)
 class Look:
-    """One candidate, and what a tracking network says of it.
+    """One candidate, and what the second look finds there.
 
     Attributes:
         box_xyxy, score: of the search network, uncalibrated.
-        tracker_box_xyxy, tracker_score: see :class:`~refdet_core.search.refinement.SecondLook`.
+        tracker_box_xyxy, tracker_score, cosine, overlap: see
+            :class:`~refdet_core.search.refinement.SecondLook`.
     """
 
     box_xyxy: BoxXYXY
     score: float
     tracker_box_xyxy: BoxXYXY
     tracker_score: float
+    cosine: float = 0.0
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fits how a tracking network's second look changes the candidates of a search network."""
+"""Fits how the second look changes the candidates of a search network."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.network import Network
 from refdet_core.refinement_rule import RefinementRule, evidence
+from refdet_core.search.base import Refiner
 from refdet_core.search.refinement import second_look
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import NO_DETECTION
@@ -27,19 +28,24 @@ from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPredictio
 
 
 class LookingDetector(FrameDetector):
-    """A search network whose best candidates a tracking network looks at again.
+    """A search network whose best candidates are looked at again.
+
+    Args:
+        trackers: the tracking network that looks again, and the one whose template features are
+            compared, if any.
 
     Attributes:
         looks: for each searched frame its candidates, best first.
     """
 
-    def __init__(self, bundle: Bundle, tracker: Bundle, config: DetectorConfig) -> None:
+    def __init__(self, bundle: Bundle, trackers: Sequence[Bundle], config: DetectorConfig) -> None:
         self.looks: list[tuple[Look, ...]] = []
         count = config.refine_candidates
         settings = replace(config, score_threshold=0.0, max_detections=count, refine_candidates=0)
         search = Network.open(replace(bundle, calibration=UNCALIBRATED), "auto", BackendConfig())
-        tracking = Network.open(tracker, "auto", BackendConfig())
-        self._detector = Detector(search.bundle, search.backend, settings, trackers=(tracking,))
+        tracking = [Network.open(each, "auto", BackendConfig()) for each in trackers]
+        self._detector = Detector(search.bundle, search.backend, settings, trackers=tracking)
+        self._rule = RefinementRule(*(each.name for each in trackers[:1]))
 
     def set_references(self, references: Sequence[Reference]) -> None:
         self._detector.set_template(references)
@@ -54,13 +60,17 @@ class LookingDetector(FrameDetector):
             detector.backend, detector.bundle, detector.bank, frame_bgr, 0.0, detector.trackers
         )
         boxes_xyxy = np.array([item.bbox_xyxy for item in detections])
-        seen = second_look(frame.trackers[0], boxes_xyxy, DEFAULT_TEMPLATE_ID)
+        looking, *embedders = frame.trackers
+        refiner = Refiner(looking, self._rule, *embedders)
+        seen = second_look(refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
         self.looks[-1] = tuple(
             Look(
                 item.bbox_xyxy,
                 item.score,
                 tuple(map(float, seen.boxes_xyxy[i])),
                 float(seen.scores[i]),
+                float(seen.cosines[i]),
+                None if seen.overlaps is None else float(seen.overlaps[i]),
             )
             for i, item in enumerate(detections)
         )
@@ -71,7 +81,7 @@ class LookingDetector(FrameDetector):
 
 
 def fit_refinement(
-    tracker: str,
+    networks: Sequence[str],
     predictions: Sequence[RawPrediction],
     calibration: Calibration,
     protocol: DetectionProtocol,
@@ -81,32 +91,48 @@ def fit_refinement(
     First a logistic regression over all candidates, then slope and intercept over the best ones.
 
     Args:
-        tracker: name of the tracking network.
+        networks: names of the tracking network that looked again, and of the one whose template
+            features were compared, if any.
         predictions: with their ``looks``.
         calibration: of the search network alone.
     """
     weights = prediction_weights(predictions, protocol)
-    rows, right, row_weights = [], [], []
-    for item, weight in zip(predictions, weights, strict=True):
-        truth = item.prediction.truth_xyxy
-        rows.append(evidence(*_scores(item, calibration)))
-        for look in item.looks:
-            right.append(truth is not None and box_iou(look.tracker_box_xyxy, truth) >= LOOSE_IOU)
-            row_weights.append(weight)
-    first = LogisticRegression(C=1.0).fit(np.concatenate(rows), right, sample_weight=row_weights)
-    rule = RefinementRule(
-        tracker, float(first.coef_[0, 0]), float(first.coef_[0, 1]), float(first.intercept_[0])
-    )
+    looks = [look for item in predictions for look in item.looks]
+    right = [
+        item.prediction.truth_xyxy is not None
+        and box_iou(look.tracker_box_xyxy, item.prediction.truth_xyxy) >= LOOSE_IOU
+        for item in predictions
+        for look in item.looks
+    ]
+    row_weights = np.repeat(weights, [len(item.looks) for item in predictions])
+    overlaps = [look.overlap for look in looks if look.overlap is not None]
+    usual_overlap = round(float(np.mean(overlaps)), 4) if overlaps else 0.0
+    rows = evidence(*_answers(looks, calibration), usual_overlap)
+    # Scaled to one spread, since the regression prefers small weights.
+    spread = np.maximum(rows.std(axis=0), 1e-3)
+    first = LogisticRegression(C=1.0).fit(rows / spread, right, sample_weight=row_weights)
+    rule = _rule(networks, first.coef_[0] / spread, float(first.intercept_[0]), usual_overlap)
     best = [refined(item, rule, calibration) for item in predictions]
     values = logit(np.array([item.prediction.score for item in best]))[:, None]
     answers = [item.prediction.iou >= LOOSE_IOU for item in best]
     second = LogisticRegression(C=1.0).fit(values, answers, sample_weight=weights)
     slope, shift = float(second.coef_[0, 0]), float(second.intercept_[0])
+    return _rule(networks, slope * rule.weights, slope * rule.intercept + shift, usual_overlap)
+
+
+def _rule(
+    networks: Sequence[str], weights: np.ndarray, intercept: float, usual_overlap: float
+) -> RefinementRule:
+    search, tracker, embedding, colour = (round(float(weight), 4) for weight in weights)
     return RefinementRule(
+        networks[0],
+        search,
         tracker,
-        round(slope * rule.search_weight, 4),
-        round(slope * rule.tracker_weight, 4),
-        round(slope * rule.intercept + shift, 4),
+        round(intercept, 4),
+        "".join(networks[1:]),
+        embedding,
+        colour,
+        usual_overlap,
     )
 
 
@@ -114,7 +140,7 @@ def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration)
     """What the detector answers after the second look."""
     if not item.looks:
         return item
-    scores = rule(*_scores(item, calibration))
+    scores = rule(*_answers(item.looks, calibration))
     best = int(np.argmax(scores))
     prediction = replace(
         item.prediction,
@@ -124,8 +150,13 @@ def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration)
     return replace(item, prediction=prediction)
 
 
-def _scores(item: RawPrediction, calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of one frame's candidates by the search and by the tracking network."""
-    raw = np.array([look.score for look in item.looks])
-    search = probabilities(calibration, raw)
-    return search, np.array([look.tracker_score for look in item.looks])
+def _answers(
+    looks: Sequence[Look], calibration: Calibration
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """What a :class:`RefinementRule` takes of some candidates."""
+    search = probabilities(calibration, np.array([look.score for look in looks]))
+    tracker = np.array([look.tracker_score for look in looks])
+    cosines = np.array([look.cosine for look in looks])
+    overlaps = [look.overlap for look in looks]
+    known = None if None in overlaps else np.array(overlaps, dtype=float)
+    return search, tracker, cosines, known
