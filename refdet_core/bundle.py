@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
 import yaml
 
@@ -23,7 +23,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.placement import AT_CELL, PLACEMENTS
-from refdet_core.refinement_rule import RefinementRule
+from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.text_files import read_text
 from refdet_core.tracking_rule import TrackingRule
 
@@ -236,7 +236,7 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
                 tracking["window"] = _part(CropRule, tracking["window"])
             content["tracking"] = _part(TrackingRule, tracking)
         if content.get("refinement") is not None:
-            content["refinement"] = _part(RefinementRule, content["refinement"])
+            content["refinement"] = refinement_rule(content["refinement"])
         for name in ("frame_size", "kernel_names", "kernel_shape", "purposes", "bands"):
             if name in content:
                 content[name] = tuple(content[name])
@@ -245,6 +245,20 @@ def _from_mapping(folder: Path, content: Dict[str, Any], description: Path) -> B
         raise BundleError(f"{description} is incomplete: {error}") from error
     except BundleError as error:
         raise BundleError(f"{description}: {error}") from error
+
+
+def refinement_rule(content: Mapping[str, Any]) -> RefinementRule:
+    """The rule that ``dataclasses.asdict`` made this mapping of.
+
+    Raises:
+        BundleError: it has something else in it.
+    """
+    weights = {
+        name: _part(LookWeights, content[name])
+        for name in ("same_camera", "other_photos")
+        if name in content
+    }
+    return _part(RefinementRule, {**content, **weights})
 
 
 def _part(kind: Type[Part], content: Dict[str, Any]) -> Part:

@@ -167,6 +167,9 @@ class FakeBackend(Backend[Any]):
     def pack(self, features: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(name for each in features for name in each)
 
+    def as_array(self, features: tuple[str, ...]) -> np.ndarray:
+        return np.ones((len(features), 2, 3, 3), np.float32)
+
     def preprocess(self, frame_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
         self._crops = list(crops)
         shape = (len(crops), 3, crops[0].out_height, crops[0].out_width)

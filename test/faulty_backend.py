@@ -88,6 +88,9 @@ class FaultyBackend(OnnxRuntimeBackend):
             raise OutOfMemoryError(FULL)
         return OnDevice(self, packed)
 
+    def as_array(self, features):
+        return super().as_array(self._mine(features))
+
     def infer(self, frames, features):
         return super().infer(frames, self._mine(features))
 

@@ -7,10 +7,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from refdet_core.bundle import Bundle, load_bundle
+from refdet_core.bundle import Bundle, load_bundle, refinement_rule
 from refdet_core.calibration import Calibration
 from refdet_core.errors import ConfigError
-from refdet_core.refinement_rule import RefinementRule
 from refdet_training.commands.evaluate import (
     add_allowed_fpr,
     add_measuring_arguments,
@@ -102,7 +101,7 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         found = content[recipe]
         calibration, threshold = Calibration(**found["calibration"]), float(found["threshold"])
         rule = found.get("refinement")
-        refinement = None if rule is None else RefinementRule(**rule)
+        refinement = None if rule is None else refinement_rule(rule)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ConfigError(
             f"{path} is not the cross_validation.json of refdet-train cross-validate: {error}"

@@ -35,7 +35,12 @@ from refdet_training.evaluation.detection_protocol import (
     run_protocol,
 )
 from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
-from refdet_training.evaluation.second_looks import LookingDetector, fit_refinement, refined
+from refdet_training.evaluation.second_looks import (
+    LookingDetector,
+    fit_refinement,
+    refined,
+    without_colours,
+)
 from refdet_training.evaluation.threshold import choose_threshold
 
 NUMBERS = ("recall_iou50", "recall_iou30", "centre_hit", "ap50", "presence_auroc")
@@ -164,7 +169,9 @@ def pool(
         for fold, found in predictions.items()
     }
     answers = [item for found in calibrated.values() for item in found]
-    threshold = choose_threshold(absent_pairs(answers, UNCALIBRATED), allowed_fpr)
+    # One threshold for references of this camera and for other photos.
+    photos = [_calibrated(item, calibration, rule) for item in without_colours(everything)]
+    threshold = choose_threshold(absent_pairs([*answers, *photos], UNCALIBRATED), allowed_fpr)
     return PooledNumbers(
         calibration,
         threshold,

@@ -16,7 +16,7 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.network import Network
-from refdet_core.refinement_rule import RefinementRule, evidence
+from refdet_core.refinement_rule import LookWeights, RefinementRule, evidence
 from refdet_core.search.base import Refiner
 from refdet_core.search.refinement import second_look
 from refdet_core.types import BoxXYXY, Reference
@@ -88,14 +88,30 @@ def fit_refinement(
 ) -> RefinementRule:
     """The rule that tells right candidates from wrong ones, calibrated for the best of each frame.
 
-    First a logistic regression over all candidates, then slope and intercept over the best ones.
-
     Args:
         networks: names of the tracking network that looked again, and of the one whose template
             features were compared, if any.
         predictions: with their ``looks``.
         calibration: of the search network alone.
     """
+    same_camera = _fitted(predictions, calibration, protocol)
+    other_photos = _fitted(without_colours(predictions), calibration, protocol)
+    return RefinementRule(networks[0], "".join(networks[1:]), same_camera, other_photos)
+
+
+def without_colours(predictions: Sequence[RawPrediction]) -> list[RawPrediction]:
+    """The same, as if no reference were of the camera that is searched."""
+    return [
+        replace(item, looks=tuple(replace(look, overlap=None) for look in item.looks))
+        for item in predictions
+    ]
+
+
+def _fitted(
+    predictions: Sequence[RawPrediction], calibration: Calibration, protocol: DetectionProtocol
+) -> LookWeights:
+    """First a logistic regression over all candidates, then slope and intercept over the best
+    ones."""
     weights = prediction_weights(predictions, protocol)
     looks = [look for item in predictions for look in item.looks]
     right = [
@@ -105,35 +121,19 @@ def fit_refinement(
         for look in item.looks
     ]
     row_weights = np.repeat(weights, [len(item.looks) for item in predictions])
-    overlaps = [look.overlap for look in looks if look.overlap is not None]
-    usual_overlap = round(float(np.mean(overlaps)), 4) if overlaps else 0.0
-    rows = evidence(*_answers(looks, calibration), usual_overlap)
+    rows = evidence(*_answers(looks, calibration))
     # Scaled to one spread, since the regression prefers small weights.
     spread = np.maximum(rows.std(axis=0), 1e-3)
     first = LogisticRegression(C=1.0).fit(rows / spread, right, sample_weight=row_weights)
-    rule = _rule(networks, first.coef_[0] / spread, float(first.intercept_[0]), usual_overlap)
+    found = LookWeights(*first.coef_[0] / spread, float(first.intercept_[0]))
+    rule = RefinementRule("any", "", found, found)
     best = [refined(item, rule, calibration) for item in predictions]
     values = logit(np.array([item.prediction.score for item in best]))[:, None]
     answers = [item.prediction.iou >= LOOSE_IOU for item in best]
     second = LogisticRegression(C=1.0).fit(values, answers, sample_weight=weights)
     slope, shift = float(second.coef_[0, 0]), float(second.intercept_[0])
-    return _rule(networks, slope * rule.weights, slope * rule.intercept + shift, usual_overlap)
-
-
-def _rule(
-    networks: Sequence[str], weights: np.ndarray, intercept: float, usual_overlap: float
-) -> RefinementRule:
-    search, tracker, embedding, colour = (round(float(weight), 4) for weight in weights)
-    return RefinementRule(
-        networks[0],
-        search,
-        tracker,
-        round(intercept, 4),
-        "".join(networks[1:]),
-        embedding,
-        colour,
-        usual_overlap,
-    )
+    numbers = (*slope * found.array, slope * found.intercept + shift)
+    return LookWeights(*(round(float(number), 4) for number in numbers))
 
 
 def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration) -> RawPrediction:

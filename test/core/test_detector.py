@@ -445,11 +445,12 @@ class TestObjectSize:
         frame = square_frame("red", size=(640, 480))
         photo = Reference(frame, (0, 0, 300, 300))
         template = detector.set_template([photo], "car")
-        assert template.camera_sizes_px == ()
+        assert template.camera_sizes_px == template.camera_colours == ()
         for x2, y2 in ((110, 140), (120, 180)):
             reference = Reference(frame, (100, 100, x2, y2), same_camera=True)
             template = detector.set_template([reference], "car", append=True)
         assert template.camera_sizes_px == (20.0, 40.0)
+        assert len(template.camera_colours) == 2
 
 
 def test_a_small_object_is_reported_in_the_very_frame_its_reference_was_cut_from():

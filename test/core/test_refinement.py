@@ -1,4 +1,4 @@
-"""A tracking network looks again at the best candidates of a full-frame search."""
+"""The second look at the best candidates of a full-frame search."""
 
 from __future__ import annotations
 
@@ -10,32 +10,61 @@ import yaml
 from fake_search_frame import BUNDLE, FakeBackend, FakeSearchFrame, Thing
 
 from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
+from refdet_core.colours import object_colours
 from refdet_core.detector import Detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BundleError, ConfigError
 from refdet_core.network import Network
-from refdet_core.refinement_rule import RefinementRule
+from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.search.base import Refiner
 from refdet_core.search.full_frame_search import FullFrameSearch
 from refdet_core.search.tiles import Tiles
 from refdet_core.types import Reference
 
-RULE = RefinementRule("tracker", search_weight=0.5, tracker_weight=0.5)
+HALF_AND_HALF = LookWeights(search=0.5, tracker=0.5)
+RULE = RefinementRule("tracker", "", HALF_AND_HALF, HALF_AND_HALF)
 TILES = Tiles((1280, 736), 128, 32)
 
 
 class LookedAtAgain(FakeSearchFrame):
     """The search network sees ``things``, the tracking network ``again``."""
 
-    def __init__(self, things, again, rule=RULE) -> None:
+    def __init__(self, things, again, rule=RULE, embedder=None, **again_too) -> None:
         super().__init__(things)
         # A network that tracks gives no answer where it sees nothing.
-        self.again = FakeSearchFrame(again, background=None)
+        self.again = AgainFrame(again, background=None, **again_too)
         self._rule = rule
+        self._embedder = embedder
 
     @property
     def refiner(self):
-        return Refiner(self.again, self._rule)
+        return Refiner(self.again, self._rule, self._embedder)
+
+
+class AgainFrame(FakeSearchFrame):
+    """A frame with a picture; the references have these colours."""
+
+    def __init__(self, *args, colours=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        self._colours = colours
+
+    def reference_colours(self, template_id):
+        return self._colours
+
+
+class Embedder(FakeSearchFrame):
+    """What this box holds looks like a reference, everything else like something else."""
+
+    def __init__(self, box_xyxy):
+        super().__init__()
+        self._box_xyxy = box_xyxy
+
+    def embed(self, boxes_xyxy):
+        same = np.abs(boxes_xyxy - self._box_xyxy).max(axis=1) < 1
+        return np.stack([same, ~same, np.zeros(len(same))], axis=1) * 7.0
+
+    def reference_embeddings(self, template_id):
+        return np.array([[0.0, 0.0, 5.0], [3.0, 0.0, 0.0]])
 
 
 def search(frame, count=3, threshold=0.05):
@@ -58,8 +87,36 @@ def test_both_networks_scores_count():
     again = [replace(things[0], score=0.95), replace(things[1], score=0.1)]
     found = search(LookedAtAgain(things, again))
     assert boxes(found)[0] == pytest.approx(things[0].box_xyxy, abs=0.01)
-    expected = RULE(np.array([0.7]), np.array([0.95]))[0]
+    expected = RULE(np.array([0.7]), np.array([0.95]), np.zeros(1), None)[0]
     assert found.presence == found.detections[0].score == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_two_look_alikes_the_one_with_the_references_features_is_surer():
+    things = [Thing.at(300, 200, 40, 0.8), Thing.at(800, 400, 40, 0.8)]
+    rule = replace(RULE, embedding="embedder", other_photos=LookWeights(0.5, 0.5, 4.0))
+    for thing in things:
+        found = search(LookedAtAgain(things, things, rule, Embedder(thing.box_xyxy)))
+        assert boxes(found)[0] == pytest.approx(thing.box_xyxy, abs=0.01)
+        expected = rule(np.array([0.8]), np.array([0.8]), np.array([1.0]), None)
+        assert found.presence == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_of_two_look_alikes_the_one_of_the_references_colour_is_surer():
+    things = [Thing.at(300, 200, 40, 0.8), Thing.at(800, 400, 40, 0.8)]
+    picture = np.full((720, 1280, 3), 90, np.uint8)
+    for thing, colour in zip(things, ((20, 20, 200), (200, 20, 20))):
+        x1, y1, x2, y2 = (int(side) for side in thing.box_xyxy)
+        picture[y1:y2, x1:x2] = colour
+    rule = replace(RULE, same_camera=LookWeights(0.5, 0.5, colours=4.0, intercept=-2.0))
+    presence = {}
+    for first, thing in enumerate(things):
+        known = [object_colours(picture, thing.box_xyxy)]
+        frame = LookedAtAgain(things, things, rule, frame_bgr=picture, colours=known)
+        found = search(frame)
+        assert boxes(found)[0] == pytest.approx(things[first].box_xyxy, abs=0.01)
+        presence[first] = found.presence
+    photos = search(LookedAtAgain(things, things, rule, frame_bgr=picture))
+    assert photos.presence == pytest.approx(0.8, abs=0.01), "their colours say nothing here"
 
 
 def test_what_the_tracking_network_does_not_see_becomes_improbable_and_keeps_its_box():
@@ -111,9 +168,26 @@ def test_a_rule_needs_a_tracker_and_numbers():
     with pytest.raises(BundleError, match="tracking bundle"):
         RefinementRule("")
     with pytest.raises(BundleError, match="finite"):
-        RefinementRule("fear", tracker_weight=float("nan"))
+        LookWeights(tracker=float("nan"))
     with pytest.raises(ConfigError, match="refine_candidates"):
         DetectorConfig(refine_candidates=-1)
+
+
+def test_without_the_network_that_compares_features_the_rule_does_not_hold():
+    rule = replace(RULE, embedding="embedder", other_photos=LookWeights(0.5, 0.5, 4.0))
+    thing = Thing.at(300, 200, 64, 0.9)
+    photo = np.zeros((64, 64, 3), np.uint8)
+    frame_bgr = np.zeros((720, 1280, 3), np.uint8)
+    scores = {}
+    for names in (("tracker",), ("tracker", "embedder")):
+        trackers = [Network(replace(BUNDLE, name=name), FakeBackend([thing])) for name in names]
+        bundle = replace(BUNDLE, refinement=rule)
+        config = DetectorConfig(score_threshold=0.0)
+        with Detector(bundle, FakeBackend([thing]), config, trackers=trackers) as detector:
+            detector.set_template([Reference(photo, (10, 10, 50, 50))])
+            scores[names] = detector.detect(frame_bgr).detections[0].score
+    assert scores["tracker",] == pytest.approx(0.9, abs=0.01)
+    assert scores["tracker", "embedder"] > 0.95, "the features are alike"
 
 
 @pytest.mark.parametrize("tracker", ["tracker", "another", None])
@@ -138,6 +212,7 @@ def test_the_rule_of_a_bundle_survives_its_description(tmp_path):
     description = tmp_path / "bundle.yaml"
     description.write_text(yaml.safe_dump({**content, "refinement": asdict(RULE)}))
     assert load_bundle(tmp_path).refinement == RULE
-    description.write_text(yaml.safe_dump({**content, "refinement": {"tracker": "x", "k": 1}}))
-    with pytest.raises(BundleError, match="'k'"):
-        load_bundle(tmp_path)
+    for wrong in ({"tracker": "x", "k": 1}, {"tracker": "x", "same_camera": {"k": 1}}):
+        description.write_text(yaml.safe_dump({**content, "refinement": wrong}))
+        with pytest.raises(BundleError, match="'k'"):
+            load_bundle(tmp_path)

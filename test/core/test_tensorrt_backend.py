@@ -142,12 +142,13 @@ def test_it_computes_what_onnx_runtime_computes(
     windows = [WHOLE, Crop(-40, 10, 160, 120, 320, 240)]
     tiles = [Crop(0, 80, 320, 32, 640, 64)]  # of the engine's other profile
     config = BackendConfig(engine_max_width=640, engine_max_height=240, engine_max_views=6)
-    results = []
+    results, arrays = [], []
     with machine.open(bundle, config) as backend:
         for one in (backend, reference_backend):
             views = [one.encode_templates(RED_GREEN_BLUE[i : i + 1]) for i in range(2)]
             three = one.encode_templates(RED_GREEN_BLUE)
             packed = one.pack([three, *views, one.average(three)])
+            arrays.append(one.as_array(packed))
             maps = []
             for crops in (windows, tiles, windows):
                 maps.append(one.infer(to_blob([extract(frame, crop) for crop in crops]), packed))
@@ -159,6 +160,8 @@ def test_it_computes_what_onnx_runtime_computes(
         assert backend.info.version == fake_tensorrt_runtime.VERSIONS[generation]
     for found, expected in zip(*results):
         assert_same(found, expected)
+    assert arrays[0].shape[0] == 6
+    np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-4)
     assert machine.leftovers() == []
 
 

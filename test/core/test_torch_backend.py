@@ -51,6 +51,16 @@ def run(backend, templates, frames):
 
 
 @on_cpu
+def test_features_are_read_as_onnxruntime_has_them(bundle, blobs):
+    arrays = []
+    for name in ("onnxruntime", "torch"):
+        with open_backend(name, bundle) as backend:
+            arrays.append(backend.as_array(backend.encode_templates(blobs[0])))
+    assert arrays[0].shape == (2, *bundle.kernel_shape)
+    np.testing.assert_allclose(arrays[1], arrays[0], atol=2e-3)
+
+
+@on_cpu
 def test_fp32_agrees_with_onnxruntime(bundle, blobs):
     with open_backend("onnxruntime", bundle) as reference, open_backend("torch", bundle) as torchs:
         expected, got = run(reference, *blobs), run(torchs, *blobs)

@@ -64,6 +64,13 @@ def test_any_number_of_views(open_on_gpu, on_cpu, name, views):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+def test_features_are_read_back(open_on_gpu, on_cpu, name):
+    backend = open_on_gpu(name, precision="fp32")
+    found, expected = (one.as_array(encoded(one, *OBJECTS)) for one in (backend, on_cpu))
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_the_prototype_is_the_mean(open_on_gpu, on_cpu, name):
     crops, maps = search_crops(*SHAPES["window"]), []
     for backend in (open_on_gpu(name, precision="fp32"), on_cpu):

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from refdet_core.bundle import BUNDLES_FOLDER, refinement_rule
 from refdet_core.errors import ConfigError, SourceError
 from refdet_training.cli import main
 from refdet_training.datasets.index import write_splits
@@ -138,14 +139,41 @@ def looked_at_again(fold, right, tight, wrong):
 def test_a_second_look_is_weighed_and_changes_the_answers() -> None:
     folds = {fold: looked_at_again(fold, 20, 10, 60) for fold in (0, 1)}
     alone = pool(folds, DetectionProtocol(), 0.05)
-    again = pool(folds, DetectionProtocol(), 0.05, "fear")
+    again = pool(folds, DetectionProtocol(), 0.05, ["fear"])
     assert alone.refinement is None
-    assert again.refinement.tracker == "fear" and again.refinement.tracker_weight > 0
+    assert again.refinement.tracker == "fear" and again.refinement.embedding == ""
+    assert again.refinement.other_photos.tracker > 0
     assert alone.numbers["recall_iou50"] == pytest.approx(2 / 3, abs=1e-3)
     assert again.numbers["recall_iou50"] == 1.0
     assert again.numbers["found"] == 1.0 and again.numbers["fpr"] <= 0.05
     assert again.numbers["ece"] < 0.1, "the answers after the second look are probabilities"
     assert again.as_dict()["refinement"]["tracker"] == "fear"
+
+
+def test_features_and_colours_are_weighed_and_photos_do_without_colours() -> None:
+    """The networks' scores say nothing here; features say a little, colours everything."""
+
+    def told_by_colour(item, seed):
+        rng = np.random.default_rng(seed)
+        looks = []
+        for look in item.looks:
+            right = item.prediction.truth_xyxy is not None and look.tracker_box_xyxy == BOX
+            cosine = 0.6 + 0.1 * right + 0.1 * rng.random()
+            overlap = 0.2 + 0.6 * right
+            looks.append(replace(look, tracker_score=0.5, cosine=cosine, overlap=overlap))
+        return replace(item, looks=tuple(looks))
+
+    folds = {
+        fold: [told_by_colour(item, i) for i, item in enumerate(looked_at_again(fold, 20, 10, 60))]
+        for fold in (0, 1)
+    }
+    numbers = pool(folds, DetectionProtocol(), 0.05, ["fear", "lighttrack"])
+    rule = numbers.refinement
+    assert (rule.tracker, rule.embedding) == ("fear", "lighttrack")
+    assert rule.same_camera.colours > 0 and rule.other_photos.colours == 0
+    assert rule.other_photos.embedding > rule.same_camera.embedding > 0
+    assert numbers.numbers["recall_iou50"] == 1.0
+    assert refinement_rule(numbers.as_dict()["refinement"]) == rule
 
 
 def test_looks_are_kept_as_they_were(tmp_path) -> None:
@@ -170,6 +198,16 @@ def test_the_command_measures_what_is_there_and_publish_takes_it(
     given = ["cross-validate", "--recipe", "mine.yaml", "--data", str(tmp_path / "prepared")]
     assert main([*given, "--output", str(tmp_path / "out"), "--folds", "7"]) == 2
     assert "[0, 1]" in capsys.readouterr().err
+    three = ["--refine", "fear", "lighttrack", "fear"]
+    assert main([*given, "--output", str(tmp_path / "out"), *three]) == 2
+    assert "one or two" in capsys.readouterr().err
+    other = tmp_path / "out" / "fold0" / "bundle" / "bundle.yaml"
+    other.write_text((BUNDLES_FOLDER / "fear" / "bundle.yaml").read_text())
+    for name in ("template_encoder.onnx", "detector.onnx"):
+        (other.parent / name).write_bytes((BUNDLES_FOLDER / "fear" / name).read_bytes())
+    assert main([*given, "--output", str(tmp_path / "out")]) == 2
+    assert "recipe fear" in capsys.readouterr().err
+    other.unlink()
     assert main([*given, "--output", str(tmp_path / "out")]) == 0
     assert "| **mine** | **pooled** | 0.62" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
