@@ -255,8 +255,8 @@ def refinement_rule(content: Mapping[str, Any]) -> RefinementRule:
     """
     weights = {
         name: _part(LookWeights, content[name])
-        for name in ("same_camera", "other_photos")
-        if name in content
+        for name in ("same_camera", "other_photos", "followed")
+        if content.get(name) is not None
     }
     return _part(RefinementRule, {**content, **weights})
 

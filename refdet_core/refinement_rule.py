@@ -36,6 +36,17 @@ class LookWeights:
         """Of the columns of :func:`evidence`, ``(4,)``."""
         return np.array([self.search, self.tracker, self.embedding, self.colours])
 
+    def __call__(
+        self,
+        search: np.ndarray,
+        tracker: np.ndarray,
+        cosines: np.ndarray,
+        overlaps: Optional[np.ndarray],
+    ) -> np.ndarray:
+        """Probabilities ``(N,)``; see :func:`evidence`."""
+        seen = evidence(search, tracker, cosines, overlaps)
+        return sigmoid(seen @ self.array + self.intercept)
+
 
 @dataclass(frozen=True)
 class RefinementRule:
@@ -49,12 +60,15 @@ class RefinementRule:
             :class:`~refdet_core.search.refinement.SecondLook`; empty: none are.
         same_camera: the weights where a reference is of the camera that is searched.
         other_photos: where none is, so that colours cannot be compared.
+        followed: whether a followed target goes on in the tracker's box; features and colours are
+            compared with its recent views, too. None: it is judged like a candidate.
     """
 
     tracker: str
     embedding: str = ""
     same_camera: LookWeights = LookWeights()
     other_photos: LookWeights = LookWeights()
+    followed: Optional[LookWeights] = None
 
     def __post_init__(self) -> None:
         if not self.tracker:
@@ -69,8 +83,7 @@ class RefinementRule:
     ) -> np.ndarray:
         """Probabilities ``(N,)``; see :func:`evidence`."""
         weights = self.other_photos if overlaps is None else self.same_camera
-        seen = evidence(search, tracker, cosines, overlaps)
-        return sigmoid(seen @ weights.array + weights.intercept)
+        return weights(search, tracker, cosines, overlaps)
 
 
 def evidence(

@@ -67,11 +67,13 @@ class LocalTracker:
         config: WindowConfig,
         least_score: float,
         camera: Optional[np.ndarray] = None,
+        followed: bool = False,
     ) -> Observation:
         """Search the window in this frame.
 
         Args:
             least_score: below this probability the target counts as unseen and coasts.
+            followed: whether this is a target that was seen before, and not a candidate.
             camera: how the scene moved in the image since the last frame, see
                 :meth:`~refdet_core.search.motion.Motion.move`.
         """
@@ -85,7 +87,7 @@ class LocalTracker:
         verified = tuple(frame.trackers) != (frame,)
         if verified:
             score = alone = self._verification.probability(
-                frame, template_id, answer.box_xyxy, answer.score, config
+                frame, template_id, answer.box_xyxy, answer.score, config, followed
             )
         if score >= least_score:
             self._seen_s = frame.time_s

@@ -11,7 +11,7 @@ counts, see :class:`~refdet_core.refinement_rule.RefinementRule`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -64,17 +64,66 @@ def second_look(refiner: Refiner, boxes_xyxy: np.ndarray, template_id: str) -> S
         boxes_xyxy: ``(N, 4)`` in frame pixels, one or more.
     """
     tight_xyxy, scores = _tracked(refiner.frame, boxes_xyxy, template_id)
-    cosines = np.zeros(len(tight_xyxy))
-    if refiner.embedder is not None:
-        own = _unit(refiner.embedder.embed(tight_xyxy))
-        references = _unit(refiner.embedder.reference_embeddings(template_id))
-        cosines = (own @ references.T).max(axis=1)
-    known = refiner.frame.reference_colours(template_id)
+    known = reference_views(refiner, template_id)
+    views = views_of(refiner, tight_xyxy)
+    cosines = np.array([most_alike(view.embedding, known.embeddings) for view in views])
     overlaps = None
-    if known:
-        colours = [object_colours(refiner.frame.frame_bgr, as_tuple(box)) for box in tight_xyxy]
-        overlaps = np.array([max(overlap(one, other) for other in known) for one in colours])
+    if known.colours:
+        overlaps = np.array([most_overlap(view.colours, known.colours) for view in views])
     return SecondLook(tight_xyxy, scores, cosines, overlaps)
+
+
+@dataclass(frozen=True)
+class View:
+    """How what is in a box looks: its features, ``(C,)`` of length 1 or 0, and its colours."""
+
+    embedding: np.ndarray
+    colours: np.ndarray
+
+
+@dataclass(frozen=True)
+class KnownViews:
+    """How an object is known to look. Of photos of another camera no colours are known."""
+
+    embeddings: Tuple[np.ndarray, ...]
+    colours: Tuple[np.ndarray, ...]
+
+    def with_views(self, views: Sequence[View]) -> KnownViews:
+        """These and further views."""
+        return KnownViews(
+            self.embeddings + tuple(view.embedding for view in views),
+            self.colours + tuple(view.colours for view in views),
+        )
+
+
+def reference_views(refiner: Refiner, template_id: str) -> KnownViews:
+    """How the object looks in its references."""
+    embeddings: Tuple[np.ndarray, ...] = ()
+    if refiner.embedder is not None:
+        embeddings = tuple(_unit(refiner.embedder.reference_embeddings(template_id)))
+    return KnownViews(embeddings, tuple(refiner.frame.reference_colours(template_id)))
+
+
+def views_of(refiner: Refiner, boxes_xyxy: np.ndarray) -> List[View]:
+    """How what is in each of these boxes ``(N, 4)`` looks."""
+    frame_bgr = refiner.frame.frame_bgr
+    embeddings = np.zeros((len(boxes_xyxy), 1))
+    if refiner.embedder is not None:
+        embeddings = _unit(refiner.embedder.embed(boxes_xyxy))
+    return [
+        View(embedding, object_colours(frame_bgr, as_tuple(box_xyxy)))
+        for embedding, box_xyxy in zip(embeddings, boxes_xyxy)
+    ]
+
+
+def most_alike(embedding: np.ndarray, known: Sequence[np.ndarray]) -> float:
+    """The cosine with the most similar one; 0 if there is none."""
+    return max((float(embedding @ other) for other in known), default=0.0)
+
+
+def most_overlap(colours: np.ndarray, known: Sequence[np.ndarray]) -> float:
+    """The overlap with the most similar ones; 0 if there are none."""
+    return max((overlap(colours, other) for other in known), default=0.0)
 
 
 def _tracked(

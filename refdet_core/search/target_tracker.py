@@ -113,7 +113,7 @@ class TargetTracker:
         if self._track.state != TRACKING:
             if self._observation is None or observation.score > self._observation.score:
                 self._switch_to(local_tracker, observation)
-        elif self._is_false_lock(observation):
+        elif self._is_false_lock(frame, observation):
             self._distractor = local_tracker
 
     def mark_missed(self, time_s: float) -> None:
@@ -165,7 +165,7 @@ class TargetTracker:
         track = self._track
         searching = track.state == SEARCHING
         least_score = track.config.keep_score if searching else track.least_score
-        observation = self._track_with(frame, local_tracker, least_score, camera)
+        observation = self._track_with(frame, local_tracker, least_score, camera, track.follows)
         if track.state == TRACKING and observation.score >= least_score:
             local_tracker.learn(frame, observation.template_score, track.config)
         return observation
@@ -176,20 +176,21 @@ class TargetTracker:
         if distractor is None:
             return
         observation = self._track_with(frame, distractor, 0.0, camera)
-        if self._is_false_lock(observation):
+        if self._is_false_lock(frame, observation):
             self._track.drop()
             self._switch_to(distractor, observation)
 
-    def _is_false_lock(self, distractor: Observation) -> bool:
+    def _is_false_lock(self, frame: SearchFrame, distractor: Observation) -> bool:
         """Whether the tracked object looks clearly less like the target than the distractor.
 
         Never while the tracked object is unseen: then it is about to be lost, which is no false
-        lock. The template alone decides: a recent view of the wrong object must not defend it.
+        lock. The template alone decides: recent views of the wrong object must not defend it.
         """
         own = self._observation
         if own is None or own.score < self._track.least_score:
             return False
-        odds = logit(np.array([distractor.template_score, own.template_score]))
+        anew = self._track_with(frame, LocalTracker(own.box_xyxy, frame.time_s), 0.0)
+        odds = logit(np.array([distractor.template_score, anew.template_score]))
         return float(odds[0] - odds[1]) > _MARGIN
 
     def _remember_size(self, box_xyxy: BoxXYXY, time_s: float) -> None:
@@ -229,9 +230,10 @@ class TargetTracker:
         local_tracker: LocalTracker,
         least_score: float,
         camera: Optional[np.ndarray] = None,
+        followed: bool = False,
     ) -> Observation:
         config = self._track.config
-        return local_tracker.track(frame, self._template_id, config, least_score, camera)
+        return local_tracker.track(frame, self._template_id, config, least_score, camera, followed)
 
 
 def _contains(outer_xyxy: BoxXYXY, inner_xyxy: BoxXYXY) -> bool:

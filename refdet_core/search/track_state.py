@@ -120,6 +120,11 @@ class TrackState:
         self._recent_scores.clear()
         self._restarted = self._expected = False
 
+    @property
+    def follows(self) -> bool:
+        """Whether the tracked place is that of a target that was seen before."""
+        return self.state != SEARCHING and not self._restarted
+
     def drop(self) -> None:
         """Forget the track: it was lost too long ago, or was not the target."""
         self.state, self.track_id = SEARCHING, None

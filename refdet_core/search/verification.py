@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from typing import Deque, Optional
 
 import numpy as np
 
-from refdet_core.search.base import SearchFrame
-from refdet_core.search.refinement import refined
+from refdet_core.boxes import as_boxes
+from refdet_core.search.base import Refiner, SearchFrame
+from refdet_core.search.refinement import (
+    View,
+    most_alike,
+    most_overlap,
+    reference_views,
+    refined,
+    views_of,
+)
 from refdet_core.search.window import WindowConfig, search_windows
 from refdet_core.types import BoxXYXY
 
 _SURE = 0.5  # below this probability every frame is looked at
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is asked about
+_VIEWS = 6  # recent ones
+_VOUCHED = 0.1  # least probability by the search network of a view that is kept
 
 
 class Verification:
     """The search network's look at a followed target, now and then.
 
     A network that was trained to find the target in every window cannot say that it has gone; the
-    search network can, because it was trained on frames without it.
+    search network can, because it was trained on frames without it. A followed target is also
+    compared with its own recent views, which show it as it looks now. Only what the search network
+    finds in the references is kept as a view, so that the views cannot drift to something else.
     """
 
     def __init__(self) -> None:
         self._probability = 0.0
         self._tracker_score = 0.0
         self._verified_s = -math.inf
+        self._views: Deque[View] = deque(maxlen=_VIEWS)
 
     def probability(
         self,
@@ -34,21 +49,57 @@ class Verification:
         box_xyxy: BoxXYXY,
         tracker_score: float,
         config: WindowConfig,
+        followed: bool,
     ) -> float:
         """Probability that the target is in this box; between two looks that of the last one.
 
         Args:
             tracker_score: what the tracking networks say, on any scale of theirs.
+            followed: whether this is a target that was seen before, and not a candidate.
         """
         if self._is_due(frame.time_s, tracker_score, config):
             windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
             seen = frame.infer(windows[:1], [template_id])[template_id][0]
             here = seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
-            if frame.refiner is not None:  # as in a full-frame search, so that scores compare
-                here = refined(here, frame.refiner, template_id, count=1)
-            self._probability = float(here.scores.max(initial=0.0))
+            search_score = float(here.scores.max(initial=0.0))
+            goes_on = None
+            if followed and frame.refiner is not None:
+                goes_on = self._goes_on(frame.refiner, template_id, box_xyxy, search_score)
+            if goes_on is not None:
+                self._probability = goes_on
+            elif frame.refiner is not None:  # as in a full-frame search, so that scores compare
+                again = refined(here, frame.refiner, template_id, count=1)
+                self._probability = float(again.scores.max(initial=0.0))
+            else:
+                self._probability = search_score
             self._tracker_score, self._verified_s = tracker_score, frame.time_s
         return self._probability
+
+    def _goes_on(
+        self, refiner: Refiner, template_id: str, box_xyxy: BoxXYXY, search_score: float
+    ) -> Optional[float]:
+        """Probability that the followed target is in this box; None: no view of it is known yet."""
+        weights = refiner.rule.followed
+        if weights is None:
+            return None
+        view = views_of(refiner, as_boxes(box_xyxy))[0]
+        vouched = search_score >= _VOUCHED
+        if not self._views and vouched:
+            self._views.append(view)  # the operator or the search has just found it here
+        if not self._views:
+            return None
+        known = reference_views(refiner, template_id).with_views(self._views)
+        probability = float(
+            weights(
+                np.array([search_score]),
+                np.zeros(1),
+                np.array([most_alike(view.embedding, known.embeddings)]),
+                np.array([most_overlap(view.colours, known.colours)]),
+            )[0]
+        )
+        if vouched and probability >= _SURE:
+            self._views.append(view)
+        return probability
 
     def _is_due(self, time_s: float, tracker_score: float, config: WindowConfig) -> bool:
         recent = 0 <= time_s - self._verified_s < config.track_verify_s
