@@ -18,7 +18,7 @@ from refdet_core.errors import BundleError
 
 AUTO = "auto"
 NONE = "none"
-BEST = "lighttrack+fear"
+BEST = "lighttrack+fear+nanotrackv3"
 """Of those measured, see docs/tracking.md: they fail on different videos."""
 SEPARATOR = "+"
 

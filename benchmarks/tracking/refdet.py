@@ -46,20 +46,20 @@ class RefdetTrack(BoxMethod):
         name: str = "refdet track",
     ) -> None:
         self.name = name
-        self._detector = Detector.open(
+        self.detector = Detector.open(
             bundle, config=replace(config, search="track"), tracking_bundle=tracking_bundle
         )
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        _set_references(self._detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
-        self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
-        self._detector.detect(frame_bgr, time_s=0.0)
+        _set_references(self.detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
+        self.detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
+        self.detector.detect(frame_bgr, time_s=0.0)
 
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
-        return _detect(self._detector, frame_bgr, time_s)
+        return _detect(self.detector, frame_bgr, time_s)
 
     def close(self) -> None:
-        self._detector.close()
+        self.detector.close()
 
 
 class RefdetAuto(PhotoMethod):

@@ -24,7 +24,8 @@ from refdet_core.types import BoxXYXY
 _SURE = 0.5  # below this probability every frame is looked at
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is asked about
 _VIEWS = 6  # recent ones
-_VOUCHED = 0.1  # least probability by the search network of a view that is kept
+VOUCHED = 0.1
+"""Least probability by the search network of a view that is kept."""
 
 
 class Verification:
@@ -60,7 +61,7 @@ class Verification:
         if self._is_due(frame.time_s, tracker_score, config):
             windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
             seen = frame.infer(windows[:1], [template_id])[template_id][0]
-            here = seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
+            here = seen.chosen(same_place(seen.boxes_xyxy, box_xyxy))
             search_score = float(here.scores.max(initial=0.0))
             goes_on = None
             if followed and frame.refiner is not None:
@@ -83,7 +84,7 @@ class Verification:
         if weights is None:
             return None
         view = views_of(refiner, as_boxes(box_xyxy))[0]
-        vouched = search_score >= _VOUCHED
+        vouched = search_score >= VOUCHED
         if not self._views and vouched:
             self._views.append(view)  # the operator or the search has just found it here
         if not self._views:
@@ -107,7 +108,7 @@ class Verification:
         return doubtful or not recent
 
 
-def _same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
+def same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
     """Which boxes ``(N, 4)`` have their centre in this box, or its centre in theirs."""
     x, y = (box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2
     x1, y1, x2, y2 = boxes_xyxy.T

@@ -10,6 +10,8 @@ from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
 from refdet_core.detector import Detector, DetectorConfig
 from refdet_core.errors import BundleError
 from refdet_core.network import Network
+from refdet_core.refinement_rule import LookWeights, RefinementRule
+from refdet_core.search.base import Refiner
 from refdet_core.search.local_tracker import LocalTracker
 from refdet_core.search.window import WindowConfig
 from refdet_core.tracking_bundles import tracking_bundles
@@ -29,6 +31,69 @@ class WatchedFrame(FakeSearchFrame):
     @property
     def trackers(self):
         return self.others
+
+
+class LooksLike(FakeSearchFrame):
+    """Everything in the frame has these features; the reference has others."""
+
+    def __init__(self, features):
+        super().__init__()
+        self._features = np.array([features], dtype=float)
+
+    def embed(self, boxes_xyxy):
+        return np.repeat(self._features, len(boxes_xyxy), axis=0)
+
+    def reference_embeddings(self, template_id):
+        return np.array([[1.0, 0.0, 0.0]])
+
+
+class ComparedFrame(WatchedFrame):
+    """A watched frame in which boxes are compared with the references and recent views."""
+
+    def __init__(self, features, score, time_s):
+        super().__init__([[Thing.at(600, 300)]], [Thing.at(600, 300, score=score)], time_s)
+        alike = LookWeights(search=0.5, embedding=20.0, intercept=-14.0)
+        rule = RefinementRule("tracker", "embedder", other_photos=alike, followed=alike)
+        self._refiner = Refiner(self.others[0], rule, LooksLike(features))
+
+    @property
+    def refiner(self):
+        return self._refiner
+
+
+FRONT, BACK, OTHER = (1.0, 0.2, 0.0), (0.4, 0.9, 0.0), (0.3, 0.0, 0.9)
+
+
+def follow(tracker, features, score, time_s, followed=True):
+    frame = ComparedFrame(features, score, time_s)
+    return tracker.track(frame, "car", CONFIG, 0.5, followed=followed).score
+
+
+def test_a_followed_target_that_turned_is_known_by_its_recent_views():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    assert follow(tracker, FRONT, 0.9, 0.1) > 0.9
+    turning = [np.array(FRONT) + step / 4 * (np.array(BACK) - FRONT) for step in (1, 2, 3, 4)]
+    for number, features in enumerate(turning):
+        assert follow(tracker, features, 0.3, 0.5 + 0.4 * number) > 0.9
+    fresh = LocalTracker(START.box_xyxy, 0.0)
+    assert follow(fresh, BACK, 0.3, 1.3, followed=False) < 0.1, "by the reference alone it is not"
+
+
+def test_something_else_in_its_place_is_not_the_followed_target():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    for time_s in (0.1, 0.5, 0.9):
+        assert follow(tracker, FRONT, 0.9, time_s) > 0.9
+    assert follow(tracker, OTHER, 0.9, 1.3) < 0.1
+    assert follow(tracker, OTHER, 0.9, 1.7) < 0.1, "and does not become a view"
+    assert follow(tracker, FRONT, 0.9, 2.1) > 0.9
+
+
+def test_only_what_the_search_network_finds_in_the_references_becomes_a_view():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    assert follow(tracker, FRONT, 0.9, 0.1) > 0.9
+    halfway = np.array(FRONT) + (np.array(BACK) - FRONT) / 2
+    assert follow(tracker, halfway, 0.05, 0.4) > 0.5
+    assert follow(tracker, BACK, 0.05, 0.8) < 0.1, "nothing vouched for the view on the way"
 
 
 def step(tracker, frame, least=0.5):
@@ -131,8 +196,9 @@ def test_the_released_trackers_may_be_named_joined_and_left_away():
     assert [bundle.name for bundle in tracking_bundles("auto", None, "onnxruntime")] == [
         "lighttrack",
         "fear",
+        "nanotrackv3",
     ]
-    assert len(tracking_bundles("auto", BUNDLES_FOLDER / "default", "onnxruntime")) == 2
+    assert len(tracking_bundles("auto", BUNDLES_FOLDER / "default", "onnxruntime")) == 3
     assert [bundle.name for bundle in tracking_bundles(" fear ", None, "torch")] == ["fear"]
     assert tracking_bundles("none", None, "onnxruntime") == []
     assert tracking_bundles("auto", None, "torch") == []
@@ -150,10 +216,17 @@ def test_an_unknown_tracker_is_refused_with_those_there_are(names):
         tracking_bundles(names, None, "onnxruntime")
 
 
-@pytest.mark.parametrize("name", ["lighttrack", "fear"])
-def test_the_released_trackers_are_complete_and_come_with_licence_and_card(name):
+@pytest.mark.parametrize(
+    ("name", "licence", "title"),
+    [
+        ("lighttrack", "MIT", "MIT License"),
+        ("fear", "MIT", "MIT License"),
+        ("nanotrackv3", "Apache-2.0", "Apache License"),
+    ],
+)
+def test_the_released_trackers_are_complete_and_come_with_licence_and_card(name, licence, title):
     bundle = load_bundle(BUNDLES_FOLDER / name, verify=True)
     assert bundle.purposes == ("track",)
-    assert "MIT" in bundle.training["licence"]
-    assert (bundle.folder / "LICENSE").read_text().startswith("MIT License")
+    assert licence in bundle.training["licence"]
+    assert (bundle.folder / "LICENSE").read_text().lstrip().startswith(title)
     assert "commercial use is allowed" in (bundle.folder / "MODEL_CARD.md").read_text()
