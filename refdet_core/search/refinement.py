@@ -1,8 +1,9 @@
 """A second look at the best candidates of a full-frame search, by a tracking network.
 
-A search network is trained to tell the object from everything else in a frame; a tracking network,
-with far more objects, to draw a tight box around it. So the tracking network looks into the window
-around each of the best candidates: its box replaces the candidate's, and both scores count.
+A search network learns to tell the object from everything else in a frame. A tracking network,
+trained on far more objects, learns to draw a tight box around it. So the tracking network looks
+into the window around each of the best candidates: its box replaces the candidate's, and both
+scores count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from refdet_core.decoding import Candidates
 from refdet_core.search.base import Refiner, SearchFrame
 from refdet_core.search.window import search_windows
 
-_LEAST_PROBABILITY = 0.02  # what is less probable is not looked at again
+_LEAST_PROBABILITY = 0.02  # less probable candidates are not looked at again
 
 
 def refined(candidates: Candidates, refiner: Refiner, template_id: str, count: int) -> Candidates:
@@ -34,7 +35,7 @@ def refined(candidates: Candidates, refiner: Refiner, template_id: str, count: i
 
 @dataclass(frozen=True)
 class SecondLook:
-    """What a tracking network says of some boxes.
+    """A tracking network's answers for some boxes.
 
     Attributes:
         boxes_xyxy: the object's box by this network, clipped to the frame, ``(N, 4)``; the given

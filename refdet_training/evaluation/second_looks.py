@@ -111,7 +111,7 @@ def fit_refinement(
 
 
 def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration) -> RawPrediction:
-    """What the detector answers after the second look."""
+    """The detector's answer after the second look."""
     if not item.looks:
         return item
     scores = rule(*_scores(item, calibration))
