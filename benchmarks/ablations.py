@@ -1,4 +1,4 @@
-"""Short trainings that differ in one setting each, measured on the tuning videos.
+"""Short training runs that differ in one setting each, measured on the tuning videos.
 
     python -m benchmarks.ablations --data PREPARED --raw DATA --output DIR [--only NAME ...]
 

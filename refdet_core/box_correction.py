@@ -66,11 +66,9 @@ def fit_box_correction(
 
 
 def template_shape(rule: CropRule, box_xyxy: BoxXYXY) -> np.ndarray:
-    """The correction ``(4,)`` that gives the boxes of a network that measures none the reference's
-    size and shape.
-
-    Such a network says half of the template's side, which a square object has in it at SiamFC's
-    context.
+    """The correction ``(4,)`` for a network that measures no boxes: it gives them the reference's
+    size and shape. Such a network reports half of the template's side, the size of a square object
+    at SiamFC's context.
 
     Args:
         rule: how the template was cut around ``box_xyxy``.

@@ -71,9 +71,10 @@ def nms(
     """Greedy non-maximum suppression.
 
     Args:
-        levels: ``(N,)``, the scale that each box was seen at. Of two boxes from different scales
-            the worse one goes too if it mostly holds the other or lies in it: an enlarged object
-            shows its parts, a shrunk one melts into its surroundings.
+        levels: ``(N,)``, the scale that each box was seen at. Of two boxes from different scales,
+            the worse one is also dropped if it mostly contains the other or lies inside it: a
+            network finds parts of an enlarged object, and a shrunk one together with its
+            surroundings.
 
     Returns the kept indices ``(K,)``, best score first; ties keep the earlier box.
     """

@@ -53,11 +53,11 @@ class Bundle:
         stride: network pixels per heatmap cell.
         template_crop: how to cut the template encoder's square input out of a reference photo.
         tracking: the search window around a tracked target, and the post-processing in it.
-        purposes: what the network is good for: ``search`` of a whole frame, where it also has to
-            say that the object is not there, and to ``track`` in a window.
-        box_size: whether the network measures boxes, or they keep the size and shape that the
-            object has in the template (SiamFC), and only several window sizes tell its size.
-        placement: where exactly an object is that a peak of the score map stands for, see
+        purposes: what the network was made for: to ``search`` a whole frame, which includes
+            reporting that the object is not there, or to ``track`` in a window.
+        box_size: whether the network measures boxes. If not, boxes keep the object's size and shape
+            in the template, and only several window sizes can tell its size (SiamFC).
+        placement: which point of the frame a peak of the score map stands for, see
             :data:`refdet_core.placement.PLACEMENTS`.
         kernel_names: the template encoder's outputs, in order.
         kernel_shape: ``(C, kh, kw)`` of the first kernel.
@@ -149,7 +149,7 @@ def bundle_folder(name: Optional[Path]) -> Path:
 
 
 def check_camera(bundle: Bundle) -> None:
-    """Refuse a bundle that takes more than the colours of a camera.
+    """Refuse a bundle that needs other bands than a camera's colours.
 
     Raises:
         BundleError: it does.

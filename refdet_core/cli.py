@@ -48,7 +48,7 @@ HEATMAP_FOLDER = "heatmaps"
 def make_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(
-        prog="refdet", description="Find the object of reference photos."
+        prog="refdet", description="Find the object in reference photos."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     detect_parser = commands.add_parser(
@@ -70,11 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
         add_detector_arguments(command, bundle=AUTO if command is live_parser else None)
         command.set_defaults(run=run)
     images_parser = commands.add_parser(
-        "search-images", help="search satellite images by a few exemplars", description=IMAGES
+        "search-images", help="search satellite images with a few exemplars", description=IMAGES
     )
     add_search_images_arguments(images_parser)
     images_parser.set_defaults(run=search_images)
-    engine_parser = commands.add_parser("engine", help="build TensorRT engines beforehand")
+    engine_parser = commands.add_parser("engine", help="build TensorRT engines in advance")
     add_engine_arguments(engine_parser)
     engine_parser.set_defaults(run=engine)
     doctor_parser = commands.add_parser(
@@ -96,7 +96,7 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
     add_photo_arguments(parser)
     add_contrast_argument(parser)
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="made if it is not there"
+        "--output", type=Path, required=True, metavar="DIR", help="created if missing"
     )
     parser.add_argument(
         "--search",
@@ -169,7 +169,7 @@ def _config(options: argparse.Namespace) -> DetectorConfig:
         return DetectorConfig(search=search)
     if not 0 <= options.score_threshold <= 1:
         raise ConfigError(
-            f"--score-threshold must be within 0 and 1, got {options.score_threshold}."
+            f"--score-threshold must be between 0 and 1, got {options.score_threshold}."
         )
     return DetectorConfig(search=search, score_threshold=options.score_threshold)
 

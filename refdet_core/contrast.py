@@ -164,7 +164,7 @@ def _used_range(picture: np.ndarray) -> Range:
 
 
 def _colour_range(picture: np.ndarray) -> Range:
-    """From 0 to the most that a sensor of so many bits can say."""
+    """From 0 to the largest value of a sensor with that many bits."""
     if picture.dtype.kind == "f":
         return 0.0, 1.0
     most = int(picture.max()) if picture.size else 0

@@ -329,7 +329,7 @@ class Detector(Closeable):
 
     @property
     def _networks(self) -> Tuple[Network, ...]:
-        """The search network, then those that follow."""
+        """The search network, then the tracking networks."""
         return (Network(self.bundle, self.backend), *self.trackers)
 
     @property

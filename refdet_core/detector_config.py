@@ -60,7 +60,7 @@ class DetectorConfig(AutoConfig):
                 f"refine_candidates must be 0 (none) or more, got {self.refine_candidates}."
             )
         if not 0 <= self.nms_iou <= 1:
-            raise ConfigError(f"nms_iou must be within 0 and 1, got {self.nms_iou}.")
+            raise ConfigError(f"nms_iou must be between 0 and 1, got {self.nms_iou}.")
         if min(self.tile_width, self.tile_height) < 64:
             raise ConfigError(
                 f"A tile must be at least 64x64 px, got {self.tile_width}x{self.tile_height}."
@@ -72,7 +72,7 @@ class DetectorConfig(AutoConfig):
             )
         if self.tile_scale != AUTOMATIC_SCALE and not MIN_SCALE <= self.tile_scale <= MAX_SCALE:
             raise ConfigError(
-                f"tile_scale must be 0 (automatic) or within {MIN_SCALE:g} and {MAX_SCALE:g}, got "
+                f"tile_scale must be 0 (automatic) or between {MIN_SCALE:g} and {MAX_SCALE:g}, got "
                 f"{self.tile_scale}."
             )
         if self.reference_pooling not in POOLINGS:

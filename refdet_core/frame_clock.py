@@ -8,10 +8,9 @@ from typing import Optional, Tuple
 class FrameClock:
     """Seconds since the first frame, from the frames' stamps where these go forward.
 
-    Stamps may stand still, be missing, or jump back (a bag that begins again, a simulation that
-    is reset, videos joined to one). Then the time between the arrivals counts, so that a target
-    that is not seen is lost after as long as ever. Counting from the first frame keeps the digits
-    of small differences.
+    Stamps may stand still, be missing, or jump back (a bag that starts again, a simulation reset,
+    joined videos). Then the time between arrivals counts, so that an unseen target is still lost
+    after the usual time. Counting from the first frame keeps the digits of small differences.
     """
 
     def __init__(self) -> None:

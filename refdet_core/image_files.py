@@ -1,4 +1,4 @@
-"""Reading pictures from files: any depth OpenCV knows, with a bound on what is decoded."""
+"""Reads pictures from files: any depth that OpenCV knows, up to a limit of pixels."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def to_bgr8(picture: np.ndarray, stretch: Union[Stretch, None] = None) -> np.nda
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file with content.
+    """Refuse a path that is not a file with content.
 
     Raises:
         SourceError: missing, not a file, or empty.

@@ -1,7 +1,7 @@
-"""How large a picture is by its file's header, before anything of it is decoded.
+"""Reads a picture's size from its file's header, before anything is decoded.
 
-A picture of 12000x12000 pixels of one colour is a PNG file of some kilobytes and takes 430 MB in
-memory, so the size is looked at first.
+A picture of 12000x12000 pixels in one colour is a PNG file of some kilobytes and takes 430 MB of
+memory, so the size is checked first.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Template:
         created_s: wall-clock seconds when its last reference was encoded.
         crops_bgr: the encoder's input for each reference, ``(S, S, 3)`` uint8. If the device is
             lost, ``features`` are encoded again from them.
-        camera_sizes_px: how large the object is in each reference of the camera that is searched,
-            see :class:`~refdet_core.types.Reference`; empty: of none is that known.
+        camera_sizes_px: the object's size in each reference that the searched camera took, see
+            :class:`~refdet_core.types.Reference`; empty if it took none.
         camera_colours: its colours in each of these references, see
             :func:`~refdet_core.colours.object_colours`.
     """

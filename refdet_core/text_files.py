@@ -27,7 +27,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
 
 
 def text_encoding(path: Path) -> str:
-    """The encoding for ``open`` that takes a byte-order mark away if there is one.
+    """The encoding that ``open`` needs to drop a byte-order mark if there is one.
 
     Raises:
         OSError: the file cannot be read.

@@ -19,7 +19,7 @@ from refdet_core.errors import BundleError
 AUTO = "auto"
 NONE = "none"
 BEST = "lighttrack+fear+nanotrackv3"
-"""Of those measured, see docs/tracking.md: they fail on different videos."""
+"""The best of those measured (docs/tracking.md): they fail on different videos."""
 SEPARATOR = "+"
 
 

@@ -20,7 +20,7 @@ class TrackingRule:
             and 1.
         penalty_k: penalty for a change of size or shape.
         size_lr: how fast the reported size follows the measured one, before score and penalty
-            reduce it; within 0 and 1.
+            reduce it; between 0 and 1.
         scales: number of window sizes: 1 trusts the network's boxes; 3 or 5 as in SiamFC.
         scale_step: ratio of neighbouring window sizes (SiamFC: 1.0375).
         scale_penalty: factor on the scores of all window sizes but the last one (SiamFC: 0.9745).
@@ -47,7 +47,7 @@ class TrackingRule:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise BundleError(f"{name} must be within {low} and {high}, got {value}.")
+                raise BundleError(f"{name} must be between {low} and {high}, got {value}.")
         if self.scales not in SCALE_COUNTS:
             raise BundleError(
                 "scales must be one of {}, got {}.".format(

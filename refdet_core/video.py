@@ -1,6 +1,6 @@
 """Frames of a video, with the times at which they were taken.
 
-OpenCV tells the presentation timestamp of the frame it has just read, so variable frame rates and
+OpenCV gives the presentation timestamp of the frame it has just read, so variable frame rates and
 gaps need no further package on the drone.
 """
 
@@ -52,8 +52,8 @@ def frame_rate(capture: cv2.VideoCapture) -> Optional[float]:
 def presentation_ns(capture: cv2.VideoCapture) -> Optional[int]:
     """The timestamp of the frame that was just read, in nanoseconds; None if it has none.
 
-    Zero is also what OpenCV says of a frame without a timestamp, which a video's first frame may
-    be taken for without harm.
+    OpenCV also returns zero for a frame without a timestamp. Taking a video's first frame for one
+    does no harm.
     """
     position_ms = float(capture.get(cv2.CAP_PROP_POS_MSEC))
     if not math.isfinite(position_ms) or position_ms == 0 or abs(position_ms) > _MOST_MS:
@@ -84,7 +84,7 @@ def read_frames(capture: cv2.VideoCapture, contrast: Contrast) -> Iterator[Frame
 
 
 def read_deep_grey(capture: cv2.VideoCapture) -> Optional[str]:
-    """Have 16-bit grey video read as such, not as eight bits of it.
+    """Have 16-bit grey video read in full, not only its upper eight bits.
 
     Returns:
         What is lost, as the end of a sentence; None if nothing is.

@@ -70,7 +70,7 @@ class Autostart:
             self._timer.cancel()
             ready = node.lifecycle == "inactive"
             if ready:
-                node.get_logger().info("build_only: everything is there, the node ends.")
+                node.get_logger().info("build_only: the model is ready, the node ends.")
             node.end(0 if ready else 1)
             return
         if node.lifecycle == "inactive":

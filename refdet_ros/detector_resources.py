@@ -91,7 +91,7 @@ class DetectorResources:
         """All of this for the diagnostics."""
         pipeline, camera = self.pipeline, self.camera
         input_problem = camera.problem() if camera is not None else ""
-        # Nobody knows where the targets are while the camera is silent.
+        # The targets' positions are unknown while the camera is silent.
         searching = lifecycle == "active" and settings.enabled and not input_problem
         image = camera.topic if camera is not None else self._node.resolve_topic_name("image")
         return NodeState(

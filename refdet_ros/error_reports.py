@@ -36,7 +36,7 @@ class ErrorReports:
 
     @property
     def fatal_fault(self) -> str:
-        """The fault, if only a new process can have the device back; else empty."""
+        """The fault, if only a new process can use the device again; else empty."""
         return self.fault if isinstance(self._failure, DeviceLostError) else ""
 
     def attempt(self, what: str, action: Callable[[], None]) -> bool:

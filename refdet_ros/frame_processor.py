@@ -100,5 +100,5 @@ class FrameProcessor:
 
 
 def _stamp_ns(header: Header) -> Optional[int]:
-    """The stamp in nanoseconds; None where it is zero, which means "no time" to ROS."""
+    """The stamp in nanoseconds; None if it is zero, which means "no time" in ROS."""
     return (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec) or None

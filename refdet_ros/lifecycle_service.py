@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 def answer_invalid_transitions(node: LifecycleNode) -> None:
     """Answer an invalid transition with ``success=false``.
 
-    rclpy (3.3 to 7.1) lets the exception through, which ends the executor.
+    rclpy (3.3 to 7.1) does not catch the exception, which ends the executor.
     """
     service = getattr(node, "_service_change_state", None)
     if service is None:

@@ -52,7 +52,7 @@ class DetectorNode(LifecycleNode):
         self._state = "unconfigured"
         self._errors = ErrorReports(self)
         self._resources = DetectorResources(self, self._errors, self._python_log)
-        self.exit_code = 1 if self._settings.build_only else 0  # until everything is there
+        self.exit_code = 1 if self._settings.build_only else 0  # until it is ready
         answer_invalid_transitions(self)
 
         self._services_of_detector = DetectorServices(self, self)

@@ -59,7 +59,7 @@ def load_checkpoint(path: Path) -> tuple[Siamese, dict[str, Any]]:
 
 
 def template_crop_of(training: Mapping[str, Any]) -> CropRule:
-    """How a training cut its templates; see :func:`load_checkpoint`."""
+    """How a training run cut its templates; see :func:`load_checkpoint`."""
     if "template_crop" in training["data"]:
         return CropRule(**training["data"]["template_crop"])
     pairs = training["data"]["pairs"]
@@ -68,7 +68,7 @@ def template_crop_of(training: Mapping[str, Any]) -> CropRule:
 
 
 def tracking_rule_of(training: Mapping[str, Any]) -> TrackingRule | None:
-    """How the network of a training is to follow a target; None: nothing was said."""
+    """How the network of a training is to follow a target; None: not specified."""
     given = training.get("tracking")
     if not given:
         return None

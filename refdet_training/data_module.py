@@ -161,7 +161,7 @@ class PairDataModule(LightningDataModule):
         )
 
     def _stored(self, sources: list[NamedSource], folder: Path) -> list[NamedSource]:
-        """The same sources, of pairs that are kept; those that are not there yet are drawn."""
+        """The same sources with stored pairs; missing ones are drawn first."""
         assert self.trainer is not None
         network = self.trainer.lightning_module.network
         return [

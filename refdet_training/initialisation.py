@@ -1,4 +1,4 @@
-"""How weights start: random ones, or those of a file or timm's hub."""
+"""Initial weights: random ones, or those of a file or timm's hub."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_backbone(network: Siamese, weights: str) -> None:
             dict.
 
     Raises:
-        ConfigError: they cannot be had, or are of another backbone.
+        ConfigError: they cannot be downloaded, or belong to another backbone.
     """
     name = network.config.backbone
     if weights == "none":

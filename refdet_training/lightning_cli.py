@@ -170,8 +170,8 @@ class _FitCLI(LightningCLI):
 
 
 def _task_of(settings: Sequence[str]) -> str:
-    """What the command line or else its recipe says of the task: it decides which settings there
-    are, so it must be known before they are parsed."""
+    """The task named on the command line, else in its recipe. It decides which settings there are,
+    so it must be known before they are parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task")
     parser.add_argument("--config", "-c", action="append", default=[])

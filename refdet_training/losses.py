@@ -21,7 +21,7 @@ from refdet_training.targets import HEATMAPS, box_deltas
 SCORE_LOSSES = ("bce", "quality_focal", "focal", "centernet")
 BOX_LOSSES = ("smooth_l1", "l1")
 _SMOOTH_L1_BETA = 0.1
-_NEAR = 0.3  # cells of the target heatmap above this learn the box
+_NEAR = 0.3  # cells where the target heatmap exceeds this learn the box
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class OptimiserConfig:
                 )
         if not 0 <= self.first_share <= 1 or not 0 < self.last_share <= 1:
             raise ConfigError(
-                "optimiser.first_share is within 0 and 1 and last_share above 0, got "
+                "optimiser.first_share must be between 0 and 1 and last_share above 0, got "
                 f"{self.first_share} and {self.last_share}."
             )
 

@@ -51,7 +51,7 @@ HEATMAPS: dict[str, Callable[[Tensor, int, int, float], Tensor]] = {
 def box_deltas(
     boxes_xyxy: Tensor, height: int, width: int, stride: float, coding: str = "log"
 ) -> Tensor:
-    """What the head should say at every cell: ``(N, 4)`` to ``(N, 4, h, w)``, the inverse of
+    """The head's target output at every cell: ``(N, 4)`` to ``(N, 4, h, w)``, the inverse of
     :func:`refdet_core.model.heads.decode_boxes`. Sides are at least one pixel.
 
     Raises:

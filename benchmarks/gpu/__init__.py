@@ -1,1 +1,1 @@
-"""What an NVIDIA GPU says: parity, speed, engines, detections, and a forecast for the Jetsons."""
+"""Measures an NVIDIA GPU: parity, speed, engines, detections, and a forecast for the Jetsons."""

@@ -1,9 +1,9 @@
-"""Asks a GPU everything at once, in under eight minutes and without ROS.
+"""Measures everything on a GPU in one run of under eight minutes, without ROS.
 
     python -m benchmarks.gpu [--dry-run] [--only STEP ...] [--footage DIR] [--output runs/gpu]
 
 results.json and table.md are written to the output folder after every step. A step that cannot run
-here says why; one that fails leaves its exception in the report, and the others run on.
+here gives the reason; one that fails leaves its exception in the report, and the others continue.
 ``--dry-run`` imports and checks everything that is needed and runs what needs no GPU.
 """
 
@@ -41,8 +41,8 @@ class Step:
     """One part of the run.
 
     Attributes:
-        title: what it is about.
-        measure: does it.
+        title: its heading.
+        measure: runs it.
         obstacle: the reason why it cannot run here; empty if it can.
         check: what a dry run shows instead.
     """
@@ -115,7 +115,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     defaults = Settings()
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description="What an NVIDIA GPU says, in one run."
+        prog="python -m benchmarks.gpu", description="Measure an NVIDIA GPU in one run."
     )
     parser.add_argument("--dry-run", action="store_true", help="check what is needed, no GPU")
     parser.add_argument("--only", nargs="+", default=list(STEPS), choices=STEPS, metavar="STEP")
@@ -124,7 +124,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="(%(default)s)")
     parser.add_argument(
         "--budget", type=float, default=defaults.budget_s, metavar="S",
-        help="no case starts after so long (%(default)g s)",
+        help="no case starts after this time (%(default)g s)",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="(%(default)s)")
     parser.epilog = "steps: " + ", ".join(STEPS)

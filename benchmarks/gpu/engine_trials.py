@@ -31,7 +31,7 @@ _FILL_LEFT_MB = 24
 
 
 class Bench:
-    """What a trial has at hand."""
+    """What every trial uses."""
 
     def __init__(self, settings: Settings, footage: Footage, config: BackendConfig) -> None:
         self.settings, self.footage, self.config = settings, footage, config
@@ -52,7 +52,7 @@ def measure(settings: Settings) -> list[Section]:
     for name, trial in TRIALS.items():
         began = time.monotonic()
         if settings.left_s <= 0:
-            rows.append([name, "–", "not begun, there was no time left", None])
+            rows.append([name, "–", "not started, there was no time left", None])
             continue
         try:
             passed, text = trial(bench)
@@ -179,7 +179,7 @@ def out_of_memory(bench: Bench) -> tuple[bool, str]:
         refused = ""
         with Gpu() as gpu, gpu.active():
             size = gpu.memory.free
-            while size > _FILL_LEFT_MB << 20:  # in ever smaller pieces until nothing fits
+            while size > _FILL_LEFT_MB << 20:  # in smaller and smaller pieces until nothing fits
                 try:
                     gpu.allocate(size)
                 except Exception:  # CUDA's own: active() translates it only where it ends
@@ -195,7 +195,7 @@ def out_of_memory(bench: Bench) -> tuple[bool, str]:
                 refused = str(error)
         after = look(backend, bench.frame_bgr, bench.window, view)
         same = bool(np.allclose(before.score, after.score, atol=1e-3))
-    text = refused[:120] if refused else "everything fitted, so nothing was shown"
+    text = refused[:120] if refused else "everything fitted, so this showed nothing"
     return bool(refused) and same, f"{text}; afterwards it works: {same}"
 
 

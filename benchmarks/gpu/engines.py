@@ -21,7 +21,7 @@ from refdet_core.errors import RefdetError
 
 PRECISIONS = ("fp16", "fp32", "int8")
 _PARITY_FRAMES = 6
-_LEAST_S = 120.0  # an engine is not begun with less time left: other steps follow
+_LEAST_S = 120.0  # with less time left no engine is started: other steps follow
 _WORKSPACE_MB = 4096  # RTX needs more than a Jetson has to spare
 
 

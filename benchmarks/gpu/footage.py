@@ -47,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Footage:
-    """What there is to look at.
+    """The frames to search.
 
     Attributes:
         source: where it comes from, for the report.
@@ -211,7 +211,7 @@ def _write_frames(folder: Path, paths: Mapping[str, Path], plans: Sequence[_Plan
 
 
 def main() -> None:
-    """Store and say what."""
+    """Store the frames and print a summary."""
     parser = argparse.ArgumentParser(description="Stores real frames for benchmarks.gpu.")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("runs/gpu/footage"))

@@ -30,7 +30,7 @@ WHEELS = (
     "cuda-bindings==13.5.0",
     "cuda-pathfinder==1.9.1",
 )
-"""See docs/gpu.md for those that cannot be had."""
+"""See docs/gpu.md for those that are not available."""
 _GLIBC = (39, 35, 34, 31, 28, 27, 24, 17)  # pip matches a platform exactly
 _CODE = ("benchmarks", "refdet_core", "refdet_ros/__init__.py", "refdet_ros/demo", "test/gpu")
 
@@ -85,7 +85,7 @@ def fetch_wheels(target: Path, python: str, names: Sequence[str] = WHEELS) -> No
 
 
 def main() -> None:
-    """Pack and say how large it is."""
+    """Pack and print the size."""
     parser = argparse.ArgumentParser(description="Packs what benchmarks.gpu needs elsewhere.")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument(

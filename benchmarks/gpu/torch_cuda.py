@@ -133,7 +133,7 @@ def tricks(settings: Settings, bundle: Bundle, footage: Footage) -> Section:
 
 
 def _variant(bundle: Bundle, precision: str, layout: str, graphs: bool) -> Backend[Any]:
-    """The backend with one of its tricks left out, which its settings do not offer."""
+    """The backend without one of its optimisations; its settings do not offer that."""
     import torch
 
     from refdet_core.backends.torch import DEVICE, TorchBackend, load_network

@@ -65,7 +65,7 @@ def _sha256(content: bytes) -> str:
 
 
 def main() -> None:
-    """Unpack and say what to run."""
+    """Unpack and print the command to run."""
     parser = argparse.ArgumentParser(description="Unpacks the pieces for benchmarks.gpu.")
     parser.add_argument("pieces", type=Path)
     parser.add_argument("target", type=Path)

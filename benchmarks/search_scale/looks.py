@@ -61,7 +61,7 @@ def name_of(item: Instance) -> str:
 
 
 def read_looks(file: Path) -> list[Look]:
-    """What was kept; nothing without the file."""
+    """The stored looks; none without the file."""
     if not file.is_file():
         return []
     return [Look(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -86,7 +86,7 @@ def record(
     Args:
         detector: of :func:`open_detector`.
         protocol: ``frames`` of each object, each also searched for ``absent`` other objects.
-        file: what was kept before is not looked at again.
+        file: stored looks are not repeated.
     """
     looks = read_looks(file)
     done = {(look.video, look.frame, round(look.scale, 3)) for look in looks}

@@ -1,4 +1,4 @@
-"""Processor time of a pass over a frame, which unlike the clock's is the same on a busy machine."""
+"""Processor time of a pass over a frame; unlike wall time it is the same on a busy machine."""
 
 from __future__ import annotations
 

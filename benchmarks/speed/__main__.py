@@ -107,7 +107,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="(%(default)s)")
     parser.add_argument(
         "--budget", type=float, default=defaults.budget_s, metavar="S",
-        help="a comparison ends early after so long (%(default)g s)",
+        help="a comparison ends early after this time (%(default)g s)",
     )  # fmt: skip
     parser.add_argument(
         "--node-seconds", type=float, default=defaults.node_seconds, metavar="S",

@@ -80,7 +80,7 @@ def _gpu_findings(results: Mapping[str, CheckResult], model: str) -> List[Findin
         found.append(
             Finding(
                 WARNING,
-                "There is a GPU but no TensorRT for this Python: the network runs elsewhere.",
+                "There is a GPU but no TensorRT for this Python: the network runs without it.",
                 "sudo apt install python3-libnvinfer (JetPack's own; a virtual environment sees it "
                 "if made with --system-site-packages), or take the backend torch",
             )

@@ -141,8 +141,8 @@ def _domain_findings(domain: str) -> List[Finding]:
     return [
         Finding(
             BROKEN,
-            f"ROS_DOMAIN_ID is '{domain}', not a number within 0 and {LARGEST_DOMAIN}: no node can "
-            "start.",
+            f"ROS_DOMAIN_ID is '{domain}', not a number between 0 and {LARGEST_DOMAIN}: no node "
+            "can start.",
             "export ROS_DOMAIN_ID=0, the same on all machines that talk to each other",
         )
     ]

@@ -35,9 +35,9 @@ class AnchorOutput(HeadOutput):
 class AnchorHead(BaseHead):
     """Logits and deltas of k anchors for each cell.
 
-    Outside the network a cell has one score and one box, its best anchor's, as with every other
-    head: two anchors of one cell are the same object, which NMS would merge anyway, and heatmaps,
-    decoding and searches stay as they are.
+    Outside the network each cell has one score and one box, those of its best anchor, as with every
+    other head. Two anchors of one cell show the same object, which NMS would merge anyway, and
+    heatmaps, decoding and searches need no change.
 
     Args:
         sides: (width, height) of the anchors.

@@ -37,7 +37,7 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: ``C_i`` of each level.
-        lost_cells: cells that its unpadded layers leave away, see :meth:`cells`.
+        lost_cells: cells that its unpadded layers drop, see :meth:`cells`.
     """
 
     mean: Tensor

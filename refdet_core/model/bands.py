@@ -16,7 +16,7 @@ _COLOURS = ("red", "green", "blue")
 class BandAdapter(nn.Module):
     """Standardises every band and mixes the bands to red, green and blue with a 1x1 convolution.
 
-    It begins with the bands of these names alone; what the others add is learned.
+    At first only the bands with these names count; what the others add is learned.
 
     Shape: ``(B, bands, H, W)`` float32, reflectance 0-255, to ``(B, 3, H, W)`` in the range of
     ImageNet's photos.
@@ -45,7 +45,7 @@ class BandAdapter(nn.Module):
             self.mix.bias.zero_()  # type: ignore[union-attr]
             known = [name for name in _COLOURS if name in bands]
             for row, colour in enumerate(_COLOURS):
-                if not known:  # radar, say: every band counts alike
+                if not known:  # such as radar: every band has the same weight
                     self.mix.weight[row] = 1 / count
                 else:
                     source = colour if colour in bands else known[0]

@@ -10,7 +10,7 @@ from refdet_core.model.config import SiameseConfig
 from refdet_core.model.correlation import unit
 from refdet_core.model.matcher import Matcher
 
-_LARGEST = 1 - 1e-4  # its logit is 9.9; FP16 still tells it from 1
+_LARGEST = 1 - 1e-4  # its logit is 9.9; FP16 can still distinguish it from 1
 
 
 class Cosine(Matcher):

@@ -1,4 +1,4 @@
-"""Embeddings of whole windows: one vector that says what is in them, for retrieval."""
+"""Embeddings of whole windows: one vector that describes the content, for retrieval."""
 
 from __future__ import annotations
 

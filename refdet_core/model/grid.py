@@ -13,13 +13,13 @@ from torch import Tensor
 class Grid:
     """Cell ``i`` is centred at ``first_px + i * stride`` network pixels, on both axes.
 
-    A network without padding says nothing of the input's border: an object is found only if the
+    A network without padding has no output at the input's border: an object is found only if the
     kernel around it lies wholly in the picture.
 
     Attributes:
         stride: network pixels from cell to cell.
         first_px: centre of the first cell; half a stride where the cells cover the whole input.
-        missing: cells that the whole input would have more, before the first and after the last.
+        missing: cells that the whole input would have besides, before the first and after the last.
     """
 
     stride: float

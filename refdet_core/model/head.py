@@ -51,8 +51,8 @@ class BaseHead(nn.Module):
         raise NotImplementedError
 
     def decode(self, output: HeadOutput, grid: Grid) -> Maps:
-        """What the detector graph says: score, boxes and presence, the first two with cells over
-        the whole input; score and presence as probabilities."""
+        """The detector graph's output: score, boxes and presence, the first two with cells over the
+        whole input; score and presence as probabilities."""
         boxes = self.boxes(output, grid)
         score, presence = torch.sigmoid(output.score), torch.sigmoid(output.presence)
         return grid.whole(score), grid.whole(boxes), presence

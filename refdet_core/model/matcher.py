@@ -18,7 +18,7 @@ class Matcher(nn.Module):
 
     Attributes:
         out_channels: M.
-        lost_cells: cells per side that the responses have less than the frame's features.
+        lost_cells: cells per side by which the responses are smaller than the frame's features.
     """
 
     out_channels: int

@@ -12,8 +12,8 @@ from refdet_core.model.head import BaseHead, HeadOutput, strongest
 
 
 class ScoreHead(BaseHead):
-    """Knows where, not how large: every box is a square of the side that a square object has in the
-    template (half of it at SiamFC's context 0.5).
+    """Finds the position, not the size: every box is a square, as large as a square object in the
+    template (half of its side at SiamFC's context 0.5).
 
     The detector gives it the reference's shape, see
     :func:`refdet_core.box_correction.template_shape`.

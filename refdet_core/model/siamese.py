@@ -110,7 +110,7 @@ class Siamese(nn.Module):
         return self.decode(self.match(self.encode_frame(frame), kernel))
 
     def _grid(self, first_cell: int) -> Grid:
-        """Where the head's cells lie, when the kernel begins with that cell of the template's.
+        """Where the head's cells lie, if the kernel begins with this cell of the template.
 
         Without padding, a kernel laid over the frame's first cells finds an object as far from
         them as the template's centre is from the kernel's first cell.

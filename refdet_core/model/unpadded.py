@@ -1,4 +1,4 @@
-"""ResNets without padding: a cell sees the pixels under it and nothing of the picture's border."""
+"""ResNets without padding: a cell sees only the pixels under it, never the picture's border."""
 
 from __future__ import annotations
 

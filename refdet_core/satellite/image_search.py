@@ -13,11 +13,10 @@ from refdet_core.bundle import Bundle
 from refdet_core.errors import BundleError, ConfigError
 from refdet_core.satellite.exemplars import Exemplar
 from refdet_core.satellite.raster import Raster
-from refdet_core.satellite.windows import Block, WindowPlan
+from refdet_core.satellite.windows import LEAST_VALID, Block, WindowPlan
 
 AUTO, DENSE, CHIPS = "auto", "dense", "chips"
 EVALUATIONS = (AUTO, DENSE, CHIPS)
-_LEAST_VALID = 0.5  # share of a window that shows data
 _CHIPS_AT_ONCE = 64
 
 
@@ -127,7 +126,7 @@ class ImageSearch:
             size = block.width_px, block.height_px
             values, valid = raster.read(block.left, block.top, block.width, block.height, size)
             found = self.scores(values, block)
-            shows = _valid_shares(valid, block, plan) >= _LEAST_VALID
+            shows = _valid_shares(valid, block, plan) >= LEAST_VALID
             boxes = plan.boxes(block)
             for own, scores in zip(seen, found):
                 chosen = shows & (scores >= self._settings.score_threshold)

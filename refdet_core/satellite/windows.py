@@ -9,6 +9,8 @@ from typing import Iterator
 import numpy as np
 
 _BLOCK_WINDOWS = 31
+LEAST_VALID = 0.5
+"""Share of a window or an exemplar that shows data."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What several networks that look for one target from one shared position say together."""
+"""Combines the answers of several networks that look for one target from a shared position."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Answer:
 
 def combined(answers: Sequence[Answer]) -> Answer:
     """The mean of the boxes that agree with the surest one (IoU of 0.3 or more), weighted by their
-    scores. Networks fail on different targets: where they disagree the surer one is right more
+    scores. Networks fail on different targets: where they disagree, the surer one is right more
     often than not.
     """
     best = max(answers, key=lambda answer: answer.score)

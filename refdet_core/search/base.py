@@ -19,11 +19,11 @@ from refdet_core.types import BoxXYXY, Detection, TargetStatus
 
 @dataclass(frozen=True)
 class ViewComparison:
-    """A template's candidates, and how probable another view of the object finds each of them.
+    """A template's candidates, and the probability of each according to another view of the object.
 
     Attributes:
         candidates: what :meth:`SearchFrame.infer` returns for the template alone.
-        view_scores: calibrated probability of each candidate by the other view alone, ``(N,)``.
+        view_scores: each candidate's calibrated probability by the other view alone, ``(N,)``.
     """
 
     candidates: Candidates
@@ -60,7 +60,7 @@ class SearchFrame(ABC):
 
     @property
     def refiner(self) -> Optional[Refiner]:
-        """Looks again at the best candidates of a full-frame search; None: nothing does."""
+        """What looks again at the best candidates of a full-frame search, if anything does."""
         return None
 
     @abstractmethod
@@ -75,7 +75,7 @@ class SearchFrame(ABC):
         """
 
     def reference_size(self, template_id: str) -> Optional[SizeRange]:
-        """How large the object is in its references, if they are of this camera; else None."""
+        """The object's sizes in its references, if this camera took them; else None."""
         return None
 
     def reference_colours(self, template_id: str) -> Sequence[np.ndarray]:
@@ -92,7 +92,7 @@ class SearchFrame(ABC):
         raise NotImplementedError
 
     def encode(self, box_xyxy: BoxXYXY) -> Any:
-        """Encode what is in this box like a reference.
+        """Encode the contents of this box like a reference.
 
         Used only with ``track_update_s``, as is :meth:`infer_with_view`.
 

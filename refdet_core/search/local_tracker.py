@@ -23,7 +23,7 @@ from refdet_core.search.window import (
 )
 from refdet_core.types import BoxXYXY
 
-_TRACKED = 0.3  # a tracking network's score from which its box is followed without verification
+_TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
 
 
@@ -43,8 +43,8 @@ class Observation:
 class LocalTracker:
     """Tracks one target that was seen in ``box_xyxy`` at ``time_s``.
 
-    The networks of ``SearchFrame.trackers`` say where it is. Where these are others than the search
-    network, that one says how probably it is the target, see
+    The networks of ``SearchFrame.trackers`` locate it. If these are not the search network itself,
+    the search network gives the probability that it is the target, see
     :class:`~refdet_core.search.verification.Verification`.
 
     Attributes:
@@ -100,12 +100,12 @@ class LocalTracker:
         return Observation(_inside(self.box_xyxy, frame.frame_size), score, alone)
 
     def learn(self, frame: SearchFrame, template_score: float, config: WindowConfig) -> None:
-        """What is certainly the target in this frame may help to see it later."""
+        """Learn from this frame if it certainly shows the target."""
         for recent, tracker in zip(self._recent, frame.trackers):
             recent.learn(tracker, self.box_xyxy, template_score, config)
 
     def forget_views(self) -> None:
-        """Do without what the target looked like lately."""
+        """Forget how the target looked recently."""
         for recent in self._recent:
             recent.drop()
 

@@ -17,7 +17,7 @@ from refdet_core.types import BoxXYXY
 
 _LEAST_CONFIDENCE = 0.05  # avoids a division by almost zero; such a box hardly counts
 _LOG_SIZE_RANGE = (math.log(0.1), math.log(1e6))  # pixels; larger squares lose precision
-_LONGEST_STEP_S = 60.0  # after a minute unseen nothing is known
+_LONGEST_STEP_S = 60.0  # nothing is known after a minute unseen
 
 
 class Motion:
@@ -136,7 +136,7 @@ class Motion:
             RefdetError: the box is not finite or is empty, or the confidence is out of range.
         """
         if not 0 <= confidence <= 1:
-            raise RefdetError(f"Expected a confidence within 0 and 1, got {confidence}.")
+            raise RefdetError(f"Expected a confidence between 0 and 1, got {confidence}.")
         measured = _measurement(box_xyxy)
         doubt = 1 / max(confidence, _LEAST_CONFIDENCE)
         deviations = [self._position_noise * self._size_px()] * 2 + [self._size_noise] * 2

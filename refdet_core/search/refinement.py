@@ -21,7 +21,7 @@ from refdet_core.decoding import Candidates
 from refdet_core.search.base import Refiner, SearchFrame
 from refdet_core.search.window import search_windows
 
-_LEAST_PROBABILITY = 0.02  # what is less probable is not looked at again
+_LEAST_PROBABILITY = 0.02  # less probable candidates are not looked at again
 
 
 def refined(candidates: Candidates, refiner: Refiner, template_id: str, count: int) -> Candidates:

@@ -1,9 +1,9 @@
 """At which scales a frame is searched for an object of this size.
 
-A network finds objects best at one size: smaller ones are blurred spots, of larger ones it sees a
-part. So an object whose size in the frame is known is searched at the scale that shows it at that
-size, and at a coarser one, which costs next to nothing, in case it came closer. One that may be of
-many sizes needs a pyramid: a few scales, each for its share of the sizes.
+A network finds objects best at one size: it sees smaller ones as blurred spots, and of larger ones
+only a part. So an object whose size in the frame is known is searched at the scale that shows it at
+that size, and at a coarser one, which costs next to nothing, in case it came closer. An object of
+unknown size needs a pyramid: a few scales, each for its share of the sizes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def search_scales(
     possible = any_size(frame_size)
     if expected is None:
         expected = possible
-    # What grew beyond the possible is cut there, what was seen beyond it is not.
+    # A size that was only predicted is limited to what is possible; a size that was seen is not.
     middle = math.sqrt(expected.least_px * expected.most_px)
     least = max(expected.least_px, min(possible.least_px, middle))
     most = min(expected.most_px, max(possible.most_px, middle))

@@ -16,7 +16,7 @@ from refdet_core.search.track_state import AutoConfig, TrackState
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
-_MARGIN = 1.5  # log-odds by which a distractor must look more like the target, in two frames
+_MARGIN = 1.5  # log-odds by which a distractor must beat the tracked object, in two frames
 
 
 class TargetTracker:
@@ -54,7 +54,7 @@ class TargetTracker:
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
 
     def expected_size(self, frame: SearchFrame) -> Optional[SizeRange]:
-        """How large the target may be in this frame; None: nobody knows."""
+        """The target's possible sizes in this frame; None: unknown."""
         if self._known_size is None:
             self._known_size = frame.reference_size(self._template_id)
             self._size_time_s = frame.time_s
@@ -102,8 +102,8 @@ class TargetTracker:
         return self._observation is None or self._observation.score < self._track.least_score
 
     def update_from_full_frame(self, frame: SearchFrame, candidates: Candidates) -> None:
-        """Use the candidates of the whole frame, best first: start a track, or question the present
-        one."""
+        """Use the candidates of the whole frame, best first, to start a track or to question the
+        current one."""
         self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
         self._last_full_search_s = frame.time_s
         best = self._best_candidate(frame, candidates)

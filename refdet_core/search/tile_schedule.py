@@ -1,4 +1,4 @@
-"""Spreads a full-frame search over several frames on a device that is too slow for one."""
+"""Spreads a full-frame search over several frames, on a device that is too slow to do it in one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from refdet_core.imaging import Crop
 
-_MOST_REMEMBERED = 4096  # tiles, of frame sizes and scales that may never come again
+_MOST_REMEMBERED = 4096  # of tiles; those of former frame sizes and scales may never come again
 
 
 class TileSchedule:

@@ -1,7 +1,6 @@
 """Whether a target is being searched, tracked or lost: a state machine with hysteresis.
 
-It sees no images. Each frame gives it the target's probability at the tracked place, and it decides
-the state.
+It sees no images: it decides from the target's probability at the tracked place in each frame.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _RISE_S, _FALL_S = 1.0, 10.0
 
 @dataclass(frozen=True)
 class AutoConfig(WindowConfig):
-    """When to start, to question and to give up a track (search ``auto``).
+    """When to start, question and give up a track (search ``auto``).
 
     Attributes:
         auto_start_score: minimum probability of a candidate in the whole frame that is checked in a
@@ -56,18 +55,20 @@ class AutoConfig(WindowConfig):
         super().__post_init__()
         if not 0 <= self.auto_start_score <= 1:
             raise ConfigError(
-                f"auto_start_score must be within 0 and 1, got {self.auto_start_score}."
+                f"auto_start_score must be between 0 and 1, got {self.auto_start_score}."
             )
         if not -1 <= self.auto_confirm_score <= 1:
             raise ConfigError(
-                f"auto_confirm_score must be within -1 and 1, got {self.auto_confirm_score}."
+                f"auto_confirm_score must be between -1 and 1, got {self.auto_confirm_score}."
             )
         for name in ("auto_lost_s", "auto_forget_s", "auto_check_s"):
             value = getattr(self, name)
             if not 0 <= value <= LONGEST_S:
-                raise ConfigError(f"{name} must be within 0 and {LONGEST_S:g} s, got {value}.")
+                raise ConfigError(f"{name} must be between 0 and {LONGEST_S:g} s, got {value}.")
         if not 0 <= self.auto_back_drop <= 20:
-            raise ConfigError(f"auto_back_drop must be within 0 and 20, got {self.auto_back_drop}.")
+            raise ConfigError(
+                f"auto_back_drop must be between 0 and 20, got {self.auto_back_drop}."
+            )
         if not 1 <= self.auto_confirm_frames <= self.auto_confirm_of:
             raise ConfigError(
                 "auto_confirm_frames must be at least 1 and at most auto_confirm_of, got "
@@ -78,8 +79,8 @@ class AutoConfig(WindowConfig):
 class TrackState:
     """One target's state. Call :meth:`update` once per frame.
 
-    The usual score of a track tells its absence best: a low score means hidden or gone if the
-    target was seen well a moment ago, and still there if it never scored higher.
+    A track's usual score tells best whether the target is absent. After high scores, a low one
+    means hidden or gone; if the target never scored higher, it is still there.
 
     Attributes:
         state: ``searching``, ``tracking`` or ``lost``.
@@ -130,7 +131,7 @@ class TrackState:
         self.state, self.track_id = SEARCHING, None
 
     def restart(self) -> None:
-        """Another place is tracked from now on. It needs confirmation, whatever was lost before."""
+        """Track another place from now on. It needs confirmation, whatever was lost before."""
         self._recent_scores.clear()
         self._restarted, self._expected = True, False
 

@@ -1,7 +1,7 @@
 """Tracks targets in windows and searches the whole frame for those without a track.
 
-The calibrated presence decides each step, never the motion alone: re-detection by rule of thumb
-makes long-term tracking worse than no re-detection.
+The calibrated probability decides each step, never the motion alone: re-detection by rules of thumb
+makes long-term tracking worse than none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether what the tracking networks follow is still the target: the search network says."""
+"""Asks the search network whether the tracking networks still follow the target."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from refdet_core.search.refinement import (
 from refdet_core.search.window import WindowConfig, search_windows
 from refdet_core.types import BoxXYXY
 
-_SURE = 0.5  # below this probability every frame is looked at
-_SUDDEN = 0.5  # share of its score that the tracker may lose before it is asked about
+_SURE = 0.5  # below this probability every frame is checked
+_SUDDEN = 0.5  # share of its score that the tracker may lose before it is checked
 _VIEWS = 6  # recent ones
 VOUCHED = 0.1
 """Least probability by the search network of a view that is kept."""
 
 
 class Verification:
-    """The search network's look at a followed target, now and then.
+    """The search network's occasional check of a followed target.
 
     A network that was trained to find the target in every window cannot say that it has gone; the
     search network can, because it was trained on frames without it. A followed target is also
@@ -52,10 +52,10 @@ class Verification:
         config: WindowConfig,
         followed: bool,
     ) -> float:
-        """Probability that the target is in this box; between two looks that of the last one.
+        """Probability that the target is in this box; between two checks, that of the last one.
 
         Args:
-            tracker_score: what the tracking networks say, on any scale of theirs.
+            tracker_score: the tracking networks' score, on any scale.
             followed: whether this is a target that was seen before, and not a candidate.
         """
         if self._is_due(frame.time_s, tracker_score, config):

@@ -28,11 +28,11 @@ AS_BUNDLE = -1.0
 
 @dataclass(frozen=True)
 class Persistence:
-    """What counts as the followed target still being there.
+    """When the followed target counts as still there.
 
     Attributes:
         keep_score: least probability of a candidate that counts as the followed target.
-        keep_drop: log-odds that it may score below what this track usually does.
+        keep_drop: log-odds by which it may score below the track's usual score.
     """
 
     keep_score: float
@@ -50,11 +50,11 @@ PERSISTENCE = {
 class WindowConfig:
     """How a target is tracked in a window (searches ``track`` and ``auto``).
 
-    What is -1 is taken from the bundle of the network that looks into the window, see
+    Values of -1 come from the bundle of the network that looks into the window, see
     :class:`~refdet_core.tracking_rule.TrackingRule`; a number is for every network.
 
     Attributes:
-        track_persistence: ``cautious`` reports only what clearly is the target, ``balanced`` also
+        track_persistence: ``cautious`` reports only what is clearly the target, ``balanced`` also
             what probably is, ``stubborn`` the best place in every frame until the target is
             cleared.
         track_verify_s: while another network tracks, the search network checks the target this
@@ -117,11 +117,11 @@ class WindowConfig:
             value = getattr(self, name)
             if value != AS_BUNDLE and not low <= value <= high:
                 raise ConfigError(
-                    f"{name} must be within {low} and {high}, or -1 for the default, got {value}."
+                    f"{name} must be between {low} and {high}, or -1 for the default, got {value}."
                 )
         for name in ("track_verify_s", "track_update_s"):
             if not 0 <= getattr(self, name) <= 3600:
-                raise ConfigError(f"{name} must be within 0 and 3600, got {getattr(self, name)}.")
+                raise ConfigError(f"{name} must be between 0 and 3600, got {getattr(self, name)}.")
         if self.track_scales not in (AS_BUNDLE, *SCALE_COUNTS):
             raise ConfigError(
                 "track_scales must be one of {}, or -1 for the bundle's, got {}.".format(
@@ -138,7 +138,7 @@ class WindowConfig:
 
     @property
     def keep_drop(self) -> float:
-        """Log-odds that the target may score below what its track usually does."""
+        """Log-odds by which the target may score below its track's usual score."""
         if self.track_keep_drop != AS_BUNDLE:
             return self.track_keep_drop
         return PERSISTENCE[self.track_persistence].keep_drop
@@ -149,7 +149,7 @@ class WindowConfig:
         return self.track_persistence == "stubborn" and self.keep_score == 0
 
     def rule(self, bundled: TrackingRule) -> TrackingRule:
-        """A bundle's rule with what is set here."""
+        """A bundle's rule with the values set here."""
         window = _changed(
             bundled.window,
             context=self.track_context,
@@ -251,8 +251,8 @@ def ranking_scores(
 
 
 def smoothed_box(measured_xyxy: BoxXYXY, rate: float, size: Tuple[float, float]) -> BoxXYXY:
-    """The measured centre with a size that has gone ``rate`` of the way from the last ``(width,
-    height)`` to the measured one."""
+    """A box at the measured centre, its size ``rate`` of the way from the last ``(width, height)``
+    to the measured one."""
     x1, y1, x2, y2 = measured_xyxy
     width = (1 - rate) * size[0] + rate * max(1.0, x2 - x1)
     height = (1 - rate) * size[1] + rate * max(1.0, y2 - y1)

@@ -1,4 +1,4 @@
-"""An mcap file without its index, read as the stream of records that it is."""
+"""An mcap file without its index, read record by record."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def _mcap(content: Any, **options: Any) -> Iterator[Any]:
         ) from error
 
     class Records(StreamReader):  # type: ignore[misc,unused-ignore]
-        """Ends at zeros, which a file system that lost power leaves; no record begins with one."""
+        """Ends at zeros, which a file system leaves after a power loss; no record begins with
+        one."""
 
         def _read_record(self, opcode: int, length: int) -> Any:
             if not opcode:

@@ -42,7 +42,7 @@ class BagPart(Closeable):
     Attributes:
         topics: with the number of messages that can be read.
         start_ns, end_ns: bag time of the first and the last message; 0 if there is none.
-        problem: what is missing of it, as a sentence; empty if it is whole.
+        problem: what is missing, as a sentence; empty if it is whole.
     """
 
     topics: list[BagTopic]

@@ -102,7 +102,7 @@ class BagPlayer:
         on_publish: Callable[[str, int, int], None] | None = None,
     ) -> None:
         if not 0.001 <= rate <= 1000:
-            raise ConfigError(f"The playing rate must be within 0.001 and 1000, got {rate:g}.")
+            raise ConfigError(f"The playing rate must be between 0.001 and 1000, got {rate:g}.")
         if reliability not in RELIABILITIES:
             raise ConfigError(
                 "Unknown reliability '{}'; valid are {}.".format(

@@ -28,7 +28,7 @@ _HOUR_S = 3600.0
 
 @dataclass
 class Positions:
-    """Ways over the ground in the fixed frame, metres east and north.
+    """Paths over the ground in the fixed frame, metres east and north.
 
     Attributes:
         camera: ``(N, 2)`` of the camera.

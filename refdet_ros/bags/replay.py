@@ -69,7 +69,7 @@ class Replay:
 
     def presence(self, template_id: str) -> dict[int, float]:
         """The probability of one template's best candidate by frame; where the detector did not
-        say, that of its detection, 0 without one.
+        report it, the score of its detection, or 0 without one.
         """
         return {
             number: answer.presence.get(

@@ -153,7 +153,7 @@ def as_rows(results: Sequence[TargetResult]) -> list[list[str]]:
 
 
 def timing_lines(replay: Replay, results: Sequence[TargetResult]) -> list[str]:
-    """What is said under the table."""
+    """The lines under the table."""
     shown = f"{replay.sent} frames sent"
     if replay.camera_hz:
         shown += f" at {replay.camera_hz:.1f} Hz"

@@ -21,7 +21,7 @@ _MAP_COLUMNS = 2
 def time_plot(
     replay: Replay, target: Target, times_s: Sequence[float], iou_threshold: float
 ) -> Any:
-    """Presence, and where there is a truth the overlap, of one target over time.
+    """The presence of one target over time, and its overlap with the truth where there is one.
 
     Args:
         times_s: of each frame.
@@ -99,7 +99,7 @@ def _overlap(
 
 
 def map_plot(positions: Positions) -> Any:
-    """The ways of camera and targets over the ground, north up."""
+    """The paths of camera and targets over the ground, north up."""
     figure, grid = new_figure(1, 1, (8.0, 6.5))
     axis = grid[0, 0]
     axis.plot(*positions.camera.T, color="0.6", linewidth=1, label="camera")

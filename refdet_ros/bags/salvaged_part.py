@@ -71,7 +71,7 @@ class SalvagedPart(BagPart):
 
     @abstractmethod
     def _end_problem(self) -> str:
-        """What is missing although everything could be read; empty if nothing is."""
+        """What is missing even though everything could be read; empty if nothing is."""
 
     @abstractmethod
     def _position(self) -> str:

@@ -22,7 +22,7 @@ _PAGES = slice(28, 32)
 class SqlitePart(SalvagedPart):
     """An sqlite3 file, with its journal if the recorder left one.
 
-    SQLite would write to the file to take the journal in, so then a copy of both is read.
+    SQLite would write to the file to apply the journal, so a copy of both is read then.
     """
 
     repair = "'sqlite3 FILE .recover' writes what is left of it as SQL."
@@ -56,7 +56,7 @@ class SqlitePart(SalvagedPart):
             ):
                 topics[number] = name
                 self._types[name], self._qos[name] = msgtype, recorded_qos(profiles)
-            # By id, that is as they were written: the index of the times may be lost.
+            # By id, so in the order of writing: the index by time may be lost.
             rows = connection.execute(
                 "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
             )
@@ -75,7 +75,7 @@ class SqlitePart(SalvagedPart):
 
 
 def journals(path: Path) -> list[Path]:
-    """What SQLite has written for a database but not taken into it yet."""
+    """What SQLite has written for a database but not applied yet."""
     files = [path.with_name(path.name + suffix) for suffix in JOURNAL_SUFFIXES]
     return [file for file in files if file.is_file() and file.stat().st_size > 0]
 
@@ -105,7 +105,7 @@ def _copied(path: Path, folder: Path) -> Path:
     if path.suffix != COMPRESSED_SUFFIX:
         return copy
     unpacked = copy.with_suffix("")
-    # What was unpacked before any damage is there.
+    # Everything up to the damage is unpacked by now.
     with copy.open("rb") as source, unpacked.open("wb") as target, contextlib.suppress(Exception):
         shutil.copyfileobj(zstd_stream(source), target)
     copy.unlink()

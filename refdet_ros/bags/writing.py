@@ -47,7 +47,7 @@ class ImageBagWriter(Closeable):
         _check_choice("storage", storage, STORAGES)
         _check_choice("transport", transport, TRANSPORTS)
         if not 1 <= quality <= 100:
-            raise ConfigError(f"The JPEG quality must be within 1 and 100, got {quality}.")
+            raise ConfigError(f"The JPEG quality must be between 1 and 100, got {quality}.")
         try:
             from rosbags.rosbag2 import StoragePlugin, Writer
             from rosbags.typesys import Stores, get_typestore

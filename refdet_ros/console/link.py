@@ -1,7 +1,7 @@
-"""How large a picture a browser's link carries in time, learned from its acknowledgements.
+"""Chooses how large a picture to send to a browser, from how long the last ones took.
 
-The browser acknowledges a picture as soon as it has it. Bytes and time say how large the next one
-may be to arrive in time: smaller at once after a late one, larger only after several early ones.
+The browser acknowledges each picture once it has decoded it. After a late picture the next one is
+smaller at once; it becomes larger only after several early ones.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LADDER = (
     Rung(1920, 78),
 )
 GROWTH = 1.5
-"""Of a picture's bytes from one rung to the next, about."""
+"""About how many times the bytes of a picture on the rung below."""
 AIM_S, LATE_S = 0.16, 0.22
-"""What sending a picture may take, over the link's own round trip: to be made larger, and before it
-is made smaller."""
+"""Time to send a picture, without the link's own round trip: a larger picture must be expected to
+arrive within the first, and one that takes longer than the second is late."""
 _START = 1  # a radio link must carry the first pictures, too
 _STILL_RUNGS = 4  # GROWTH**4 times AIM_S
 _EARLY = 3  # pictures in a row that must have left room for a larger one
@@ -50,7 +50,7 @@ class Link:
     """One browser's link. Times are monotonic seconds.
 
     Attributes:
-        frame_width: of the camera; wider rungs only take longer.
+        frame_width: of the camera; wider pictures would show no more.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Link:
 
     @property
     def still(self) -> Rung:
-        """For a held frame: as sharp as it can be there within about a second."""
+        """For a held frame: as sharp as the link carries within about a second."""
         rung = self._rung + _STILL_RUNGS
         return LADDER[rung] if rung < len(LADDER) else STILL
 
@@ -79,10 +79,10 @@ class Link:
             return True
         times_s = [picture.at_s for picture in self._in_flight.values()]
         if now_s - min(times_s) > _GIVE_UP_S:
-            # Its acknowledgement is not coming any more (the page was in the background).
+            # The acknowledgement will not come: the page went to the background.
             self._in_flight.clear()
             return True
-        # On a long way the link is free again long before the acknowledgement is here.
+        # With a long round trip, the link is free long before the acknowledgement arrives.
         return (
             len(times_s) < _MOST_IN_FLIGHT
             and self._round_trip_s > self._sending_s
@@ -97,21 +97,21 @@ class Link:
             self._sizes.popleft()
 
     def acknowledged(self, number: int, now_s: float, round_trip_s: float = 0.0) -> None:
-        """The picture is there.
+        """The browser has the picture.
 
         Args:
-            round_trip_s: what a few bytes take to the browser and back.
+            round_trip_s: time in which a few bytes go to the browser and back.
         """
         picture = self._in_flight.pop(number, None)
         if picture is None:
             return
-        # They arrive in order: what was sent earlier was replaced by this one.
+        # Pictures arrive in order, and the browser does not acknowledge one it has skipped.
         for other in [key for key in self._in_flight if key < number]:
             del self._in_flight[other]
         self._round_trip_s = min(max(round_trip_s, 0.0), _LONGEST_ROUND_TRIP_S)
         sending_s = max(now_s - picture.at_s - self._round_trip_s, _SHORTEST_S)
         self._sending_s = sending_s
-        # Where a picture would have been in time that grows with each rung.
+        # The highest rung on which this picture would have arrived in time.
         fitting = picture.rung + math.floor(math.log(AIM_S / sending_s, GROWTH))
         self._room.append(fitting)
         if sending_s > LATE_S:
@@ -124,5 +124,5 @@ class Link:
             self._rung += 1
 
     def kbit_per_s(self, now_s: float) -> float:
-        """What pictures took of the link in the last three seconds."""
+        """Data rate of the pictures in the last three seconds."""
         return sum(size for at_s, size in self._sizes if at_s > now_s - 3.0) * 8 / 3000

@@ -20,9 +20,9 @@ class Slot:
 
     def __init__(self) -> None:
         self._newest: Optional[Shown] = None
-        self._offered_s = 0.0
+        self._last: Optional[Shown] = None  # the newest frame that was offered, and when it came
+        self._came_s = 0.0
         self._pause_s = 0.0  # between two frames, usually
-        self._last = (0, 0.0)  # stamp and time of the newest frame
         self._awaited: Optional[Tuple[int, Shown]] = None
 
     def offer(self, shown: Shown, now_s: float) -> Optional[Tuple[int, Shown]]:
@@ -40,8 +40,8 @@ class Slot:
                 if shown.frame.stamp_ns == awaited.frame.stamp_ns:
                     return answered
         if self._newest is None or not _is_before(shown, self._newest):
-            self._newest, self._offered_s = shown, now_s
-        self._learn_pause(shown.frame.stamp_ns, now_s)
+            self._newest = shown
+        self._note_arrival(shown, now_s)
         return answered
 
     def wait_s(self, now_s: float) -> Optional[float]:
@@ -51,7 +51,7 @@ class Slot:
         """
         if self._newest is None or (self._newest.pending and self._awaited is not None):
             return None
-        waited_s = now_s - self._offered_s
+        waited_s = now_s - self._came_s
         next_s = self._pause_s - waited_s
         return 0.0 if waited_s <= _FRESH_S or next_s > _SOON_S else max(0.0, next_s + _SLACK_S)
 
@@ -63,16 +63,19 @@ class Slot:
             self._awaited = (number, shown)
         return shown
 
-    def _learn_pause(self, stamp_ns: int, now_s: float) -> None:
-        last_ns, last_s = self._last
-        if stamp_ns != last_ns:
-            self._last = (stamp_ns, now_s)
-            pause_s = min(now_s - last_s, _LONGEST_PAUSE_S)
-            self._pause_s += 0.2 * (pause_s - self._pause_s)
-
     def clear(self) -> None:
         """Forget everything."""
-        self._newest = self._awaited = None
+        self._newest = self._last = self._awaited = None
+
+    def _note_arrival(self, shown: Shown, now_s: float) -> None:
+        """A frame comes when it is offered first, not when its result does."""
+        last = self._last
+        if last is None:
+            self._last, self._came_s = shown, now_s
+        elif shown.frame is not last.frame and not _is_before(shown, last):
+            pause_s = min(now_s - self._came_s, _LONGEST_PAUSE_S)
+            self._pause_s += 0.2 * (pause_s - self._pause_s)
+            self._last, self._came_s = shown, now_s
 
 
 def _is_before(one: Shown, other: Shown) -> bool:

@@ -16,7 +16,7 @@ from refdet_core.errors import SourceError
 PACKAGE = "opencv-doc"
 CLIP = "vtest.avi"
 CLIP_SIZE = 8_131_690
-# The same file since OpenCV 2.x; annotations.json belongs to exactly this one.
+# The same file since OpenCV 2.x; annotations.json matches only this one.
 CLIP_SHA256 = frozenset({"45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"})
 INSTALLED = Path("/usr/share/doc/opencv-doc")
 OWN_VIDEO = "or use your own: make demo VIDEO=clip.mp4 TEMPLATE=photo.jpg ROI=x,y,w,h"

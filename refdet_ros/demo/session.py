@@ -84,7 +84,7 @@ def _run_node(
                 _say(f"Playing {bag.duration_s:.0f} s of camera frames in real time ...")
                 replay = detector.replay(bag, topic)
         except RefdetError as error:
-            # If the node has ended, that is the reason; its log says more in any case.
+            # If the node has ended, that is the reason; its log tells more in any case.
             node.check()
             raise RefdetError(f"{error} The end of {node.log}:\n{node.log_tail()}") from error
     results = score_targets(replay, targets)

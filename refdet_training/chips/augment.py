@@ -1,4 +1,4 @@
-"""Random changes to chips: what a class looks like from another side and in another light."""
+"""Random changes to chips: a class seen from another side and in another light."""
 
 from __future__ import annotations
 

@@ -186,4 +186,4 @@ def background_boxes(
 
 
 def _stored(raster: Raster, box_xyxy: BoxXYXY, config: ChipConfig) -> np.ndarray:
-    return cut_chip(raster, box_xyxy, config.stored_crop).astype(np.float16)
+    return cut_chip(raster, box_xyxy, config.stored_crop)[0].astype(np.float16)

@@ -67,7 +67,7 @@ class ChipTraining(LightningModule):
         super().__init__()
         if not 0 <= score_threshold <= 1:
             raise ConfigError(
-                f"model.score_threshold must be within 0 and 1, got {score_threshold}."
+                f"model.score_threshold must be between 0 and 1, got {score_threshold}."
             )
         self.save_hyperparameters(
             {

@@ -18,7 +18,7 @@ _MOST_PAIRS = 5000
 class PairCalibration:
     """A fitted calibration and how many pairs of one and of two classes it was fitted on.
 
-    With fewer than :data:`LEAST_PAIRS` of either kind, or where likeness says nothing, it is the
+    With fewer than :data:`LEAST_PAIRS` of either kind, or if likeness tells nothing, it is the
     identity: the probability is ``(1 + cosine) / 2``.
     """
 

@@ -1,7 +1,7 @@
 """``refdet-train cross-validate``: how a recipe does on places it was not trained on.
 
-For each fold of places a network is trained on the others and measured on it. What is there
-already is kept: an interrupted run goes on where it stopped. To measure again, delete the folds'
+For each fold of places a network is trained on the others and measured on it. Existing results are
+kept, so an interrupted run resumes where it stopped. To measure again, delete the folds'
 predictions_NAME.json; to train again, delete the folds.
 """
 
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "settings",
         nargs=argparse.REMAINDER,
-        help="-- and what else refdet-train fit is to be told, e.g. -- --trainer.max_steps 600",
+        help="further arguments of refdet-train fit after --, e.g. -- --trainer.max_steps 600",
     )
 
 

@@ -1,6 +1,6 @@
 """``refdet-train join``: several bundles to one whose networks look at every frame together.
 
-The joined network says the mean of their calibrated log-odds. Publish every part first: its
+The joined network returns the mean of their calibrated log-odds. Publish every part first: its
 calibration becomes a part of the joined graph.
 """
 

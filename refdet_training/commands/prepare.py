@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         required=True,
-        help="folder for prepared data sets, one below it each",
+        help="folder of prepared data sets; this one gets a folder below it",
     )
     formats = ", ".join([AUTO, *FORMATS])
     add("format", f"one of {formats} (%(default)s)", metavar="FORMAT")

@@ -23,12 +23,14 @@ from refdet_training.evaluation.overrides import detector_config
 from refdet_training.evaluation.tables import all_numbers
 from refdet_training.export import publish
 
-HELP = "fit a bundle's calibration and threshold, measure it, and store all that in it"
+HELP = "fit a bundle's calibration and threshold, measure it, and store the results in it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--bundle", type=Path, required=True, help="its folder, to be changed")
+    parser.add_argument(
+        "--bundle", type=Path, required=True, help="its folder; bundle.yaml changes"
+    )
     add_measuring_arguments(parser)
     parser.add_argument("--split", default="tune", help="held-out videos to fit on (%(default)s)")
     parser.add_argument("--scores-split", default="val", help="videos to measure on (%(default)s)")
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     protocol = DetectionProtocol(references=options.references, frames=options.frames)
     search = detector_config(options.config)
     if search.score_threshold >= 0:
-        raise ConfigError("publish fits the threshold; leave score_threshold away.")
+        raise ConfigError("publish fits the threshold; omit score_threshold.")
     bundle = load_bundle(options.bundle)
     if options.cross_validation is not None:
         _publish_out_of_fold(bundle, options.cross_validation)
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
-    """What networks of the same recipe did on places that they had not seen."""
+    """How networks of the same recipe did on places that they had not seen."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         recipe = next(iter(content))

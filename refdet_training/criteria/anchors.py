@@ -37,10 +37,10 @@ class AnchorLossConfig:
 
     Attributes:
         positive_iou: anchors above are positive.
-        negative_iou: anchors below are negative; those between count for nothing.
-        positives: most positive anchors of a pair that count, drawn at random.
-        total: positives and negatives together, at most.
-        absent_negatives: anchors that count of a pair without the object.
+        negative_iou: anchors below are negative; those between are ignored.
+        positives: maximum number of positive anchors per pair, drawn at random.
+        total: maximum number of positives and negatives together.
+        absent_negatives: number of negatives of a pair without the object.
         class_loss: ``cross_entropy`` (softmax over background and object) or ``bce``.
         delta_loss: ``l1`` (pysot) or ``smooth_l1`` (the papers).
         class_weight, delta_weight: their shares.
@@ -129,7 +129,7 @@ class AnchorCriterion(Criterion):
         labels = torch.stack(
             [anchor_labels(anchors, box, present, self.config) for box, present in pairs]
         )
-        # A box whose extents are unknown says where the object is, not how large.
+        # A box with unknown extents tells where the object is, not how large.
         known = batch.box_weight[:, None, None, None] > 0
         wanted = torch.stack([wanted_deltas(anchors, box) for box, _ in pairs])
         wanted = torch.where(known[:, None], wanted, output.deltas[:, 0].detach())

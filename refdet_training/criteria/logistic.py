@@ -22,9 +22,9 @@ class LogisticConfig:
     """The labels of SiamFC.
 
     Attributes:
-        positive_px: cells so near to the object's centre are positive; the distance is that of a
-            walk along the axes.
-        negative_px: cells farther away are negative; those between count for nothing.
+        positive_px: cells this near to the object's centre are positive; distances are measured
+            along the axes (Manhattan).
+        negative_px: cells farther away are negative; those between are ignored.
     """
 
     positive_px: float = 16.0

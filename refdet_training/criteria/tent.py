@@ -50,7 +50,7 @@ def tent(boxes_xyxy: Tensor, like: Tensor, grid: Grid) -> Tensor:
 
 
 def regression(boxes_xyxy: Tensor, like: Tensor, grid: Grid, head: TentHead) -> Tensor:
-    """What the head should say of the boxes: ``(B, 2 or 4, h, w)``, see :class:`TentHead`."""
+    """The head's target output for the boxes: ``(B, 2 or 4, h, w)``, see :class:`TentHead`."""
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / head.search_px
     height, width = like.shape[-2:]
     wanted = sides[:, :, None, None].expand(-1, -1, height, width)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, however a run ends."""
+"""Writes files completely or not at all, however a run ends."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What networks say of places they have not seen: every fold measured by a network trained on the
-others, all folds pooled.
+"""Measures a recipe on places its networks have not seen: every fold by a network trained on the
+others, then all folds pooled.
 
 Videos of one place share ground, light and objects, so a network that was trained on one of them
 finds things in the others that it would not find elsewhere. A fold holds whole places.
@@ -267,7 +267,7 @@ def _look(
 def _calibrated(
     item: RawPrediction, calibration: Calibration, rule: RefinementRule | None
 ) -> RawPrediction:
-    """With a probability as its score."""
+    """The prediction with a probability as its score."""
     if rule is not None and item.looks:
         return refined(item, rule, calibration)
     score = probabilities(calibration, np.array([item.prediction.score]))

@@ -92,8 +92,8 @@ def _baselines(bundle: Bundle, weights: Path | None) -> Sequence[Method]:
     if weights is not None:
         if "backbone" not in bundle.model:
             raise ConfigError(
-                f"The bundle '{bundle.folder}' does not say which backbone it has; leave the "
-                "backbone weights away."
+                f"The bundle '{bundle.folder}' does not say which backbone it has; omit the "
+                "backbone weights."
             )
         untrained = UntrainedBackbone(bundle.model["backbone"], weights)
         found.insert(0, Method(UNTRAINED, untrained, BASELINE_THRESHOLD))

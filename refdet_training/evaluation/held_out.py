@@ -76,8 +76,8 @@ class RawPrediction:
 def probabilities(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
     """Calibrated ``scores`` of shape (N,).
 
-    Of a frame's crops and tiles only the best candidate's score is known, no presence. Log-odds of
-    0 stand for it, so that the probability rests on the score alone.
+    The presence is unknown: only the score of the best candidate among all crops and tiles is.
+    Log-odds of 0 stand in for it, so the probability rests on the score alone.
     """
     return calibration(scores, np.full_like(scores, 0.5))
 

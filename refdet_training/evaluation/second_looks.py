@@ -137,7 +137,7 @@ def _fitted(
 
 
 def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration) -> RawPrediction:
-    """What the detector answers after the second look."""
+    """The detector's answer after the second look."""
     if not item.looks:
         return item
     scores = rule(*_answers(item.looks, calibration))

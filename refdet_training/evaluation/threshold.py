@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ALLOWED_FPR = 0.05
-"""The share of frames without the object that may be reported, unless another is given."""
+"""The share of frames without the object that may be reported, by default."""
 HIGHEST = 0.95
 """A higher threshold would silence the detector."""
 _ROUNDING = 1e-9

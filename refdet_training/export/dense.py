@@ -1,4 +1,4 @@
-"""Does a window look the same to the network in a large frame as alone?"""
+"""Checks that a window gets the same score in a large frame as alone."""
 
 from __future__ import annotations
 

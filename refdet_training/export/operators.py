@@ -1,8 +1,8 @@
 """Finds the nodes of an ONNX graph that TensorRT 8.4 refuses, before anyone is at the Jetson.
 
-TensorRT's own parser runs only where TensorRT is installed, and stops at its first error. This
-check reads the tables of :mod:`refdet_training.export.tensorrt84` on any machine and lists all
-findings. It knows only known obstacles: an empty list does not prove that an engine can be built.
+TensorRT's own parser needs an installed TensorRT and stops at its first error. This check reads the
+tables of :mod:`refdet_training.export.tensorrt84` on any machine and lists all findings. It finds
+only known obstacles: an empty list does not prove that an engine can be built.
 """
 
 from __future__ import annotations

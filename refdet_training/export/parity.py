@@ -1,4 +1,4 @@
-"""Do the exported graphs compute what the torch network computes?"""
+"""Checks that the exported graphs compute what the torch network computes."""
 
 from __future__ import annotations
 

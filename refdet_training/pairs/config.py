@@ -15,11 +15,12 @@ class WindowPairs:
     """Search views as a tracker sees them: a window cut around the object's last place.
 
     Attributes:
-        context: least and most of SiamFC's context share, drawn for each window.
-        factor: side of the window over side of the object with its context; 0: so that the object
+        context: smallest and largest of SiamFC's context share, drawn for each window.
+        factor: side of the window divided by the side of the object with its context; 0: the object
             is as large as in the template (SiamFC: 255 / 127).
-        shift_px: most that the object lies beside the window's middle on each axis, network pixels.
-        scale: most that the window's side is off, as a share.
+        shift_px: largest offset of the object from the window's middle on each axis, network
+            pixels.
+        scale: largest error of the window's side, as a share.
         template_shift_px, template_scale: the same of the template view.
         border: what fills windows outside the frame, see :data:`refdet_core.imaging.Border`.
     """

@@ -1,9 +1,9 @@
 """Pairs drawn once, seen through the backbone's frozen stem, and kept on disk.
 
 Drawing a pair and running the first layers of the backbone take most of a training step on a CPU.
-What does not learn need not be computed twice: the stem's features of some thousand pairs of each
-source are stored, and a training step begins behind the stem. Its variety comes from new
-combinations: which pairs meet as each other's negatives, and which template views are used.
+Frozen layers need not be computed twice: the stem's features of some thousand pairs of each
+source are stored, and a training step begins behind the stem. Variety comes from new combinations
+of pairs as each other's negatives, and of template views.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def store_pairs(
     network: Siamese,
 ) -> StoredPairs:
     """Draw ``count`` pairs, each with the most template views of ``config.references``, and write
-    the stem's features of them; what an earlier call with the same arguments wrote is kept.
+    the stem's features of them. Pairs of an earlier call with the same arguments are kept.
 
     Raises:
         ConfigError: the network's backbone has no stem, or one that learns.
@@ -92,7 +92,7 @@ def store_pairs(
         raise ConfigError(
             f"Pairs can be stored behind a frozen stem only; the backbone "
             f"'{network.config.backbone}' has {'one that learns' if layers else 'none'}. Set "
-            "model.frozen_blocks to 1 or more with the backbone fear_xs, or leave data.store away."
+            "model.frozen_blocks to 1 or more with the backbone fear_xs, or omit data.store."
         )
     config = replace(config, references=(config.references[1],) * 2)
     key = json.loads(
@@ -144,7 +144,7 @@ def _through(stem: Stem, images: Tensor, scale: float = 1.0) -> np.ndarray:
 
 
 def _digest(network: Siamese) -> str:
-    """Tells this stem's weights from others."""
+    """Identifies this stem's weights."""
     digest = hashlib.sha256()
     for value in network.backbone.stem_layers().state_dict().values():
         digest.update(value.numpy().tobytes())

@@ -38,7 +38,7 @@ def import_tracker(name: str, tracker: PublishedTracker, weights: Path, output: 
         name: of the bundle.
         tracker: its description.
         weights: folder with its two ONNX files and, there or in ``../LICENSES``, its licence.
-        output: the bundle's folder; what is there of a bundle is replaced.
+        output: the bundle's folder; an existing bundle there is replaced.
 
     Raises:
         BundleError: a file is absent or damaged, the graphs do not compute what was published, or

@@ -1,4 +1,4 @@
-"""Making published ONNX graphs fit for batches, any crop size and TensorRT 8.4."""
+"""Adapts published ONNX graphs to batches, any crop size and TensorRT 8.4."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def object_logit(graph: Any, score: str) -> None:
 
 
 def any_crop_size(graph: Any, search: str) -> None:
-    """Let what was reshaped to the published crop's cells take those of any crop."""
+    """Let reshapes to the published crop's cells take those of any crop."""
     shape, cells = f"{search}.shape", f"{search}.cells"
     for name, value in (("from", [2]), ("to", [4]), ("axis", [0]), ("keep", [0, -1])):
         set_weight(graph, f"{search}.{name}", np.array(value, np.int64))
@@ -178,7 +178,7 @@ def _weights_as_float32(graph: Any) -> None:
 
 
 def _open_batches(graph: Any) -> None:
-    """Reshapes that name a batch of one keep the batch there is (0 in ONNX)."""
+    """Let reshapes to a batch of one keep the batch of their input (0 in ONNX)."""
     for node in graph.node:
         if node.op_type != "Reshape":
             continue

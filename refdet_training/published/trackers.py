@@ -1,6 +1,6 @@
 """The published trackers that can become bundles: their files, their crops, their settings.
 
-The settings are those that the authors tuned for general video; nothing here was tuned on ours.
+The settings are the authors', tuned for general video; nothing was tuned on our data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PublishedTracker:
         score: its output of logits, of one channel or of two (background, object).
         distances: its output of distances left, top, right, bottom from the cell's point, pixels.
         first_point: network pixel, along both axes, that the first cell stands for.
-        mean, std: of RGB 0-255, that the backbone expects to be taken out.
+        mean, std: of RGB 0-255, by which the backbone's input is normalised.
         takes_bgr: the backbone was trained with blue first.
         template_crop, tracking: how images are cut and answers are used.
         source, licence, licence_file: where it comes from and on what terms.
@@ -52,7 +52,7 @@ class PublishedTracker:
 
     @property
     def shift(self) -> np.ndarray:
-        """What to take off RGB 0-255, ``(1, 3, 1, 1)`` float32."""
+        """What to subtract from RGB 0-255, ``(1, 3, 1, 1)`` float32."""
         return np.array(self.mean, np.float32).reshape(1, 3, 1, 1)
 
     @property

@@ -137,7 +137,7 @@ def test_format_2_says_how_to_cut_and_what_the_network_is_good_for(copy):
         ({"template_crop": {"size": 32, "border": [0, 0]}}, "border must be"),
         ({"template_crop": {"size": 0}}, "size of at least 1"),
         ({"template_crop": None}, "incomplete"),
-        ({"tracking": {"window_influence": 2}}, "within 0 and 1"),
+        ({"tracking": {"window_influence": 2}}, "between 0 and 1"),
         ({"tracking": {"scales": 2}}, "one of 1, 3, 5"),
         ({"tracking": {"window": {"sides": 2}}}, r"CropRule has no \['sides'\]"),
         ({"purposes": ["fly"]}, "purposes"),

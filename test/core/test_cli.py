@@ -106,7 +106,7 @@ def test_score_threshold_zero_reports_the_best_guess_of_every_frame(
         (["--init", "68,84,32,32", "--search", "tiles"], "choose the search 'track' or 'auto'"),
         (["--init", "400,84,32,32", "--search", "track"], "box in the first frame"),
         (["--backend", "tensorrt"], "tensorrt backend needs the Python package"),
-        (["--score-threshold", "7"], "within 0 and 1"),
+        (["--score-threshold", "7"], "between 0 and 1"),
         (["--config", "tile_widht=640"], "Unknown settings ['tile_widht']"),
         (["--config", "precision=fp8"], "valid are auto, fp32, fp16, int8"),
         (["--template", "missing.png"], "does not exist"),

@@ -84,7 +84,7 @@ def test_a_photo_needs_no_box(colour_bundle, flight, photo, capsys, search):
         (["--init", "400,10,30,30"], "box in the first frame"),
         (["--init", RED_ROI, "--video"], "--video needs --output"),
         (["--init", RED_ROI, "--max-frames", "0"], "--max-frames must be at least 1"),
-        (["--init", RED_ROI, "--config", "track_size_lr=9"], "track_size_lr must be within"),
+        (["--init", RED_ROI, "--config", "track_size_lr=9"], "track_size_lr must be between"),
         (["--template", "missing.png"], "does not exist"),
         (["--init", RED_ROI, "--backend", "tensorrt"], "tensorrt backend needs the Python package"),
     ],

@@ -261,7 +261,7 @@ def test_a_bad_box_is_refused_and_changes_nothing(box: object) -> None:
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.1, math.nan])
 def test_bad_confidence_is_refused(confidence: float) -> None:
-    with pytest.raises(RefdetError, match="confidence within 0 and 1"):
+    with pytest.raises(RefdetError, match="confidence between 0 and 1"):
         _moving().update(_box(0, 0), confidence)
 
 

@@ -34,7 +34,7 @@ def test_nothing_changes_nothing_and_the_last_word_counts() -> None:
         ("tile_widht=3", "Unknown settings .*tile_widht.*did you mean 'tile_width'"),
         ("quux=3", "Unknown settings .*quux.*valid are .*tile_width, "),
         ("search=3", "search must be text, got 3"),
-        ("nms_iou=7", "nms_iou must be within"),
+        ("nms_iou=7", "nms_iou must be between"),
         ("tile_width=1.5", "tile_width must be a whole number"),
         ("nms_iou=high", "nms_iou must be a number"),
         ("nms_iou=", "nms_iou must be a number, got None"),

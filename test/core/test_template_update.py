@@ -381,7 +381,7 @@ def test_each_target_has_its_own() -> None:
 
 @pytest.mark.parametrize("period_s", [-1.0, 3601.0, float("nan")])
 def test_a_period_out_of_range_is_refused(period_s: float) -> None:
-    with pytest.raises(ConfigError, match=r"track_update_s must be within 0 and 3600"):
+    with pytest.raises(ConfigError, match=r"track_update_s must be between 0 and 3600"):
         DetectorConfig(track_update_s=period_s)
 
 

@@ -274,15 +274,15 @@ def test_whatever_happens_the_states_make_sense(scores, period_s: float) -> None
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"auto_start_score": -0.1}, "auto_start_score must be within 0 and 1"),
-        ({"auto_confirm_score": float("nan")}, "auto_confirm_score must be within -1 and 1"),
-        ({"auto_lost_s": -1.0}, "auto_lost_s must be within 0 and 3600"),
-        ({"auto_forget_s": 1e9}, "auto_forget_s must be within 0 and 3600"),
-        ({"auto_check_s": float("inf")}, "auto_check_s must be within 0 and 3600"),
-        ({"auto_back_drop": 21.0}, "auto_back_drop must be within 0 and 20"),
+        ({"auto_start_score": -0.1}, "auto_start_score must be between 0 and 1"),
+        ({"auto_confirm_score": float("nan")}, "auto_confirm_score must be between -1 and 1"),
+        ({"auto_lost_s": -1.0}, "auto_lost_s must be between 0 and 3600"),
+        ({"auto_forget_s": 1e9}, "auto_forget_s must be between 0 and 3600"),
+        ({"auto_check_s": float("inf")}, "auto_check_s must be between 0 and 3600"),
+        ({"auto_back_drop": 21.0}, "auto_back_drop must be between 0 and 20"),
         ({"auto_confirm_frames": 0}, "got 0 of 5"),
         ({"auto_confirm_of": 2}, "got 3 of 2"),
-        ({"track_window_px": 1}, "track_window_px must be within"),
+        ({"track_window_px": 1}, "track_window_px must be between"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message: str) -> None:

@@ -245,7 +245,7 @@ def test_a_box_without_extent_counts_as_one_pixel(measured) -> None:
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting) -> None:
     (name,) = setting
-    with pytest.raises(ConfigError, match=f"{name} must be within"):
+    with pytest.raises(ConfigError, match=f"{name} must be between"):
         WindowConfig(**setting)
 
 

@@ -95,6 +95,17 @@ def test_a_frame_that_waited_is_left_out_for_the_next_unless_that_is_late():
     assert slot.wait_s(last_s + 0.07) == 0
 
 
+def test_a_result_does_not_make_its_frame_younger():
+    slot, last_s = camera(1 / 15)
+    came_s = last_s + 1 / 15
+    ahead = pending(100_000)
+    slot.offer(ahead, came_s)
+    slot.offer(answered(100_000, ahead.frame), came_s + 0.05)
+    assert slot.wait_s(came_s + 0.055) > 0
+    slot.offer(pending(101_000), came_s + 1 / 15)
+    assert slot.wait_s(came_s + 1 / 15) == 0
+
+
 def test_a_slow_camera_is_not_waited_for():
     slot, last_s = camera(1.0)
     assert slot.wait_s(last_s + 0.5) == 0

@@ -15,6 +15,7 @@ import pytest
 
 from refdet_core.errors import RefdetError
 from refdet_core.sources import open_source
+from refdet_ros.demo import __main__ as demo
 from refdet_ros.node_process import NodeProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,10 +119,12 @@ def test_interrupted_demo_leaves_no_process(
         ),
     ],
 )
-def test_refusals(flight, tmp_path, arguments, message):
-    process = start_demo(*(text.format(flight) for text in arguments), "--output", tmp_path)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 1
+def test_refusals(flight, tmp_path, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "stop_on_sigterm", lambda: None)
+    monkeypatch.setattr(demo, "prepare_dds", lambda domain: None)
+    code = demo.main([*(text.format(flight) for text in arguments), "--output", str(tmp_path)])
+    errors = capsys.readouterr().err
+    assert code == 1
     assert message in errors and "Traceback" not in errors
 
 

@@ -66,7 +66,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="run layers on this deep learning accelerator where possible (without a number: 0); "
         "the engine then takes one frame of exactly --max-width x --max-height",
     )
-    build.add_argument("--force", action="store_true", help="build engines again that exist")
+    build.add_argument("--force", action="store_true", help="also rebuild engines that exist")
 
 
 def engine(options: argparse.Namespace) -> int:

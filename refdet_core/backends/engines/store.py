@@ -219,7 +219,7 @@ def _changed(old: Identity, new: Identity) -> Dict[str, Tuple[Any, Any]]:
 def _difference(old: Any, new: Identity) -> str:
     """The first few values that differ, each shortened."""
     if not isinstance(old, dict):
-        return "it says nothing of itself"
+        return "its JSON file says nothing about it"
     parts = [
         f"{name} was {_short(before)}, is {_short(now)}"
         for name, (before, now) in _changed(old, new).items()

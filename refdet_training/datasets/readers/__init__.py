@@ -1,4 +1,4 @@
-"""The formats that people have, one reader module for each."""
+"""The supported formats, one reader module for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Format:
     Attributes:
         looks_like: what its folder looks like, for people.
         detect: whether a folder looks like that.
-        read: yields the videos; what is wrong goes into the problems.
+        read: yields the videos and adds what is wrong to the problems.
     """
 
     looks_like: str

@@ -100,7 +100,8 @@ def says_absent(box_xywh: tuple[float, ...]) -> bool:
 
 
 def split_of(parts: Iterable[str]) -> str:
-    """The split that a folder name ("train", "valid", "test") or file name part tells, or ""."""
+    """The split that a folder's name ("train", "valid", "test") or part of a file's name stands
+    for, or ""."""
     words = [word for part in parts for word in re.split(r"[^a-z]+", part.lower())]
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), "")
 

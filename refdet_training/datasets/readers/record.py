@@ -29,11 +29,11 @@ class ObjectTrack:
 
 @dataclass(frozen=True)
 class Video:
-    """One video, picture sequence or (with the one frame 0) photo, as the data set has it.
+    """One video, picture sequence or photo (frame 0 only), as the data set has it.
 
     Attributes:
         video_id: unique in the data set; also a file name.
-        frames: where each frame's pixels are, by 0-based frame number.
+        frames: the location of each frame's pixels, by 0-based frame number.
         objects: what is labelled in it.
         labels: file that the labels come from.
         split: where the data set itself puts the video ("train", "val", "test"), else empty.
