@@ -144,7 +144,7 @@ class SiameseTraining(LightningModule):
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
             raise ConfigError(
-                "The training would never end; set trainer.max_steps or trainer.max_epochs."
+                "The training would have no end; set trainer.max_steps or trainer.max_epochs."
             )
         warmup, frozen = settings["warmup_steps"], settings["backbone_frozen_steps"]
         config = self.optimiser_config

@@ -122,25 +122,31 @@ def running(settings: dict[str, str]) -> Iterator[tuple[Any, Any, Any, Path]]:
         observer.close()
 
 
-def measure(seconds: float, minutes: float) -> dict[str, Any]:
-    """Everything, by name."""
+def shares(console: Console, node: Any, seconds: float) -> dict[str, float]:
+    """What the console's and the detector's processes take, by the number of browsers."""
+    time.sleep(3)
+    figures = {"console, no browser: % of a core": share(console.cpu_s, seconds)}
+    for count in (1, 5):
+        with LightBrowsers(console.url, count):
+            time.sleep(8)  # until the pictures have their size
+            figures[f"console, {count} browser(s): % of a core"] = share(console.cpu_s, seconds)
+            if count == 1:
+                figures["detector, one browser: % of a core"] = share(node.cpu_s, seconds)
+    return figures
+
+
+def measure(seconds: float, minutes: float, costs: bool = True) -> dict[str, Any]:
+    """Everything, by name; without ``costs`` the delays alone."""
     figures: dict[str, Any] = {"load before": os.getloadavg()[0]}
     with running({"search": "auto"}) as (node, observer, _, folder):
         before = observer.fresh_values(node)
         observer.wait_until(node, "frames received", f">{before['frames received']}")
         observer.set_template(SIZE, in_camera=True)
-        figures["detector alone: % of a core"] = share(node.cpu_s, seconds)
+        if costs:
+            figures["detector alone: % of a core"] = share(node.cpu_s, seconds)
         with Console(folder) as console:
-            time.sleep(3)
-            figures["console, no browser: % of a core"] = share(console.cpu_s, seconds)
-            for count in (1, 5):
-                with LightBrowsers(console.url, count):
-                    time.sleep(8)  # until the pictures have their size
-                    figures[f"console, {count} browser(s): % of a core"] = share(
-                        console.cpu_s, seconds
-                    )
-                    if count == 1:
-                        figures["detector, one browser: % of a core"] = share(node.cpu_s, seconds)
+            if costs:
+                figures.update(shares(console, node, seconds))
             figures["loopback"] = delays(console.url, seconds)
             values = observer.fresh_values(node)
             figures["of it the detector, p95 ms"] = float(values.get("latency p95 (ms)", "nan"))
@@ -207,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each figure")
+    parser.add_argument("--delays-only", action="store_true", help="leave out what it costs")
     parser.add_argument("--minutes", type=float, default=0.0, help="of watching memory (30)")
     parser.add_argument(
         "--memory-only", action="store_true", help="watch memory alone, with the detector paused"
@@ -217,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.memory_only:
             figures = watch_memory(args.minutes or 30.0)
         else:
-            figures = measure(args.seconds, args.minutes)
+            figures = measure(args.seconds, args.minutes, costs=not args.delays_only)
     except RefdetError as error:
         print(f"console: {error}", file=sys.stderr)
         return 1

@@ -110,7 +110,7 @@ def _announce(url: str) -> None:
 
 
 def _split(arguments: List[str]) -> Tuple[List[str], List[str]]:
-    """Our arguments, and ``--ros-args ...``."""
+    """Split the command line into our arguments and ``--ros-args ...``."""
     if "--ros-args" not in arguments:
         return arguments, []
     start = arguments.index("--ros-args")

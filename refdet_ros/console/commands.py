@@ -1,4 +1,4 @@
-"""What a browser may ask for, and the sentence it is answered with."""
+"""The commands of a browser, and the messages that answer them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRESENCE_PERIOD_S = 0.5
 
 
 class Commands:
-    """The commands of one browser."""
+    """Carries out the commands of one browser."""
 
     def __init__(self, hub: Hub, viewer: Viewer) -> None:
         self._hub = hub
@@ -32,7 +32,7 @@ class Commands:
         self._wanted: Optional[str] = None
         self._mark = 0
         self._playback: Optional[Playback] = None
-        # These are answered; the rest only happens.
+        # Only these get an answer.
         self._answering: Dict[str, Callable[[Dict[str, Any]], Awaitable[Dict[str, Any]]]] = {
             "set_template": self._set_template,
             "clear_template": self._clear_template,
@@ -81,7 +81,7 @@ class Commands:
             self._choose(self._wanted)
 
     async def tell_presence(self) -> None:
-        """Send the curves' new points, again and again, and which detectors there are."""
+        """Send the new points of the curves and the list of detectors, again and again."""
         turn = 0
         while True:
             await asyncio.sleep(_PRESENCE_PERIOD_S)
@@ -91,17 +91,17 @@ class Commands:
             if turn % 4 == 0:
                 self._viewer.tell("detectors", self._hub.plain_detectors())
                 if self._session is not None:
-                    # Also when no diagnostics come: that is what has to be seen.
+                    # Sent even without new diagnostics, so that the page shows their age.
                     self._viewer.tell("status", self._session.plain_status())
             self._tell_presence()
 
     async def close(self) -> None:
-        """The browser has gone."""
+        """The browser has disconnected."""
         self.leave()
         await self._stop_playing()
 
     def leave(self) -> None:
-        """Look at no detector."""
+        """Stop watching the detector."""
         if self._session is not None:
             self._session.leave(self._viewer)
 
@@ -194,7 +194,7 @@ class Commands:
     async def _record(self, message: Dict[str, Any]) -> Dict[str, Any]:
         session, options = self._chosen(), self._hub.options
         if message.get("on") is True:
-            # Made of the clock and the detector's checked name, never of what a browser sent.
+            # From the clock and the detector's checked name, never from what a browser sent.
             name = time.strftime("%Y-%m-%d_%H-%M-%S") + session.node.replace("/", "_")
             session.record(options.recordings / name, options.limits.free_disk_bytes)
             return {"success": True, "message": f"Recording to {name}."}

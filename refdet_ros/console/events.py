@@ -1,4 +1,4 @@
-"""When targets were found, lost and found again, and how that looked."""
+"""Events: when each target was found, lost and found again, with a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GONE_S = 1.0
 
 @dataclass(frozen=True)
 class Position:
-    """Where on the earth a target was, as the position node said it."""
+    """Where a target was on Earth, according to the node ``locate``."""
 
     latitude: float
     longitude: float
@@ -50,7 +50,7 @@ class Event:
     jpeg: bytes = b""
 
     def plain(self) -> Dict[str, Any]:
-        """As JSON takes it, without the picture."""
+        """A dict for JSON, without the picture."""
         return {
             "number": self.number,
             "kind": self.kind,
@@ -67,7 +67,7 @@ class Event:
 
 @dataclass
 class _Known:
-    """What is remembered of a target between frames."""
+    """The state of a target between frames."""
 
     state: str = SEARCHING
     ever: bool = False
@@ -82,7 +82,7 @@ class _Known:
 
 @dataclass(frozen=True)
 class Change:
-    """An event that has just happened, and the frame to make its picture of."""
+    """A new event, and the frame for its picture."""
 
     event: Event
     frame: Optional[Frame]
@@ -97,7 +97,7 @@ class EventLog:
         self._count = 0
 
     def add(self, result: Result, frame: Optional[Frame], now_s: float) -> List[Change]:
-        """A frame's result; ``now_s`` on the wall clock. Returns what changed."""
+        """Take a frame's result (``now_s`` is wall-clock time); returns the new events."""
         best = {box.template_id: box for box in reversed(result.boxes)}
         states = {target.template_id: target for target in result.targets}
         changes = []
@@ -121,7 +121,7 @@ class EventLog:
         return changes
 
     def last_seen(self) -> Dict[str, Dict[str, Any]]:
-        """By template id when (wall clock) and where it was last seen."""
+        """When (wall clock) and where each target was last seen, by template id."""
         return {
             name: {"time": known.seen_s, "box": known.xywh, "score": known.score}
             for name, known in self._known.items()
@@ -129,27 +129,27 @@ class EventLog:
         }
 
     def keep_only(self, template_ids: Iterable[str]) -> None:
-        """Forget targets that are looked for no more; their events stay."""
+        """Forget all other targets; their events stay."""
         for gone in set(self._known) - set(template_ids):
             del self._known[gone]
 
     def complete(self, number: int, **details: Any) -> None:
-        """Add the picture or the position of an event."""
+        """Add the picture or the position to an event."""
         for index, event in enumerate(self.events):
             if event.number == number:
                 self.events[index] = replace(event, **details)
 
     def placed(self, change: Change, position: Position) -> Change:
-        """The change with the place where it happened."""
+        """Add the position to a new event."""
         self.complete(change.event.number, position=position)
         return replace(change, event=replace(change.event, position=position))
 
     def get(self, number: int) -> Optional[Event]:
-        """One event."""
+        """The event of that number; None if there is none."""
         return next((event for event in self.events if event.number == number), None)
 
     def _judge(self, known: _Known, now_s: float) -> str:
-        """The state of a target whose search tells none."""
+        """The state of a target for searches that report none."""
         if known.in_a_row >= _CONFIRM or (
             known.state == TRACKING and now_s - known.seen_s <= _GONE_S
         ):
@@ -212,5 +212,5 @@ def as_zip(events: Iterable[Event]) -> bytes:
 
 
 def _as_text(value: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """The text, changed so that no spreadsheet takes it for a formula."""
     return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

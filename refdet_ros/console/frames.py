@@ -1,4 +1,4 @@
-"""Camera frames as they came, and the JPEG pictures made of them for the browsers."""
+"""Camera frames, and the JPEG pictures made from them for the browsers."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Rung:
 
 
 STILL = Rung(STILL_WIDTH, STILL_QUALITY)
-"""For a frame that is held: there is time to look closely."""
+"""For a held frame, where the operator has time to look closely."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG file and the size of the frame it was made of."""
+    """A JPEG file, and the size of the frame it shows."""
 
     jpeg: bytes
     frame_size: Tuple[int, int]
 
 
 class Frame:
-    """A camera frame as the serialised message that came; decoded when somebody looks.
+    """A camera frame as a serialised message; it is decoded only when needed.
 
     Attributes:
         stamp_ns: its header's stamp.
@@ -78,7 +78,7 @@ class Frame:
         return compressed_to_bgr(message) if self.compressed else image_to_bgr(message)
 
     def encode(self, rung: Rung) -> Picture:
-        """The picture of a rung; a camera's own JPEG is passed on where it is small enough."""
+        """The picture for a rung; the camera's own JPEG if that is small enough."""
         if self.compressed:
             own = bytes(self.message().data)
             size = image_size(own) if image_format(own) == "jpeg" else None
@@ -94,14 +94,14 @@ def to_jpeg(picture: np.ndarray, rung: Rung) -> bytes:
     if width > rung.width:
         size = (rung.width, max(1, round(height * rung.width / width)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    # Own Huffman tables save a tenth of a small picture, and take long only for large ones.
+    # Optimised Huffman tables save a tenth of a small picture; for large ones they take long.
     optimize = int(rung.width <= _OPTIMIZED_WIDTH)
     options = (cv2.IMWRITE_JPEG_QUALITY, rung.quality, cv2.IMWRITE_JPEG_OPTIMIZE, optimize)
     return bytes(cv2.imencode(".jpg", picture, options)[1])
 
 
 class Encoder:
-    """Makes pictures in a thread of its own; browsers on the same rung share one."""
+    """Makes pictures in its own thread; browsers on the same rung share them."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
@@ -117,13 +117,13 @@ class Encoder:
             loop = asyncio.get_running_loop()
             made = loop.run_in_executor(self._pool, frame.encode, rung)
             frame.pictures[rung] = made
-        # One browser that leaves must not cancel what others wait for.
+        # A browser that disconnects must not cancel the picture that others wait for.
         return await asyncio.shield(made)
 
     async def run(self, function: Any, *arguments: Any) -> Any:
-        """Something else that takes a while and belongs into the thread."""
+        """Run another slow function in the same thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     def close(self) -> None:
-        """End the thread after what it is doing."""
+        """End the thread after its current work."""
         self._pool.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""All detectors that the console knows, found by their diagnostics."""
+"""All known detectors, found by their diagnostics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refdet_ros.console.uploads import Uploads
 
 
 class Hub:
-    """What every browser shares. Lives in the event loop.
+    """State shared by all browsers. Use it from the event loop only.
 
     Attributes:
         sessions: by the detector's fully qualified name.
@@ -32,7 +32,7 @@ class Hub:
         return {"detectors": [session.plain_status() for session in self._sorted()]}
 
     def choose(self, node: Optional[str]) -> Optional[DetectorSession]:
-        """The detector of that name; the first one where none is named."""
+        """The detector of that name, or the first one without a name."""
         if node:
             return self.sessions.get(node)
         return next(iter(self._sorted()), None)

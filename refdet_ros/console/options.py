@@ -1,4 +1,4 @@
-"""What the console is told at its start, and the limits it holds browsers to."""
+"""The console's options, and the limits for browsers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DEFAULT_PORT = 8080
 
 
 def default_folder() -> Path:
-    """Where recordings are kept unless told otherwise."""
+    """The default folder for recordings."""
     return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "refdet"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one browser, or all of them together, may ask of the console.
+    """Limits for one browser, or for all of them together.
 
     Attributes:
         browsers: connected at the same time.
@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """How the console is started.
+    """The console's options.
 
     Attributes:
         address: to listen on.
@@ -89,11 +89,11 @@ class ConsoleOptions:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the address."""
+        """Whether only this machine can reach the address."""
         return is_loopback(self.address)
 
     def url(self, port: int) -> str:
-        """What to open in the browser, token included."""
+        """The address to open in the browser, with the token."""
         host = self.address
         if host in ("0.0.0.0", "::"):
             host = _own_address()
@@ -109,7 +109,7 @@ def new_token() -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine alone."""
+    """Whether a host name or address is a loopback address."""
     if host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -119,7 +119,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _own_address() -> str:
-    """The address other machines most likely reach this one at."""
+    """The address at which other machines most likely reach this one."""
     import socket
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

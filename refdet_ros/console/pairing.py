@@ -1,4 +1,4 @@
-"""Puts each camera frame together with the results that carry its stamp.
+"""Matches each camera frame with the results that carry its stamp.
 
 A frame waits until the detector has answered it, so that a box is drawn on exactly the picture it
 was found in. While the detector answers nothing (paused, not active, no model yet), frames pass at
@@ -82,7 +82,7 @@ class Pairing:
     def frame(self, frame: Frame, now_s: float) -> None:
         """A camera frame came; ``now_s`` is monotonic."""
         if frame.stamp_ns < self._newest_ns - JUMP_NS:
-            # All that is older is history.
+            # The camera or the bag started anew, so all entries are outdated.
             self._entries.clear()
             self._newest_ns = 0
         if now_s - self._answered_s > min(max(SILENCE_S[0], 3 * self._pause_s), SILENCE_S[1]):
@@ -117,7 +117,7 @@ class Pairing:
             self._offer(stamp_ns, now_s)
 
     def _join(self, stamp_ns: int, now_s: float) -> None:
-        """Make a result of the two halves, once both are there; it counts however late it is."""
+        """Combine the two halves of a result once both are there, however late."""
         if stamp_ns not in self._boxes or stamp_ns not in self._targets:
             for half in (self._boxes, self._targets):
                 while len(half) > _KEPT:
@@ -135,14 +135,14 @@ class Pairing:
             self._offer(stamp_ns, now_s)
 
     def _count_answer(self, stamp_ns: int) -> None:
-        """Learn which share of the frames is answered; the ones before this were left out."""
+        """Update the share of answered frames; unanswered ones before this count as left out."""
         for key, entry in self._entries.items():
             if key < stamp_ns and entry.frame is not None and entry.result is None:
                 self._share *= 0.9
         self._share += 0.1 * (1 - self._share)
 
     def _entry(self, stamp_ns: int, size: int = 0) -> Optional[_Entry]:
-        """What is known of a stamp, before so many bytes are added to it.
+        """The entry of a stamp, before so many bytes are added to it.
 
         None if something newer has been shown.
         """

@@ -1,4 +1,4 @@
-"""Playing a recorded bag to one browser: its frames with the results recorded with them."""
+"""Plays a recorded bag to one browser: the frames with their recorded results."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def recordings(folder: Path) -> List[Dict[str, Any]]:
 
 
 def find(folder: Path, name: Any) -> Path:
-    """A bag of the folder by the name it is listed under.
+    """The bag of the folder that is listed under this name.
 
     Raises:
         SourceError: there is none.
     """
-    # Compared with what is there: a name is never made into a path.
+    # The name is compared with the list and never becomes a path.
     for entry in recordings(folder):
         if entry["name"] == name:
             return folder / str(name)
@@ -83,7 +83,7 @@ class Playback:
         self._task = asyncio.get_running_loop().create_task(self._play())
 
     def pause(self, on: bool) -> None:
-        """Stand still, or go on; at the end it begins anew."""
+        """Pause or continue; after the end, start again."""
         self._paused = on
         if not on and self._position_s >= self._bag.duration_s - 0.1:
             self._seek_s = 0.0
@@ -107,7 +107,7 @@ class Playback:
                 if seek_s is not None:
                     await self._play_from(seek_s)
                 if self._seek_s is None:
-                    # The end, or paused there.
+                    # At the end of the bag.
                     self._paused = True
                     self._told(True)
                     self._change.clear()
@@ -132,7 +132,7 @@ class Playback:
             while True:
                 if self._seek_s is not None:
                     return
-                # Paused after a seek: the place that was sought is shown.
+                # After a seek, the first frame is shown even while paused.
                 wait_s = begin_s + at_s - time.monotonic()
                 if self._paused and not first:
                     paused_at_s = time.monotonic()
@@ -150,7 +150,7 @@ class Playback:
             self._told()
 
     def _feed(self, pairing: Pairing, message: BagMessage) -> bool:
-        """Hand a message over; True if it was a frame."""
+        """Pass on one message; True if it was a frame."""
         now_s = time.monotonic()
         if message.topic == self._image.name:
             frame = Frame(

@@ -1,4 +1,4 @@
-"""Where targets are on the map, as the node ``locate`` says; nothing where it does not run."""
+"""Positions of the targets from the node ``locate``; none if it does not run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Positions:
         )
 
     def add(self, message: Any) -> None:
-        """The locations of one frame; of several with one name the surest counts."""
+        """Take the locations of one frame; of several of one template the most probable."""
         best: Dict[str, Any] = {}
         for item in message.locations:
             if item.template_id not in best or item.score > best[item.template_id].score:
@@ -44,7 +44,7 @@ class Positions:
             self._at_s[name] = time.time()
 
     def plain(self) -> Dict[str, Any]:
-        """By template id what is known, and since when (seconds)."""
+        """The newest location of each target by template id, with its age in seconds."""
         now_s = time.time()
         return {
             name: {**content, "age": now_s - self._at_s[name]}
@@ -52,7 +52,7 @@ class Positions:
         }
 
     def of(self, template_id: str) -> Optional[Position]:
-        """The target's place on the earth, if one was told a moment ago."""
+        """The target's position on Earth, if it is recent."""
         content = self._newest.get(template_id)
         fresh = time.time() - self._at_s.get(template_id, 0.0) < _FRESH_S
         if content is None or not fresh or content["latitude"] is None:
@@ -60,7 +60,7 @@ class Positions:
         return Position(content["latitude"], content["longitude"], content["altitude"])
 
     def keep_only(self, template_ids: List[str]) -> None:
-        """Forget targets that are looked for no more."""
+        """Forget all other targets."""
         for gone in set(self._newest) - set(template_ids):
             del self._newest[gone], self._at_s[gone]
 

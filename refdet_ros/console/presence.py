@@ -1,4 +1,4 @@
-"""How surely each target was seen during the last two minutes."""
+"""The presence of each target over the last two minutes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Presence:
         self._told = 0
 
     def add(self, result: Result, templates: List[str], now_s: float) -> None:
-        """A frame's result; ``now_s`` on the wall clock, templates are those in use."""
+        """Take a frame's result (``now_s`` is wall-clock time) and the templates in use."""
         values: Dict[str, Optional[float]] = dict.fromkeys(templates)
         for box in result.boxes:
             values[box.template_id] = max(box.score, values.get(box.template_id) or 0.0)

@@ -1,4 +1,4 @@
-"""Recording what the console receives into an mcap bag.
+"""Records what the console receives into an mcap bag.
 
 Frames go in as JPEG, on ``<image topic>/compressed``: at 720p that is 2 instead of 40 MB a
 second. Everything else goes in as it came. The bag plays with ``play_bag``, ``ros2 bag play`` and
@@ -39,7 +39,7 @@ Item = Tuple[str, int, Any]
 
 
 class Recorder:
-    """One recording. Frames are offered by the session; the other topics it receives itself.
+    """One recording. The session offers frames; the recorder subscribes to the other topics.
 
     Args:
         folder: the new bag; its parent is made if need be.
@@ -80,7 +80,7 @@ class Recorder:
         ros.in_ros(lambda: self._subscribe(link))
 
     def offer(self, frame: Frame) -> None:
-        """Record a frame; it is left out if the writer cannot keep up."""
+        """Record a frame, or drop it if the writer cannot keep up."""
         self._put(self._image, frame)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a browser drew, as references for ``set_template``."""
+"""References for ``set_template`` from the boxes that a browser drew."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _of_frame(frame: Frame, box: Any, same_camera: bool) -> TemplateReference:
 
 
 def _region(box: Any, size: Tuple[int, int]) -> RegionOfInterest:
-    """The box cut at the picture's border, in whole pixels."""
+    """The box in whole pixels, clipped to the picture."""
     if box is None:
         return RegionOfInterest()
     x, y, width, height = _numbers(box)

@@ -1,4 +1,4 @@
-"""What the detector says about one frame, in the plain form that browsers get."""
+"""The detector's result for one frame, in the form sent to browsers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Box:
 
 @dataclass(frozen=True)
 class TargetView:
-    """Where the search is with one template.
+    """The state of one target.
 
     Attributes:
         window: the part of the frame that was looked at closely, None if none was.
@@ -45,7 +45,7 @@ class Result:
     targets: Tuple[TargetView, ...]
 
     def plain(self) -> Dict[str, Any]:
-        """As JSON takes it."""
+        """A dict for JSON."""
         return {
             "boxes": [asdict(box) for box in self.boxes],
             "targets": [asdict(target) for target in self.targets],

@@ -93,7 +93,7 @@ class Gate:
             await refusal(scope, receive, _with_headers(send))
 
     def _refusal(self, scope: Scope) -> Optional[Response]:
-        """The answer to somebody who may not in; None for who may."""
+        """The response to a request that is refused; None if it is allowed."""
         request = HTTPConnection(scope)
         headers = request.headers
         host = headers.get("host", "")
@@ -119,7 +119,7 @@ class Gate:
         )
 
     def _welcome(self, scope: Scope) -> Response:
-        """The token goes into a cookie, and out of the address bar and the history."""
+        """Move the token from the address into a cookie."""
         assert self._options.token is not None
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(
@@ -139,7 +139,7 @@ class Gate:
 
     @staticmethod
     def _cookie(scope: Scope) -> str:
-        """Cookies do not know ports, so the port is in the name: there may be two consoles."""
+        """The cookie's name. The port is in it because cookies ignore ports."""
         server = scope.get("server") or ("", "")
         return f"{COOKIE}_{server[1]}"
 
@@ -184,7 +184,7 @@ class RateLimit:
         self._at_s = time.monotonic()
 
     def allows(self) -> bool:
-        """Whether one more is within the rate."""
+        """Whether one more command is within the rate."""
         now_s = time.monotonic()
         self._tokens = min(2 * self._per_s, self._tokens + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s

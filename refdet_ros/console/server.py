@@ -1,4 +1,4 @@
-"""The web server: the page, the WebSocket, photos in, events out."""
+"""The web server: the page, the WebSocket, uploads and downloads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _POLICY_VIOLATION = 1008
 
 
 class Server:
-    """The ASGI application and what it serves.
+    """The ASGI application.
 
     Args:
         ros_arguments: for the console's node.
@@ -53,14 +53,14 @@ class Server:
             Route("/api/events/{number:int}.jpg", self._event_picture, methods=["GET"]),
             Mount("/", StaticFiles(directory=WEB, html=True)),
         ]
-        # Pictures do not shrink; the page does, and must come over a thin link as well.
+        # The page must load over a slow link too. Pictures do not compress further.
         compress = Middleware(GZipMiddleware, minimum_size=1000)
         application = Starlette(routes=routes, lifespan=self._lifespan, middleware=[compress])
         self.app = Gate(application, options)
 
     @property
     def hub(self) -> Hub:
-        """What is shared by all browsers."""
+        """State shared by all browsers."""
         assert self._hub is not None, "the server has not been started"
         return self._hub
 
@@ -91,7 +91,7 @@ class Server:
         ]
         try:
             viewer.tell("detectors", self.hub.plain_detectors())
-            # The connection ends with whichever of the three ends first.
+            # The connection ends when one of the three tasks ends.
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
@@ -116,7 +116,7 @@ class Server:
                 if message is None:
                     await socket.close(_POLICY_VIOLATION, "Not a command.")
                     return
-                # A service may take seconds; acknowledgements must not wait behind it.
+                # A service call may take seconds, and acknowledgements must not wait for it.
                 task = asyncio.create_task(commands.handle(message))
                 running.add(task)
                 task.add_done_callback(running.discard)
@@ -127,7 +127,7 @@ class Server:
     async def _upload(self, request: Request) -> Response:
         limit = self._options.limits.upload_bytes
         content = bytearray()
-        # The length a client promises may be a lie, so what comes is counted.
+        # Content-Length may be wrong, so the bytes are counted.
         async for part in request.stream():
             content += part
             if len(content) > limit:
@@ -208,7 +208,7 @@ def serve(
         access_log=False,
         server_header=False,
         ws_max_size=options.limits.message_bytes,
-        # JPEGs do not shrink, and compression would keep memory for each connection.
+        # JPEGs do not compress, and compression needs memory for each connection.
         ws_per_message_deflate=False,
         ws_ping_interval=10.0,
         ws_ping_timeout=20.0,

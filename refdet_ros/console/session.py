@@ -1,4 +1,4 @@
-"""One detector and everything the browsers are shown about it."""
+"""One detector, and everything that browsers see of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLOUR_BGR = (80, 220, 60)
 
 
 class Watcher(Protocol):
-    """A browser that looks at a detector."""
+    """A browser that watches a detector."""
 
     wants_heatmap: bool
 
@@ -40,7 +40,7 @@ class Watcher(Protocol):
 
 
 class DetectorSession:
-    """State of one detector; lives in the event loop.
+    """The state of one detector. Use it from the event loop only.
 
     Args:
         node: its fully qualified name.
@@ -76,11 +76,11 @@ class DetectorSession:
 
     @property
     def image_topic(self) -> str:
-        """The topic the detector takes its frames from; empty until it says so."""
+        """The detector's image topic; empty until its diagnostics name it."""
         return self._status.values.get("input topic", "") if self._status else ""
 
     def status(self, status: Status) -> None:
-        """A diagnostic of this detector came."""
+        """Take a diagnostic of this detector."""
         self._status, self._status_s = status, time.monotonic()
         self._tell("status", self.plain_status())
         self.update_watching()
@@ -92,7 +92,7 @@ class DetectorSession:
         return plain_status(self._status, time.monotonic() - self._status_s)
 
     def plain_templates(self) -> Dict[str, Any]:
-        """What is looked for, with thumbnails."""
+        """The templates with thumbnails."""
         return {
             "templates": [
                 {
@@ -107,21 +107,21 @@ class DetectorSession:
         }
 
     def tell_templates(self) -> None:
-        """What can be undone has changed."""
+        """Send the templates and what can be undone."""
         self._tell("templates", self.plain_templates())
 
     def join(self, watcher: Watcher) -> None:
-        """A browser looks at this detector from now on."""
+        """Add a browser that watches this detector."""
         self._watchers.add(watcher)
         self.update_watching()
 
     def leave(self, watcher: Watcher) -> None:
-        """A browser looks elsewhere."""
+        """Remove a browser."""
         self._watchers.discard(watcher)
         self.update_watching()
 
     def update_watching(self) -> None:
-        """Receive pictures while somebody looks: on a thin link they are what costs."""
+        """Subscribe to the camera only while somebody watches: images take most of a link."""
         wanted = bool(self._watchers) or self.recorder is not None
         self.link.watch(self.image_topic if wanted else "")
         heatmap = any(watcher.wants_heatmap for watcher in self._watchers)

@@ -1,4 +1,4 @@
-"""The newest frame for one browser, and the picture that travels ahead of its result."""
+"""The next frame for one browser, and the picture that was sent before its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_PAUSE_S = 1.0
 class Slot:
     """Holds one frame until the link is ready for it. Times are monotonic seconds.
 
-    At most one picture travels ahead of its result, so that no picture is in the way of a result.
+    At most one picture is sent before its result, so that the result does not wait behind another.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class Slot:
         """Put a frame in, in place of an older one.
 
         Returns:
-            The number of the picture that went ahead and now has its answer: its own frame with
-            the result, or a later frame if it gets none.
+            The number of the picture that was sent before its result, once that is known: with its
+            own frame and the result, or with a later frame if there is no result for it.
         """
         answered = None
         if self._awaited is not None and not shown.pending:
@@ -45,9 +45,9 @@ class Slot:
         return answered
 
     def wait_s(self, now_s: float) -> Optional[float]:
-        """How long the frame should stay here; None: until something changes.
+        """How long to wait before sending the frame; None: there is nothing to send now.
 
-        A frame that has waited for the link is left out where the next one comes soon.
+        A frame that has waited for the link is skipped if the next one is due soon.
         """
         if self._newest is None or (self._newest.pending and self._awaited is not None):
             return None
@@ -68,7 +68,7 @@ class Slot:
         self._newest = self._last = self._awaited = None
 
     def _note_arrival(self, shown: Shown, now_s: float) -> None:
-        """A frame comes when it is offered first, not when its result does."""
+        """Measure ages from a frame's own arrival, not from that of its result."""
         last = self._last
         if last is None:
             self._last, self._came_s = shown, now_s
@@ -79,5 +79,5 @@ class Slot:
 
 
 def _is_before(one: Shown, other: Shown) -> bool:
-    """Whether a frame is the earlier one; not if the camera started anew since."""
+    """Whether one frame precedes the other; not if the camera started anew in between."""
     return 0 < other.frame.stamp_ns - one.frame.stamp_ns < JUMP_NS

@@ -19,7 +19,7 @@ from refdet_ros.node_process import NodeProcess, prepare_dds
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line: the console's own, and what to look at."""
+    """The command line: the console's options, and the source."""
     parser = argparse.ArgumentParser(
         prog="python -m refdet_ros.console.standalone",
         description="Show SOURCE to the detector, and both in the browser.",
@@ -44,10 +44,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parameters["bundle"] = str(args.bundle.resolve())
     try:
         options = options_from(args)
-        # Away from the default domain 0, and from others on this machine.
+        # Not the default domain 0, nor one that others on this machine use.
         prepare_dds(20 + os.getpid() % 80)
         with NodeProcess(parameters, log) as node, _camera(args) as camera:
-            # What starts ROS comes after its environment.
+            # Imported now, because ROS reads its environment once.
             from refdet_ros.console.server import serve
 
             _watch(camera, node)
@@ -66,12 +66,12 @@ def _camera(args: argparse.Namespace) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "refdet_ros.console.camera", args.source]
     command += ["--width", str(args.width)]
     command += ["--hz", str(args.hz)] if args.hz else []
-    # Ctrl-C is for the console, which then stops the camera in order.
+    # Ctrl-C reaches the console alone, which then stops the camera.
     return subprocess.Popen(command, start_new_session=True)
 
 
 def _watch(camera: subprocess.Popen[bytes], node: NodeProcess) -> None:
-    """End this process when the camera cannot go on: there is nothing to see then."""
+    """End this process when the camera ends."""
 
     def wait() -> None:
         if camera.wait() not in (0, -15):

@@ -1,4 +1,4 @@
-"""Setting, clearing and taking back targets, on behalf of every browser."""
+"""Sets, clears and undoes targets for all browsers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Step:
 
 
 class TargetBook:
-    """What this console told the detector, so that it can be taken back."""
+    """The changes made by this console, so that they can be undone."""
 
     def __init__(self, link: DetectorLink) -> None:
         self._link = link
@@ -32,11 +32,11 @@ class TargetBook:
 
     @property
     def can_undo(self) -> str:
-        """What would be taken back, in words; empty if nothing."""
+        """What would be undone, in words; empty if nothing."""
         return self._steps[-1].what if self._steps else ""
 
     def templates(self, views: Iterable[TemplateView]) -> None:
-        """What the detector looks for has changed, by whomever."""
+        """Take the detector's present templates, whoever set them."""
         self._there = {view.template_id: view.references for view in views}
         for name, references in list(self._own.items()):
             if self._there.get(name) != len(references):
@@ -67,7 +67,7 @@ class TargetBook:
         return answer
 
     async def undo(self) -> Answer:
-        """Put back what the last change of this console replaced."""
+        """Undo the last change made by this console."""
         if not self._steps:
             return Answer(False, "There is nothing to undo.")
         step = self._steps.pop()

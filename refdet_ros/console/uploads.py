@@ -1,4 +1,4 @@
-"""Photos that browsers sent, checked before anything decodes them, kept until they are used."""
+"""Uploaded photos: checked before they are decoded, kept until they are used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Upload:
 
 
 class Uploads:
-    """The photos of all browsers; the oldest go when there are too many."""
+    """The photos of all browsers; if there are too many, the oldest are dropped."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -55,7 +55,7 @@ class Uploads:
         return {"picture": name, "width": width, "height": height}
 
     def get(self, name: str) -> Upload:
-        """A photo by the id it was given.
+        """The photo with this id.
 
         Raises:
             BadReferenceError: it is not there any more.

@@ -1,4 +1,4 @@
-"""One browser: what it is sent, and when."""
+"""Decides what one browser is sent, and when."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Viewer:
         self._sent: OrderedDict[int, Shown] = OrderedDict()
 
     def offer(self, shown: Shown) -> None:
-        """A new frame; it replaces one that has not been sent."""
+        """Take a new frame; it replaces an older one that has not been sent."""
         if shown.pending and self.wants_heatmap:
             return  # that travels with the picture
         answered = self._slot.offer(shown, time.monotonic())
@@ -67,7 +67,7 @@ class Viewer:
         self._wake.set()
 
     def tell(self, kind: str, content: Dict[str, Any]) -> None:
-        """A message. Of ``status`` and the like only the newest matters; the rest all go out."""
+        """Queue a message. Of ``status`` and the like, only the newest is sent."""
         if kind in ("status", "templates", "detectors", "recordings", "playback", "positions"):
             self._latest.pop(kind, None)
             self._latest[kind] = text(kind, content)
@@ -76,12 +76,12 @@ class Viewer:
         self._wake.set()
 
     def acknowledged(self, number: int, round_trip_s: float) -> None:
-        """The browser has a picture; a few bytes take so long to it and back."""
+        """The browser has a picture; ``round_trip_s`` is the link's own delay."""
         self.link.acknowledged(number, time.monotonic(), round_trip_s)
         self._wake.set()
 
     def hold(self, number: int) -> bool:
-        """Keep the frame of a picture, in full, and send it once more, sharper."""
+        """Hold the frame of a picture, and send it again, sharper; False if it is gone."""
         shown = self._sent.get(number)
         if shown is None:
             return False
@@ -90,12 +90,12 @@ class Viewer:
         return True
 
     def release(self) -> None:
-        """Go on with the live picture."""
+        """Continue with the live picture."""
         self.held = self._still = None
         self._wake.set()
 
     def forget_frames(self) -> None:
-        """What was offered belongs to another detector."""
+        """Forget all frames: another detector was chosen."""
         self._slot.clear()
         self._sent.clear()
         self.release()

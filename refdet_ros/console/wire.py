@@ -1,4 +1,4 @@
-"""How pictures travel: one binary message with a header, a JPEG and, if wanted, a heatmap."""
+"""Format of the messages to browsers. A picture is a header, a JPEG and perhaps a heatmap."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def pack(header: Dict[str, Any], jpeg: bytes, heatmap: bytes = b"") -> bytes:
 
 
 def text(kind: str, content: Dict[str, Any]) -> str:
-    """Every other message."""
+    """Any other message, as JSON."""
     return json.dumps({"type": kind, **content}, separators=(",", ":"))

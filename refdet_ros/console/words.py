@@ -40,7 +40,7 @@ def plain_status(status: Status, age_s: float) -> Dict[str, Any]:
 
 
 def _for_operators(message: str) -> str:
-    """What a node advises to people at a terminal, as people at this page do it."""
+    """The node's message, with advice for the page instead of the terminal."""
     if message.startswith("no template"):
         return "no target yet: draw a box around it"
     return message

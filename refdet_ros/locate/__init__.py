@@ -1,1 +1,1 @@
-"""Where on the map a detection is."""
+"""Computes where detections are on the map."""

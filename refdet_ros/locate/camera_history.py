@@ -26,7 +26,7 @@ class CameraHistory:
         self._problem = ""
 
     def add(self, message: Any) -> None:
-        """Take a ``sensor_msgs/CameraInfo``; one that cannot be used is remembered as such."""
+        """Take a ``sensor_msgs/CameraInfo``; an unusable one is remembered with its reason."""
         fields = _fields_of(message)
         if fields == self._fields:
             return
@@ -47,7 +47,7 @@ class CameraHistory:
         del self._stamps[:-_KEPT], self._cameras[:-_KEPT]
 
     def at(self, stamp_ns: int) -> CameraModel:
-        """The camera when a frame was taken; before the first message as in it.
+        """The camera when a frame was taken; for earlier frames, that of the first message.
 
         Raises:
             CameraModelError: no usable CameraInfo has come.

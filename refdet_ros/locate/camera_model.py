@@ -18,7 +18,7 @@ _INVERSION_PX = 0.1
 
 
 class CameraModelError(RefdetError):
-    """A CameraInfo or a pixel of which no ray can be computed."""
+    """No ray can be computed for a CameraInfo or a pixel."""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class ElevationModel:
         return np.array(x), np.array(y)
 
     def _sample(self, longitudes: np.ndarray, latitudes: np.ndarray) -> np.ndarray:
-        """Heights of the file, between the centres of four cells; NaN outside."""
+        """Heights of the file, interpolated between cell centres; NaN outside."""
         columns, rows = _apply(self._to_cell, *self._to_crs(longitudes, latitudes))
         columns, rows = columns - 0.5, rows - 0.5
         height, width = self._cells.shape

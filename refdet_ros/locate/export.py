@@ -1,4 +1,4 @@
-"""Places as files that maps open: GeoJSON (RFC 7946) and KML 2.2."""
+"""Writes places as GeoJSON (RFC 7946) and KML 2.2, for map programs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _feature(place: Place) -> Dict[str, Any]:
 
 
 def _coordinates(place: Place) -> List[float]:
-    """Longitude first, as both formats want it."""
+    """Longitude first, as both formats require."""
     values = [round(place.longitude, 8), round(place.latitude, 8)]
     if place.altitude is not None and math.isfinite(place.altitude):
         values.append(round(place.altitude, 3))
@@ -104,5 +104,5 @@ def _add(parent: ElementTree.Element, tag: str, text: str = "") -> ElementTree.E
 
 
 def _clean(text: str) -> str:
-    """Without characters that XML 1.0 cannot carry, not even escaped."""
+    """The text without characters that XML 1.0 cannot represent."""
     return _FORBIDDEN_IN_XML.sub("", text)

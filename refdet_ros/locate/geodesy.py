@@ -82,14 +82,14 @@ class FixedFrameOrigin:
 
     @property
     def place(self) -> Optional[GeoPoint]:
-        """The origin; None while nothing is known of it."""
+        """The origin; None while it is unknown."""
         if self._given is not None or not self._found:
             return self._given
         latitude, longitude, altitude = np.mean(self._found, axis=0)
         return GeoPoint(float(latitude), float(longitude), float(altitude))
 
     def set(self, place: GeoPoint) -> None:
-        """Take an origin that somebody knows."""
+        """Set a known origin."""
         self._given = place
 
     def add_fix(self, fix: GeoPoint, antenna: np.ndarray) -> None:
@@ -111,5 +111,5 @@ def _pymap3d() -> Any:
 
 
 def check_available() -> None:
-    """Raise a RefdetError with the fix where pymap3d is not installed."""
+    """Raise a RefdetError that names the fix if pymap3d is not installed."""
     _pymap3d()

@@ -39,7 +39,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Limits:
-    """Rays of which no point is computed, because it would be arbitrary.
+    """Limits beyond which a point on the ground would be arbitrary.
 
     Attributes:
         min_depression_deg: they must point at least so far below the horizon.
@@ -157,7 +157,7 @@ def meet_surface(
 
 
 def _normal(point: np.ndarray, height_at: HeightFunction) -> np.ndarray:
-    """Of the surface below a point; straight up at the edge of the known ground."""
+    """The surface's normal below a point; straight up at the edge of the known ground."""
     step = _SLOPE_STEP_M
     shifts = np.array([[step, 0.0], [-step, 0.0], [0.0, step], [0.0, -step]])
     east, west, north, south = height_at(point[:2] + shifts)

@@ -1,4 +1,4 @@
-"""Where one box in one frame is: the geometry as a whole."""
+"""Locates one box of one frame: puts the geometry together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Location:
-    """What a box says about where its object is.
+    """The bearing and the position of a box's object.
 
     Attributes:
         bearing_camera: unit vector in the optical frame; None if the pixel has no ray.
@@ -55,13 +55,13 @@ class Location:
 
     @property
     def azimuth_deg(self) -> float:
-        """Of the bearing: clockwise from the fixed frame's y axis (north), 0 to 360."""
+        """The bearing's azimuth: clockwise from the fixed frame's y axis (north), 0 to 360."""
         assert self.bearing is not None
         return float(np.degrees(np.arctan2(self.bearing[0], self.bearing[1])) % 360)
 
     @property
     def elevation_deg(self) -> float:
-        """Of the bearing: up from the horizon."""
+        """The bearing's angle above the horizon."""
         assert self.bearing is not None
         return float(np.degrees(np.arcsin(np.clip(self.bearing[2], -1.0, 1.0))))
 
@@ -73,7 +73,7 @@ def locate_box(
     ground: Ground,
     sigmas: Sigmas,
 ) -> Location:
-    """Where the middle of a box is.
+    """Locate the middle of a box.
 
     Args:
         box_xyxy: pixels of the frame, the left edge of the first pixel at 0.

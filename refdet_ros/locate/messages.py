@@ -1,4 +1,4 @@
-"""Locations as messages."""
+"""Makes messages from locations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from refdet_ros.locate.transforms import Transform
 
 @dataclass(frozen=True)
 class LocatedTarget:
-    """One detection, where it is, and the track it belongs to.
+    """One detection with its location and its track.
 
     Attributes:
         track: of the detection's target after this frame; None if it does not follow this
@@ -42,7 +42,7 @@ class LocatedTarget:
 
     @property
     def template_id(self) -> str:
-        """Of the detection."""
+        """The detection's template id."""
         return str(self.detection.results[0].hypothesis.class_id)
 
 
@@ -90,7 +90,7 @@ def to_bearing(vector: np.ndarray, header: Header) -> Vector3Stamped:
 
 
 def to_pose(point: np.ndarray, covariance: np.ndarray, header: Header) -> PoseWithCovarianceStamped:
-    """A position; nothing is known of the orientation."""
+    """A position without a known orientation."""
     message = PoseWithCovarianceStamped(header=header)
     message.pose.pose.position = to_point(point)
     message.pose.covariance = _six_by_six(covariance)

@@ -1,4 +1,4 @@
-"""The node ``locate``: where on the map the detections are.
+"""The node ``locate``: computes where the detections are on the map.
 
 It is a client of the detector's topics, so it may run anywhere; what it needs besides is the
 camera's ``camera_info`` and TF.
@@ -52,7 +52,7 @@ _LATCHED = QoSProfile(
 
 @dataclass(frozen=True)
 class _Waiting:
-    """Detections whose camera pose is not known yet, until a time on the monotonic clock."""
+    """Detections that wait for their camera pose until a monotonic time."""
 
     detections: Detection2DArray
     deadline_s: float
@@ -60,7 +60,7 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class _WaitingFix:
-    """A fix whose antenna's place is not known yet, until a time on the monotonic clock."""
+    """A fix that waits for its antenna's transform until a monotonic time."""
 
     fix: NavSatFix
     deadline_s: float
@@ -160,7 +160,7 @@ class LocateNode(Node):
     # What goes out.
 
     def _answer_waiting(self) -> None:
-        """Answer frames in their order, as far as their camera poses are known or given up."""
+        """Answer the waiting frames in order, as far as poses are known or have timed out."""
         while self._waiting:
             entry = self._waiting[0]
             pose, problem = None, ""
@@ -178,7 +178,7 @@ class LocateNode(Node):
         self._retry.cancel()
 
     def _pose_of_camera(self, header: Header) -> Transform:
-        """Of the optical frame in the fixed frame, at the frame's stamp."""
+        """The pose of the optical frame in the fixed frame at the image's stamp."""
         stamp_ns = stamp_of(header.stamp)
         if not header.frame_id:
             raise TransformError("The images have no frame_id; set it in the camera's driver.")
@@ -270,7 +270,7 @@ class LocateNode(Node):
             self._can_place = True
 
     def _use_fixes(self) -> None:
-        """Turn fixes whose transforms are there into the fixed frame's origin."""
+        """Compute the fixed frame's origin from fixes whose transforms have arrived."""
         if not self._can_place:
             self._fixes.clear()
         for _ in range(len(self._fixes)):
@@ -301,7 +301,7 @@ class LocateNode(Node):
         return GeoPoint(float(latitude), float(longitude), float(altitude))
 
     def _ground(self) -> Optional[Ground]:
-        """The plane, or the elevation model; None while that is not there."""
+        """The plane or the elevation model; None while the model is not loaded."""
         settings = self._settings
         if not settings.elevation_model:
             return settings.ground(None)

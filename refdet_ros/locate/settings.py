@@ -123,7 +123,7 @@ class LocateSettings:
 
     @property
     def sigmas(self) -> Sigmas:
-        """The deviations."""
+        """The standard deviations."""
         return Sigmas(
             self.pixel_sigma_px,
             self.box_sigma,
@@ -135,7 +135,7 @@ class LocateSettings:
         )
 
     def ground(self, surface: HeightFunction | None) -> Ground:
-        """What rays are intersected with."""
+        """The ground that rays are intersected with."""
         limits = Limits(self.min_depression_deg, self.max_distance_m)
         return Ground(self.ground_height, limits, surface, self.target_height)
 

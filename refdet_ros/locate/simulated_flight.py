@@ -1,4 +1,4 @@
-"""A flight that never was: a bag of a drone that circles a moving target, with the truth beside it.
+"""Writes a simulated flight as a bag: a drone circles a moving target; the truth lies beside it.
 
     python -m refdet_ros.locate.simulated_flight flight_bag
 
@@ -41,7 +41,7 @@ _CARRIER_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 @dataclass(frozen=True)
 class Flight:
-    """What is simulated. Lengths in metres, angles in degrees, times in seconds.
+    """The simulated flight. Lengths in metres, angles in degrees, times in seconds.
 
     Attributes:
         width, height: of the images, pixels.
@@ -111,11 +111,11 @@ class Flight:
 
     @property
     def mount(self) -> Transform:
-        """Of the camera's optical frame in the gimbal's; it stands still."""
+        """The fixed transform of the camera's optical frame in the gimbal's."""
         return Transform(np.array([0.03, 0.0, 0.0]), from_matrix(_CARRIER_FROM_OPTICAL))
 
     def camera_pose(self, time_s: float) -> Transform:
-        """Of the optical frame in the fixed frame."""
+        """The pose of the optical frame in the fixed frame."""
         moving = self.transforms(time_s)
         return moving[(FIXED, BASE)] @ moving[(BASE, GIMBAL)] @ self.mount
 
@@ -132,7 +132,7 @@ class Flight:
         return float(left), float(top), float(right), float(bottom)
 
     def _target_axes(self) -> np.ndarray:
-        """Along and across the target, as columns, on the ground."""
+        """Unit vectors along and across the target on the ground, as columns."""
         east, north = np.array(self.target_velocity) / np.linalg.norm(self.target_velocity)
         return np.array([[east, -north], [north, east]])
 

@@ -1,4 +1,4 @@
-"""The topics of one target, ``located/<target>/...``, for tools that know standard types only."""
+"""The topics ``located/<target>/...``, for tools that know only standard types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEPTH = 10
 
 
 def topic_token(template_id: str, taken: Set[str]) -> str:
-    """A template's id as part of a topic's name, unlike those that are taken.
+    """A unique part of a topic name for a template's id.
 
     ROS 2 allows letters, digits and single underscores, and no digit first.
     """
@@ -50,7 +50,7 @@ class TargetTopics:
         self._tokens: Dict[str, str] = {}
 
     def publish(self, target: LocatedTarget, camera: Header, fixed: Header) -> None:
-        """Publish what is known of a target and somebody listens to.
+        """Publish what is known of a target, on topics with subscribers.
 
         Args:
             camera: header with the frame's stamp and the optical frame.
@@ -81,7 +81,7 @@ class TargetTopics:
                 send("geopoint", lambda: to_geo_point(self._geo_point_type, place, fixed))
 
     def keep(self, template_ids: Set[str]) -> None:
-        """Take back the topics of every other template."""
+        """Remove the topics of all other templates."""
         for template_id in set(self._topics) - template_ids:
             for publisher in self._topics.pop(template_id).values():
                 self._node.destroy_publisher(publisher)

@@ -77,7 +77,7 @@ class PositionTrack:
             self._unexpected += 1
             if self._unexpected >= _UNEXPECTED_BEFORE_RESTART:
                 self._begin(position, stamp_ns, track_id)
-            # Not taken, but time goes on.
+            # The outlier is not used, but the prediction is kept.
             else:
                 self._state, self._covariance = predicted, spread
                 self._stamp_ns, self._bias = stamp_ns, position.bias
@@ -100,7 +100,7 @@ class PositionTrack:
         self._stamp_ns, self.track_id, self._unexpected = stamp_ns, track_id, 0
 
     def _predict(self, elapsed_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """State and covariance after some seconds of a random acceleration."""
+        """State and covariance after some seconds with a random acceleration."""
         move = np.eye(6)
         move[:3, 3:] = np.eye(3) * elapsed_s
         push = np.vstack([np.eye(3) * elapsed_s**2 / 2, np.eye(3) * elapsed_s])

@@ -20,11 +20,11 @@ _MAX_DEPTH = 1000
 
 
 class TransformError(RefdetError):
-    """There is no transform between two frames at a time."""
+    """There is no transform between two frames at the given time."""
 
 
 class NotYetError(TransformError):
-    """The time is later than the newest transform; it may be there soon."""
+    """The time is later than the newest transform, which may still arrive."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Transform:
 
     @property
     def inverse(self) -> Transform:
-        """The transform the other way round."""
+        """The inverse transform."""
         rotation = inverse(self.rotation)
         return Transform(-(to_matrix(rotation) @ self.translation), rotation)
 
@@ -57,7 +57,7 @@ IDENTITY = Transform(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
 
 
 class _Link:
-    """What is known of one frame in its parent, by time."""
+    """The transforms of one frame in its parent, by time."""
 
     def __init__(self, parent: str, static: bool) -> None:
         self.parent = parent

@@ -1,4 +1,4 @@
-"""How sure a point on the ground is: first-order propagation of what it is computed from."""
+"""The covariance of a point on the ground, by first-order propagation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refdet_ros.locate.rotations import skew
 
 @dataclass(frozen=True)
 class Sigmas:
-    """Standard deviations of what a position is computed from. TF carries none, so they are given.
+    """Standard deviations of a position's inputs. They are settings because TF carries none.
 
     Attributes:
         pixel_px: of a box's centre, whatever its size.

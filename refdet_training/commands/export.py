@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     given = [name for name in _FOR_EXPORT if getattr(options, name) is not None]
     if options.check_only is not None:
         if given:
-            raise ConfigError(f"--check-only writes nothing; leave away --{', --'.join(given)}.")
+            raise ConfigError(f"--check-only writes nothing; omit --{', --'.join(given)}.")
         _check(options.check_only)
     elif len(given) < len(_FOR_EXPORT):
         missing = [name for name in _FOR_EXPORT if name not in given]

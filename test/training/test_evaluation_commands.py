@@ -341,7 +341,7 @@ def test_what_cannot_be_measured_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--config", "score_threshold=0.4"], "leave score_threshold"),
+        (["--config", "score_threshold=0.4"], "omit score_threshold"),
         (["--allowed-fpr", "0"], "between 0 and 1"),
         (["--split", "empty"], "empty"),
     ],

@@ -490,7 +490,7 @@ def test_the_command_refuses_a_damaged_bundle(bundle, tmp_path) -> None:
     [
         (["--name", "x"], "needs --checkpoint, --output, --version"),
         ([], "or --check-only BUNDLE"),
-        (["--check-only", "b", "--name", "x"], "leave away --name"),
+        (["--check-only", "b", "--name", "x"], "omit --name"),
     ],
 )
 def test_the_command_says_which_options_it_needs(arguments, words: str) -> None:

@@ -1,1 +1,1 @@
-"""The console's side towards ROS."""
+"""The console's ROS node."""

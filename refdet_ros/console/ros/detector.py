@@ -1,4 +1,4 @@
-"""One detector as the console sees it: its topics and its services."""
+"""The topics and services of one detector."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TemplateView:
 
 @dataclass(frozen=True)
 class Listener:
-    """Where what a detector publishes goes to; called in the event loop."""
+    """Callbacks for what a detector publishes; called in the event loop."""
 
     frame: Callable[[Frame], None]
     boxes: Callable[[int, Tuple[Box, ...]], None]
@@ -80,7 +80,7 @@ class DetectorLink:
         return f"{self._namespace}/{name}"
 
     def watch(self, image_topic: str) -> None:
-        """Receive the camera's frames; the topic is the one the detector itself listens to.
+        """Receive the camera's frames, from the topic that the detector listens to.
 
         Its ``/compressed`` is taken instead where it has a publisher: that is what a thin link
         carries.

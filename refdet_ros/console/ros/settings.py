@@ -20,7 +20,7 @@ OFFERED = (
     "auto_check_s",
     "max_tiles_per_frame",
 )
-"""In the order in which they are shown; what a node does not have is left out."""
+"""In the order of the page; parameters that a node lacks are left out."""
 _TYPES = {1: "boolean", 2: "integer", 3: "double", 4: "string"}
 _TIMEOUT_S = 5.0
 
@@ -55,7 +55,7 @@ class SettingsClient:
         return [_plain(item, value) for item, value in zip(known, values)]
 
     async def change(self, name: str, value: Any) -> str:
-        """Change one of them; returns the node's reason for refusing, empty if it did not.
+        """Change one parameter; returns the node's reason if it refuses, else an empty string.
 
         Raises:
             NoAnswerError: the node does not answer.

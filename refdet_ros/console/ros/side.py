@@ -1,4 +1,4 @@
-"""The console's ROS node, in a thread of its own beside the event loop."""
+"""The console's ROS node, in its own thread beside the event loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_DETECTORS = 32
 
 
 class NoAnswerError(Exception):
-    """A service that is not there, or does not answer in time."""
+    """A service does not exist, or does not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Status:
 
 
 class RosSide:
-    """A node whose callbacks run in its own thread and hand over to the event loop.
+    """A node whose callbacks run in its own thread and call functions in the event loop.
 
     Args:
         loop: where everything that is received goes to.
