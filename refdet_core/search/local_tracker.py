@@ -25,6 +25,16 @@ from refdet_core.types import BoxXYXY
 
 _TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
+_REFUTED = 0.02  # below this probability something else is in the box
+
+
+@dataclass(frozen=True)
+class _Sure:
+    """Where and how fast the target was when it was last verified; pixels of the frame, seconds."""
+
+    box_xyxy: BoxXYXY
+    velocity_px_s: Tuple[float, float]
+    time_s: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class LocalTracker:
         self._verification = Verification()
         self._motion = Motion(box_xyxy)
         self._time_s = self._seen_s = time_s
+        self._sure: Optional[_Sure] = None
 
     def track(
         self,
@@ -91,13 +102,26 @@ class LocalTracker:
             )
         if score >= least_score:
             self._seen_s = frame.time_s
+        refuted = verified and score < min(_REFUTED, least_score)
         recently = frame.time_s - self._seen_s <= _UNVERIFIED_S
-        follows = verified and recently and answer.score >= _TRACKED
+        follows = verified and recently and answer.score >= _TRACKED and not refuted
         if answer.score > 0 and (score >= least_score or follows):
             size = (expected[2] - expected[0], expected[3] - expected[1])
             self.box_xyxy = smoothed_box(answer.box_xyxy, answer.rate, size)
             self._motion.update(self.box_xyxy, answer.score)
+        if score >= least_score and self._verification.verified_s == frame.time_s:
+            self._sure = _Sure(self.box_xyxy, self._motion.velocity_px_s, frame.time_s)
+        elif refuted and self._sure is not None:
+            self._go_back_to(self._sure, frame)
         return Observation(_inside(self.box_xyxy, frame.frame_size), score, alone)
+
+    def _go_back_to(self, sure: _Sure, frame: SearchFrame) -> None:
+        """Expect the target where it went from its last verified place: what the trackers have
+        followed since then was something else."""
+        self.box_xyxy = sure.box_xyxy
+        self._motion = Motion(sure.box_xyxy, velocity_px_s=sure.velocity_px_s)
+        self._time_s, self._sure = sure.time_s, None
+        self.box_xyxy = self._expected(frame)
 
     def learn(self, frame: SearchFrame, template_score: float, config: WindowConfig) -> None:
         """Learn from this frame if it certainly shows the target."""

@@ -58,6 +58,7 @@ class Motion:
         size_noise: float = 0.1,
         coast_s: float = 1.0,
         decay_s: float = 0.5,
+        velocity_px_s: Tuple[float, float] = (0.0, 0.0),
     ) -> None:
         settings = {
             "start_speed": start_speed,
@@ -82,7 +83,8 @@ class Motion:
         size = math.exp((measured[2] + measured[3]) / 2)
         deviations = [position_noise * size] * 2 + [start_speed * size] * 2 + [size_noise] * 2
         self._filter = cv2.KalmanFilter(6, 4, 0, cv2.CV_64F)
-        self._filter.statePost = np.array([[*measured[:2], 0, 0, *measured[2:]]], float).T
+        state = [*measured[:2], *velocity_px_s, *measured[2:]]
+        self._filter.statePost = np.array([state], float).T
         self._filter.errorCovPost = np.diag(np.square(deviations))
         self._filter.measurementMatrix = np.eye(6)[[0, 1, 4, 5]]
 

@@ -35,12 +35,15 @@ class Verification:
     search network can, because it was trained on frames without it. A followed target is also
     compared with its own recent views, which show it as it looks now. Only what the search network
     finds in the references is kept as a view, so that the views cannot drift to something else.
+
+    Attributes:
+        verified_s: time of the last look, seconds.
     """
 
     def __init__(self) -> None:
         self._probability = 0.0
         self._tracker_score = 0.0
-        self._verified_s = -math.inf
+        self.verified_s = -math.inf
         self._views: Deque[View] = deque(maxlen=_VIEWS)
 
     def probability(
@@ -73,7 +76,7 @@ class Verification:
                 self._probability = float(again.scores.max(initial=0.0))
             else:
                 self._probability = search_score
-            self._tracker_score, self._verified_s = tracker_score, frame.time_s
+            self._tracker_score, self.verified_s = tracker_score, frame.time_s
         return self._probability
 
     def _goes_on(
@@ -103,7 +106,7 @@ class Verification:
         return probability
 
     def _is_due(self, time_s: float, tracker_score: float, config: WindowConfig) -> bool:
-        recent = 0 <= time_s - self._verified_s < config.track_verify_s
+        recent = 0 <= time_s - self.verified_s < config.track_verify_s
         doubtful = self._probability < _SURE or tracker_score < _SUDDEN * self._tracker_score
         return doubtful or not recent
 
