@@ -533,7 +533,7 @@ class _LibCuda(_OldLibCuda):
         return 0
 
 
-_ABOVE_CUDA = (
+ABOVE_CUDA = (
     "cuda",
     "cuda_bindings",
     "cuda_driver",
@@ -542,8 +542,11 @@ _ABOVE_CUDA = (
     "device_pool",
     "gpu_crops",
     "tensorrt",
+    "tensorrt_api",
+    "tensorrt_engine",
+    "template_kernels",
 )
-_ABOVE_CUDA += ("tensorrt_api", "tensorrt_engine", "template_kernels")
+"""Modules of ``refdet_core.backends`` that hold on to the CUDA they imported."""
 
 
 _PYCUDA = ("pycuda", "pycuda.driver", "pycuda.compiler")
@@ -589,12 +592,12 @@ def nothing_installed() -> Iterator[None]:
 def _in_place(doubles: dict[str, Any]) -> Iterator[None]:
     """Our modules that import these are imported anew within, and again afterwards."""
     package = importlib.import_module("refdet_core.backends")
-    ours = {f"refdet_core.backends.{name}": name for name in _ABOVE_CUDA}
+    ours = {f"refdet_core.backends.{name}": name for name in ABOVE_CUDA}
     for name, module in doubles.items():
         if module is not None:
             module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     before = {name: sys.modules.pop(name, None) for name in (*ours, *doubles)}
-    attributes = {name: package.__dict__.pop(name, None) for name in _ABOVE_CUDA}
+    attributes = {name: package.__dict__.pop(name, None) for name in ABOVE_CUDA}
     sys.modules.update(doubles)
     try:
         yield

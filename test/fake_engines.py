@@ -18,18 +18,6 @@ from refdet_core.bundle import load_bundle
 SMALL = {"engine_max_width": 96, "engine_max_height": 64, "engine_max_views": 3}
 """Settings that keep the comparison with ONNX Runtime short."""
 
-# Those hold on to the modules they imported.
-_BOUND = (
-    "cuda",
-    "cuda_bindings",
-    "cuda_driver",
-    "nvrtc",
-    "device_buffer",
-    "device_pool",
-    "tensorrt",
-    "tensorrt_api",
-)
-
 
 def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
     """Put both fakes in the place of what is not installed here.
@@ -42,7 +30,7 @@ def install(patch: pytest.MonkeyPatch, folder: Path, version: str = "8.5.3.1"):
     """
     fake = fake_tensorrt.FakeTensorRT(version)
     cuda = fake_cuda.FakeCuda(folder)
-    for name in _BOUND:
+    for name in fake_cuda.ABOVE_CUDA:
         bound = f"refdet_core.backends.{name}"
         patch.setitem(sys.modules, bound, types.ModuleType(bound))  # undone later, whatever is
         del sys.modules[bound]  # imported meanwhile

@@ -36,7 +36,6 @@ from refdet_core.errors import (
 AWAY = "There is no GPU: cudaErrorNoDevice (100)."
 REFUSED = "The engine does not compute what the graph says."
 LOST = "The GPU does not answer: cudaErrorLaunchFailure (719)."
-RETRY_S = 1.5
 FULL = "The GPU has no memory left for the templates; clear one."
 
 
@@ -130,12 +129,8 @@ def install(folder):
 
 
 def run_node():
-    """The node with this backend; the folder is in the environment. It tries again sooner."""
-
-    from refdet_ros import device_recovery
+    """The node with this backend; the folder is in the environment."""
     from refdet_ros.__main__ import main
-
-    device_recovery.RETRY_S = RETRY_S
 
     install(os.environ["FAULTS"])
     return main()

@@ -23,9 +23,15 @@ PRELOADED = [
     "refdet_ros.locate.node",
     "refdet_ros.console.server",
 ]
-_WITH_DIAGNOSTICS = ["refdet_ros.node", "refdet_ros.locate.node"]
+RETRY_S = 0.6
 _DIAGNOSTICS_PERIOD_S = 0.2
-"""Instead of a second, for which every test of a diagnostic would wait."""
+_SOONER = [
+    ("refdet_ros.node", "DIAGNOSTICS_PERIOD_S", _DIAGNOSTICS_PERIOD_S),
+    ("refdet_ros.locate.node", "DIAGNOSTICS_PERIOD_S", _DIAGNOSTICS_PERIOD_S),
+    ("refdet_ros.autostart", "RETRY_S", RETRY_S),
+    ("refdet_ros.device_recovery", "RETRY_S", RETRY_S),
+]
+"""Module, name and value: what tests would wait longer for than for anything else."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
 _PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
@@ -83,8 +89,8 @@ def _run(module, arguments, log, cwd, environment):
     os.dup2(output, 2)
     os.chdir(cwd)
     os.environ.update(environment)
-    for name in _WITH_DIAGNOSTICS:
-        sys.modules[name].DIAGNOSTICS_PERIOD_S = _DIAGNOSTICS_PERIOD_S
+    for home, name, value in _SOONER:
+        setattr(sys.modules[home], name, value)
     sys.argv = [module, *arguments]
     name, _, function = module.partition(":")
     if function:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from faulty_backend import RETRY_S
+from forked_process import RETRY_S
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from refdet_msgs.srv import SetTemplate

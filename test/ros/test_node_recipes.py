@@ -16,6 +16,7 @@ from small_recipes import (
     SMALL,
     exported,
     frame,
+    parameters,
     satellite_settings,
     trained_bundle,
     write_prepared,
@@ -24,7 +25,7 @@ from small_recipes import (
 from refdet_training.lightning_cli import fit
 
 QUICK = "siamfc"
-ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name != QUICK)) for name in SMALL]
+ALL = parameters(tuple(name for name in SMALL if name != QUICK))
 START = (60, 60)
 # Small tiles: before its first frame a node searches one, which takes AlexNet many seconds at 720p.
 NODE = {"tile_width": 256, "tile_height": 192, "image_qos": "reliable"}

@@ -17,6 +17,7 @@ from small_recipes import (
     SLOW,
     SMALL,
     frame,
+    parameters,
     settings,
     trained_bundle,
     write_prepared,
@@ -37,7 +38,7 @@ from refdet_core.live.session import MOVE, PRESS, RELEASE, Mouse, Session
 from refdet_core.video import Frame
 from refdet_training.lightning_cli import fit
 
-ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALL]
+ALL = parameters(SLOW)
 START = (60, 60)
 
 
