@@ -25,7 +25,6 @@ from refdet_core.types import BoxXYXY
 
 _TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
-_REFUTED = 0.02  # below this probability something else is in the box
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class LocalTracker:
             )
         if score >= least_score:
             self._seen_s = frame.time_s
-        refuted = verified and score < min(_REFUTED, least_score)
+        refuted = verified and score < least_score and self._verification.refuted
         recently = frame.time_s - self._seen_s <= _UNVERIFIED_S
         follows = verified and recently and answer.score >= _TRACKED and not refuted
         if answer.score > 0 and (score >= least_score or follows):

@@ -41,6 +41,7 @@ class Motion:
         size_noise: the same for a measured width or height, as a share.
         coast_s: an unseen target keeps its velocity for this long.
         decay_s: after that, time in which the velocity falls by a factor of e.
+        velocity_px_s: of the centre in the first frame.
 
     Raises:
         ConfigError: a setting is not a positive number.

@@ -23,6 +23,7 @@ from refdet_core.types import BoxXYXY
 
 _SURE = 0.5  # below this probability every frame is checked
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is checked
+_REFUTED = 0.02  # below this probability what is in the box clearly is something else
 _VIEWS = 6  # recent ones
 VOUCHED = 0.1
 """Least probability by the search network of a view that is kept."""
@@ -38,12 +39,14 @@ class Verification:
 
     Attributes:
         verified_s: time of the last look, seconds.
+        refuted: whether that showed something that is not like the target's recent views.
     """
 
     def __init__(self) -> None:
         self._probability = 0.0
         self._tracker_score = 0.0
         self.verified_s = -math.inf
+        self.refuted = False
         self._views: Deque[View] = deque(maxlen=_VIEWS)
 
     def probability(
@@ -67,10 +70,12 @@ class Verification:
             here = seen.chosen(same_place(seen.boxes_xyxy, box_xyxy))
             search_score = float(here.scores.max(initial=0.0))
             goes_on = None
+            self.refuted = False
             if followed and frame.refiner is not None:
                 goes_on = self._goes_on(frame.refiner, template_id, box_xyxy, search_score)
             if goes_on is not None:
                 self._probability = goes_on
+                self.refuted = goes_on < _REFUTED
             elif frame.refiner is not None:  # as in a full-frame search, so that scores compare
                 again = refined(here, frame.refiner, template_id, count=1)
                 self._probability = float(again.scores.max(initial=0.0))

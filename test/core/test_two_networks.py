@@ -50,8 +50,8 @@ class LooksLike(FakeSearchFrame):
 class ComparedFrame(WatchedFrame):
     """A watched frame in which boxes are compared with the references and recent views."""
 
-    def __init__(self, features, score, time_s):
-        super().__init__([[Thing.at(600, 300)]], [Thing.at(600, 300, score=score)], time_s)
+    def __init__(self, features, score, time_s, x=600):
+        super().__init__([[Thing.at(x, 300)]], [Thing.at(x, 300, score=score)], time_s)
         alike = LookWeights(search=0.5, embedding=20.0, intercept=-14.0)
         rule = RefinementRule("tracker", "embedder", other_photos=alike, followed=alike)
         self._refiner = Refiner(self.others[0], rule, LooksLike(features))
@@ -64,8 +64,8 @@ class ComparedFrame(WatchedFrame):
 FRONT, BACK, OTHER = (1.0, 0.2, 0.0), (0.4, 0.9, 0.0), (0.3, 0.0, 0.9)
 
 
-def follow(tracker, features, score, time_s, followed=True):
-    frame = ComparedFrame(features, score, time_s)
+def follow(tracker, features, score, time_s, followed=True, x=600):
+    frame = ComparedFrame(features, score, time_s, x)
     return tracker.track(frame, "car", CONFIG, 0.5, followed=followed).score
 
 
@@ -113,6 +113,16 @@ def test_two_trackers_step_from_one_position():
     here, there = [Thing.at(604, 300, score=0.8)], [Thing.at(608, 300, score=0.8)]
     seen = step(tracker, WatchedFrame([here, there], [START]))
     assert seen.box_xyxy == pytest.approx((586, 280, 626, 320))
+
+
+def test_what_was_followed_wrongly_since_the_last_check_is_undone():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    assert follow(tracker, FRONT, 0.9, 0.1) > 0.9
+    assert tracker.box_xyxy[0] == pytest.approx(580, abs=1)
+    follow(tracker, OTHER, 0.0, 0.2, x=650)
+    assert tracker.box_xyxy[0] > 610, "not checked yet"
+    assert follow(tracker, OTHER, 0.0, 0.6, x=650) < 0.02
+    assert tracker.box_xyxy[0] == pytest.approx(580, abs=5), "where it was when it was last seen"
 
 
 def test_the_search_network_looks_now_and_then_and_at_once_in_doubt():

@@ -13,10 +13,9 @@ from benchmarks.followed_rule import Look, fitted, report
 
 def looks(fold, kind, count, cosine, overlap, seed):
     rng = np.random.default_rng(seed)
-    return [
-        Look(fold, kind, np.array([rng.normal(), 0.0, cosine, overlap]) + 0.02 * rng.normal())
-        for _ in range(count)
-    ]
+    noise = rng.normal(0, 0.02, (count, 2))
+    rows = np.column_stack([rng.normal(size=count), np.zeros(count), noise + [cosine, overlap]])
+    return [Look(fold, kind, row) for row in rows]
 
 
 @pytest.fixture
