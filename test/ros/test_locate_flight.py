@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image, NavSatFix
 from tf2_msgs.msg import TFMessage
 
 from refdet_ros.bags.reading import Bag
+from refdet_ros.bags.simulated_flight import ORIGIN, Flight, Renderer, write_bag
 from refdet_ros.locate.geodesy import to_enu
-from refdet_ros.locate.simulated_flight import ORIGIN, Flight, Renderer, write_bag
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHI2_2D_95 = 5.991

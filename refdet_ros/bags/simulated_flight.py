@@ -1,6 +1,6 @@
 """Writes a simulated flight as a bag: a drone circles a moving target; the truth lies beside it.
 
-    python -m refdet_ros.locate.simulated_flight flight_bag
+    python -m refdet_ros.bags.simulated_flight flight_bag
 
 The ground is flat and textured, the camera has lens distortion, the drone rolls and pitches and its
 gimbal nods. Every pixel is traced to the ground, so images, CameraInfo, TF and fixes agree exactly.
@@ -365,7 +365,7 @@ def truck() -> np.ndarray:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m refdet_ros.locate.simulated_flight",
+        prog="python -m refdet_ros.bags.simulated_flight",
         description="Write a bag of a simulated flight, with the truth.",
     )
     parser.add_argument("bag", type=Path, help="the new bag folder")
