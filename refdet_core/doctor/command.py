@@ -29,7 +29,10 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     # Like those of other commands, but not from detector_arguments.py, whose imports may be what is
     # broken.
     parser.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="also check this model bundle, and open it"
+        "--bundle",
+        type=Path,
+        metavar="NAME",
+        help="also check this model bundle (a released one or a folder), and open it",
     )
     parser.add_argument(
         "--backend",
@@ -65,7 +68,7 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
         bundle: a bundle besides the released one; it is opened instead.
         settings: ``key=value`` for the backend.
     """
-    folder = "" if bundle is None else str(bundle.resolve())
+    folder = "" if bundle is None else _folder(bundle)
     checks: Dict[str, Sequence[str]] = {
         name: (name,) for name in (*ASKED_OF_PACKAGES, *ASKED_OF_THE_MACHINE)
     }
@@ -84,6 +87,15 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
         backend_section(backend, results["backend"]),
         ros_section(results["numpy"], os.environ),
     ]
+
+
+def _folder(bundle: Path) -> str:
+    """Of a released bundle, by its name, or of one's own."""
+    try:
+        from refdet_core.bundle import bundle_folder  # needs packages that may be missing or broken
+    except Exception:  # what is missing is in the report
+        return str(bundle.resolve())
+    return str(bundle_folder(bundle).resolve())
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
