@@ -93,6 +93,7 @@ def looks_at(method: RefdetTrack, sequence: BenchmarkSequence, fold: str) -> lis
             np.array([most_alike(view.embedding, known.embeddings)]),
             np.array([most_overlap(view.colours, known.colours)]),
         )[0]
+        row[1] = 0.0  # the trackers' own scores are not weighed
         truth = sequence.frames[index].truth_xyxy
         overlap = box_iou(box_xyxy, truth) if truth is not None else 0.0
         if overlap >= _VIEW:
