@@ -36,15 +36,13 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import RefdetError, SourceError
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
-from refdet_core.refinement_rule import LookWeights, evidence
-from refdet_core.search.refinement import View, most_alike, most_overlap, reference_views, views_of
-from refdet_core.search.verification import same_place
-from refdet_core.search.window import search_windows
+from refdet_core.refinement_rule import LookWeights
+from refdet_core.search.refinement import View, followed_evidence, reference_views, view_of
+from refdet_core.search.verification import VIEWS, candidates_at
 from refdet_core.tracking_bundles import BEST
 from refdet_training.datasets.splits import read_splits
 
 _EVERY_S = 0.2  # as `track_verify_s`
-_VIEWS = 6
 _ON_TARGET, _OFF_TARGET, _VIEW = 0.3, 0.05, 0.5  # IoU; boxes in between teach nothing
 _ABSENT_SHARE = 0.7  # of the weight of wrong boxes; the rest is on something else in the same video
 
@@ -67,7 +65,7 @@ class Look:
 def looks_at(method: RefdetTrack, sequence: BenchmarkSequence, fold: str) -> list[Look]:
     """Follow one target to the end and look at it now and then."""
     detector = method.detector
-    views: deque[View] = deque(maxlen=_VIEWS)
+    views: deque[View] = deque(maxlen=VIEWS)
     found: list[Look] = []
     method.start(sequence.read(0), sequence.start_xyxy)
     looked_s = 0.0
@@ -82,18 +80,10 @@ def looks_at(method: RefdetTrack, sequence: BenchmarkSequence, fold: str) -> lis
         )
         if frame.refiner is None:
             raise SourceError(f"{detector.bundle.folder} has no refinement; publish it with one.")
-        windows = search_windows(box_xyxy, 0.0, frame.rule, frame.multiple)[:1]
-        seen = frame.infer(windows, [DEFAULT_TEMPLATE_ID])[DEFAULT_TEMPLATE_ID][0]
-        here = seen.chosen(same_place(seen.boxes_xyxy, box_xyxy))
-        view = views_of(frame.refiner, np.array([box_xyxy]))[0]
+        here = candidates_at(frame, DEFAULT_TEMPLATE_ID, box_xyxy, detector.config)
+        view = view_of(frame.refiner, box_xyxy)
         known = reference_views(frame.refiner, DEFAULT_TEMPLATE_ID).with_views(views)
-        row = evidence(
-            np.array([here.scores.max(initial=0.0)]),
-            np.zeros(1),
-            np.array([most_alike(view.embedding, known.embeddings)]),
-            np.array([most_overlap(view.colours, known.colours)]),
-        )[0]
-        row[1] = 0.0  # the trackers' own scores are not weighed
+        row = followed_evidence(float(here.scores.max(initial=0.0)), view, known)[0]
         truth = sequence.frames[index].truth_xyxy
         overlap = box_iou(box_xyxy, truth) if truth is not None else 0.0
         if overlap >= _VIEW:
@@ -135,8 +125,7 @@ def report(looks: Sequence[Look]) -> str:
         weights = fitted([look for look in looks if look.fold != fold])
         for look in looks:
             if look.fold == fold and look.kind:
-                value = look.evidence @ weights.array + weights.intercept
-                counted[look.kind].append(bool(value >= 0))
+                counted[look.kind].append(bool(weights(look.evidence) >= 0.5))
     lines = ["| box | looks | counted as the target |", "|---|---|---|"]
     lines += [f"| {kind} | {len(n)} | {np.mean(n):.3f} |" for kind, n in counted.items() if n]
     return "\n".join(lines)

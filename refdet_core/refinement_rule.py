@@ -36,15 +36,8 @@ class LookWeights:
         """Of the columns of :func:`evidence`, ``(4,)``."""
         return np.array([self.search, self.tracker, self.embedding, self.colours])
 
-    def __call__(
-        self,
-        search: np.ndarray,
-        tracker: np.ndarray,
-        cosines: np.ndarray,
-        overlaps: Optional[np.ndarray],
-    ) -> np.ndarray:
-        """Probabilities ``(N,)``; see :func:`evidence`."""
-        seen = evidence(search, tracker, cosines, overlaps)
+    def __call__(self, seen: np.ndarray) -> np.ndarray:
+        """Probabilities ``(N,)`` by the rows of :func:`evidence`."""
         return sigmoid(seen @ self.array + self.intercept)
 
 
@@ -83,7 +76,7 @@ class RefinementRule:
     ) -> np.ndarray:
         """Probabilities ``(N,)``; see :func:`evidence`."""
         weights = self.other_photos if overlaps is None else self.same_camera
-        return weights(search, tracker, cosines, overlaps)
+        return weights(evidence(search, tracker, cosines, overlaps))
 
 
 def evidence(

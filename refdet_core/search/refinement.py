@@ -11,15 +11,17 @@ counts, see :class:`~refdet_core.refinement_rule.RefinementRule`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import area, as_tuple, clip
+from refdet_core.boxes import area, as_boxes, as_tuple, clip
 from refdet_core.colours import object_colours, overlap
 from refdet_core.decoding import Candidates
+from refdet_core.refinement_rule import evidence
 from refdet_core.search.base import Refiner, SearchFrame
 from refdet_core.search.window import search_windows
+from refdet_core.types import BoxXYXY
 
 _LEAST_PROBABILITY = 0.02  # less probable candidates are not looked at again
 
@@ -65,11 +67,13 @@ def second_look(refiner: Refiner, boxes_xyxy: np.ndarray, template_id: str) -> S
     """
     tight_xyxy, scores = _tracked(refiner.frame, boxes_xyxy, template_id)
     known = reference_views(refiner, template_id)
-    views = views_of(refiner, tight_xyxy)
-    cosines = np.array([most_alike(view.embedding, known.embeddings) for view in views])
+    embeddings = _embeddings(refiner, tight_xyxy)
+    cosines = np.array([most_alike(embedding, known.embeddings) for embedding in embeddings])
     overlaps = None
     if known.colours:
-        overlaps = np.array([most_overlap(view.colours, known.colours) for view in views])
+        frame_bgr = refiner.frame.frame_bgr
+        colours = [object_colours(frame_bgr, as_tuple(box)) for box in tight_xyxy]
+        overlaps = np.array([most_overlap(one, known.colours) for one in colours])
     return SecondLook(tight_xyxy, scores, cosines, overlaps)
 
 
@@ -104,16 +108,10 @@ def reference_views(refiner: Refiner, template_id: str) -> KnownViews:
     return KnownViews(embeddings, tuple(refiner.frame.reference_colours(template_id)))
 
 
-def views_of(refiner: Refiner, boxes_xyxy: np.ndarray) -> List[View]:
-    """How what is in each of these boxes ``(N, 4)`` looks."""
-    frame_bgr = refiner.frame.frame_bgr
-    embeddings = np.zeros((len(boxes_xyxy), 1))
-    if refiner.embedder is not None:
-        embeddings = _unit(refiner.embedder.embed(boxes_xyxy))
-    return [
-        View(embedding, object_colours(frame_bgr, as_tuple(box_xyxy)))
-        for embedding, box_xyxy in zip(embeddings, boxes_xyxy)
-    ]
+def view_of(refiner: Refiner, box_xyxy: BoxXYXY) -> View:
+    """How what is in this box looks."""
+    embedding = _embeddings(refiner, as_boxes(box_xyxy))[0]
+    return View(embedding, object_colours(refiner.frame.frame_bgr, box_xyxy))
 
 
 def most_alike(embedding: np.ndarray, known: Sequence[np.ndarray]) -> float:
@@ -124,6 +122,18 @@ def most_alike(embedding: np.ndarray, known: Sequence[np.ndarray]) -> float:
 def most_overlap(colours: np.ndarray, known: Sequence[np.ndarray]) -> float:
     """The overlap with the most similar ones; 0 if there are none."""
     return max((overlap(colours, other) for other in known), default=0.0)
+
+
+def followed_evidence(search_score: float, view: View, known: KnownViews) -> np.ndarray:
+    """The row ``(1, 4)`` that ``RefinementRule.followed`` weighs. The trackers' own scores led to this
+    box, so they count as neither yes nor no.
+    """
+    return evidence(
+        np.array([search_score]),
+        np.array([0.5]),
+        np.array([most_alike(view.embedding, known.embeddings)]),
+        np.array([most_overlap(view.colours, known.colours)]),
+    )
 
 
 def _tracked(
@@ -145,6 +155,13 @@ def _tracked(
             best = int(np.argmax(np.where(inside, found.scores, -1.0)))
             boxes[i], scores[i] = clipped[best], found.scores[best]
     return boxes, scores
+
+
+def _embeddings(refiner: Refiner, boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Features of what is in these boxes, rows of length 1; of length 0 without an embedder."""
+    if refiner.embedder is None:
+        return np.zeros((len(boxes_xyxy), 1))
+    return _unit(refiner.embedder.embed(boxes_xyxy))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -8,15 +8,14 @@ from typing import Deque, Optional
 
 import numpy as np
 
-from refdet_core.boxes import as_boxes
+from refdet_core.decoding import Candidates
 from refdet_core.search.base import Refiner, SearchFrame
 from refdet_core.search.refinement import (
     View,
-    most_alike,
-    most_overlap,
+    followed_evidence,
     reference_views,
     refined,
-    views_of,
+    view_of,
 )
 from refdet_core.search.window import WindowConfig, search_windows
 from refdet_core.types import BoxXYXY
@@ -24,9 +23,9 @@ from refdet_core.types import BoxXYXY
 _SURE = 0.5  # below this probability every frame is checked
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is checked
 _REFUTED = 0.02  # below this probability what is in the box clearly is something else
-_VIEWS = 6  # recent ones
-VOUCHED = 0.1
-"""Least probability by the search network of a view that is kept."""
+VIEWS = 6
+"""Number of recent views that are kept."""
+_VOUCHED = 0.1  # least probability by the search network of a view that is kept
 
 
 class Verification:
@@ -47,7 +46,7 @@ class Verification:
         self._tracker_score = 0.0
         self.verified_s = -math.inf
         self.refuted = False
-        self._views: Deque[View] = deque(maxlen=_VIEWS)
+        self._views: Deque[View] = deque(maxlen=VIEWS)
 
     def probability(
         self,
@@ -65,9 +64,7 @@ class Verification:
             followed: whether this is a target that was seen before, and not a candidate.
         """
         if self._is_due(frame.time_s, tracker_score, config):
-            windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
-            seen = frame.infer(windows[:1], [template_id])[template_id][0]
-            here = seen.chosen(same_place(seen.boxes_xyxy, box_xyxy))
+            here = candidates_at(frame, template_id, box_xyxy, config)
             search_score = float(here.scores.max(initial=0.0))
             goes_on = None
             self.refuted = False
@@ -91,21 +88,14 @@ class Verification:
         weights = refiner.rule.followed
         if weights is None:
             return None
-        view = views_of(refiner, as_boxes(box_xyxy))[0]
-        vouched = search_score >= VOUCHED
+        view = view_of(refiner, box_xyxy)
+        vouched = search_score >= _VOUCHED
         if not self._views and vouched:
             self._views.append(view)  # the operator or the search has just found it here
         if not self._views:
             return None
         known = reference_views(refiner, template_id).with_views(self._views)
-        probability = float(
-            weights(
-                np.array([search_score]),
-                np.zeros(1),
-                np.array([most_alike(view.embedding, known.embeddings)]),
-                np.array([most_overlap(view.colours, known.colours)]),
-            )[0]
-        )
+        probability = float(weights(followed_evidence(search_score, view, known))[0])
         if vouched and probability >= _SURE:
             self._views.append(view)
         return probability
@@ -116,7 +106,16 @@ class Verification:
         return doubtful or not recent
 
 
-def same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
+def candidates_at(
+    frame: SearchFrame, template_id: str, box_xyxy: BoxXYXY, config: WindowConfig
+) -> Candidates:
+    """What the search network sees in this box, in the window around it."""
+    windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
+    seen = frame.infer(windows[:1], [template_id])[template_id][0]
+    return seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
+
+
+def _same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
     """Which boxes ``(N, 4)`` have their centre in this box, or its centre in theirs."""
     x, y = (box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2
     x1, y1, x2, y2 = boxes_xyxy.T
