@@ -125,8 +125,9 @@ def most_overlap(colours: np.ndarray, known: Sequence[np.ndarray]) -> float:
 
 
 def followed_evidence(search_score: float, view: View, known: KnownViews) -> np.ndarray:
-    """The row ``(1, 4)`` that ``RefinementRule.followed`` weighs. The trackers' own scores led to this
-    box, so they count as neither yes nor no.
+    """The row ``(1, 4)`` that ``RefinementRule.followed`` weighs.
+
+    The trackers' own scores led to this box, so they count as neither yes nor no.
     """
     return evidence(
         np.array([search_score]),
