@@ -365,7 +365,7 @@ class TestRefusals:
         with pytest.raises(BackendError) as error:
             ready()
         text = str(error.value)
-        assert "score differs by 0.1 (at most 0.02 is allowed), by 0.1 in the mean" in text
+        assert "score differs by 0.1 (at most 0.02 is allowed), by 0.1 on average" in text
         assert "presence" not in text
         assert "Use precision fp32" in text
         assert not list(folder.glob("colours-detector*"))

@@ -91,7 +91,7 @@ def check_engine(
                 name,
                 "; ".join(
                     f"{output} differs by {item.largest:.3g} (at most {item.largest_allowed:g} is "
-                    f"allowed), by {item.mean:.3g} in the mean ({item.mean_allowed:g})"
+                    f"allowed), by {item.mean:.3g} on average ({item.mean_allowed:g})"
                     for output, item in wrong.items()
                 ),
                 _ADVICE[precision],
