@@ -1,14 +1,4 @@
-"""The ``refdet-train`` command: from annotated video to a released bundle.
-
-refdet-train prepare   other people's formats to one indexed data set
-refdet-train fit       train
-refdet-train export    checkpoint to bundle
-refdet-train import    a published tracker to bundle
-refdet-train join      several bundles to one whose networks answer together
-refdet-train publish   fit calibration and threshold, store scores in the bundle
-refdet-train evaluate  measure a bundle, write a report
-refdet-train cross-validate  train and measure fold by fold, on places never seen
-"""
+"""The ``refdet-train`` command: from annotated video to a released bundle."""
 
 from __future__ import annotations
 
@@ -19,7 +9,17 @@ from collections.abc import Sequence
 
 from refdet_core.command_line import run_command
 
-COMMANDS = ("prepare", "fit", "export", "import", "join", "publish", "evaluate", "cross-validate")
+COMMANDS = {
+    "prepare": "turn labelled videos or photos into an indexed data set",
+    "fit": "train, from a recipe (--config FILE) and any of its settings as --key value",
+    "export": "write a bundle from a checkpoint, or check one for TensorRT 8.4",
+    "import": "write a bundle of a published tracker",
+    "join": "write a bundle whose network is the mean of several published ones",
+    "publish": "fit a bundle's calibration and threshold, measure it, and store the results in it",
+    "evaluate": "measure a bundle with the detection and the tracking protocol, and write a report",
+    "cross-validate": "train and measure a recipe fold by fold, on places it has not seen",
+}
+"""What each command does. Its options are in the module of its name in ``commands``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +34,15 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         prog="refdet-train", description="From annotated video to a model bundle."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    # Importing the trainer takes seconds, so only the requested command is imported.
-    wanted = [name for name in COMMANDS if given and name == given[0]] or COMMANDS
-    for name in wanted:
-        module = importlib.import_module(f"refdet_training.commands.{name.replace('-', '_')}")
+    wanted = next((word for word in given if not word.startswith("-")), None)
+    for name, text in COMMANDS.items():
         command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        if name != wanted:
+            continue  # its module may import a trainer, which takes seconds
+        module = importlib.import_module(f"refdet_training.commands.{name.replace('-', '_')}")
+        command.description = (module.__doc__ or "").replace("``", "")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

@@ -28,7 +28,6 @@ from refdet_training.evaluation.cross_validation import (
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
 from refdet_training.evaluation.overrides import detector_config
 
-HELP = "train and measure a recipe fold by fold, on places it has not seen"
 NUMBERS = "cross_validation.json"
 TABLE = "cross_validation.md"
 

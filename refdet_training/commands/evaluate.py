@@ -17,7 +17,6 @@ from refdet_training.evaluation.tables import all_numbers
 from refdet_training.evaluation.threshold import ALLOWED_FPR
 from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
-HELP = "measure a bundle with the detection and the tracking protocol, and write a report"
 _PROTOCOLS = ("detection", "tracking", "both")
 _DETECTION = {item.name: item.default for item in fields(DetectionProtocol)}
 _TRACKING = {item.name: item.default for item in fields(TrackingProtocol)}

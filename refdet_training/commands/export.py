@@ -8,7 +8,6 @@ from pathlib import Path
 from refdet_core.bundle import Bundle
 from refdet_core.errors import BundleError, ConfigError
 
-HELP = "write a bundle from a checkpoint, or check one for TensorRT 8.4"
 _FOR_EXPORT = ("checkpoint", "output", "name", "version")
 
 

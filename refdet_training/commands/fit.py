@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "train, from a recipe (--config FILE) and any of its settings as --key value"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pass everything after ``fit`` to Lightning's parser, including ``--help``."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from refdet_training.published.trackers import TRACKERS
 
-HELP = "write a bundle of a published tracker: " + ", ".join(TRACKERS)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

@@ -13,8 +13,6 @@ from pathlib import Path
 from refdet_core.bundle import load_bundle
 from refdet_core.errors import ConfigError
 
-HELP = "write a bundle whose network is the mean of several published ones"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

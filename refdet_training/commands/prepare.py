@@ -18,8 +18,6 @@ from refdet_training.datasets.prepare import (
 )
 from refdet_training.datasets.readers import AUTO, FORMATS
 
-HELP = "turn labelled videos or photos into an indexed data set"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command, with the defaults of :class:`PrepareSettings`."""

@@ -23,8 +23,6 @@ from refdet_training.evaluation.overrides import detector_config
 from refdet_training.evaluation.tables import all_numbers
 from refdet_training.export import publish
 
-HELP = "fit a bundle's calibration and threshold, measure it, and store the results in it"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

@@ -505,6 +505,5 @@ def test_command_line(videos, tmp_path, capsys):
     assert "format 'refdet'" in output
     assert "3 videos  6 frames  3 instances  6 boxes" in output
     assert (prepared / "mine" / "index.parquet").exists()
-    assert command.HELP
     with pytest.raises(ConfigError, match="no format 'voc'"):
         command.run(parser.parse_args([*words.split(), "--format", "voc"]))
