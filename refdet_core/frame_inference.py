@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop, extract, to_blob
 from refdet_core.network import Network
-from refdet_core.search.base import Refiner, SearchFrame, ViewComparison
+from refdet_core.search.base import Refiner, Result, SearchFrame, ViewComparison
 from refdet_core.search.scales import SizeRange
 from refdet_core.templates import TemplateBank, encode_references
 from refdet_core.types import BoxXYXY, RawMaps, Reference
+
+_THREADS = ThreadPoolExecutor(4, "tracker")  # a thread starts when it is first needed
 
 
 class NetworkSearchFrame(SearchFrame):
@@ -45,7 +48,8 @@ class NetworkSearchFrame(SearchFrame):
         self.frame_bgr = frame_bgr
         self.time_s = time_s
         self.bank_version = bank.version
-        self.timings_ms = {"preprocess": 0.0, "network": 0.0, "decode": 0.0}
+        self._spent_ms = {"preprocess": 0.0, "network": 0.0, "decode": 0.0}
+        self._saved_ms = 0.0
         self._backend = backend
         self._bundle = bundle
         self._bank = bank
@@ -54,8 +58,23 @@ class NetworkSearchFrame(SearchFrame):
             NetworkSearchFrame(network.backend, network.bundle, own_bank, frame_bgr, time_s)
             for network, own_bank in zip(trackers, bank.trackers)
         ]
-        for tracker in self._trackers:
-            tracker.timings_ms = self.timings_ms
+
+    @property
+    def timings_ms(self) -> Dict[str, float]:
+        """Milliseconds by stage, of all networks. What runs at the same time counts once."""
+        parts = [self._spent_ms, *(tracker._spent_ms for tracker in self._trackers)]
+        spent = {stage: sum(part[stage] for part in parts) for stage in self._spent_ms}
+        spent["network"] = max(0.0, spent["network"] - self._saved_ms)
+        return spent
+
+    def together(self, calls: Sequence[Callable[[], Result]]) -> List[Result]:
+        if len(calls) < 2 or not all(each._backend.any_thread for each in self._trackers):
+            return super().together(calls)
+        started, before_ms = time.perf_counter(), sum(self.timings_ms.values())
+        results = [future.result() for future in [_THREADS.submit(call) for call in calls]]
+        passed_ms = (time.perf_counter() - started) * 1e3
+        self._saved_ms += max(0.0, sum(self.timings_ms.values()) - before_ms - passed_ms)
+        return results
 
     @property
     def trackers(self) -> Sequence[SearchFrame]:
@@ -86,7 +105,7 @@ class NetworkSearchFrame(SearchFrame):
             ]
             found[template_id] = self._in_frame(crops, raw, template_id)
             self._keep(crops, maps.score[:, own], template_id)
-        self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
+        self._spent_ms["decode"] += (time.perf_counter() - started) * 1e3
         return found
 
     def reference_size(self, template_id: str) -> Optional[SizeRange]:
@@ -102,7 +121,7 @@ class NetworkSearchFrame(SearchFrame):
         crops_bgr = [extract(self.frame_bgr, rule.around(as_tuple(box))) for box in boxes_xyxy]
         features = self._backend.encode_templates(to_blob(crops_bgr))
         pooled = self._pooled(features)
-        self.timings_ms["network"] += (time.perf_counter() - started) * 1e3
+        self._spent_ms["network"] += (time.perf_counter() - started) * 1e3
         return pooled
 
     def reference_embeddings(self, template_id: str) -> np.ndarray:
@@ -140,7 +159,7 @@ class NetworkSearchFrame(SearchFrame):
             view_scores.append(part.boxes_xyxy[:, 4])
         seen = Candidates.joined(self._in_frame(crops, raw, template_id))
         self._keep(crops, maps.score[:, own], template_id)
-        self.timings_ms["decode"] += (time.perf_counter() - started) * 1e3
+        self._spent_ms["decode"] += (time.perf_counter() - started) * 1e3
         return ViewComparison(seen, np.concatenate(view_scores))
 
     def heatmaps(self) -> Dict[str, np.ndarray]:
@@ -157,8 +176,8 @@ class NetworkSearchFrame(SearchFrame):
         frames = self._backend.preprocess(self.frame_bgr, crops)
         preprocessed = time.perf_counter()
         maps = self._backend.infer(frames, features)
-        self.timings_ms["preprocess"] += (preprocessed - started) * 1e3
-        self.timings_ms["network"] += (time.perf_counter() - preprocessed) * 1e3
+        self._spent_ms["preprocess"] += (preprocessed - started) * 1e3
+        self._spent_ms["network"] += (time.perf_counter() - preprocessed) * 1e3
         return maps
 
     def _candidates(self, score: np.ndarray, box: np.ndarray, presence: np.ndarray) -> Candidates:

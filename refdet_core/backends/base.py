@@ -37,15 +37,17 @@ class BackendInfo:
 class Backend(Closeable, Generic[Features]):
     """Runs a bundle. Open it with :meth:`open`, close it or use it as a context manager.
 
-    Only the thread that opened it may call it.
+    Only the thread that opened it may call it, unless ``any_thread`` says otherwise.
 
     Attributes:
         name: the backend's name in settings.
         precisions: the supported precisions; ``auto`` takes the first.
+        any_thread: whether other threads may run it, each a backend of its own at the same time.
     """
 
     name: ClassVar[str]
     precisions: ClassVar[Tuple[str, ...]] = ("fp32",)
+    any_thread: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -33,6 +33,7 @@ class OnnxRuntimeBackend(Backend[Kernels]):
     """Both graphs in ONNX Runtime sessions on the CPU. Features are plain arrays."""
 
     name = "onnxruntime"
+    any_thread = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from refdet_core.refinement_rule import RefinementRule
 from refdet_core.search.scales import SizeRange
 from refdet_core.tracking_rule import TrackingRule
 from refdet_core.types import BoxXYXY, Detection, TargetStatus
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class SearchFrame(ABC):
         """The same frame through the networks that follow a target in its window: this one, or
         others that were made for it."""
         return (self,)
+
+    def together(self, calls: Sequence[Callable[[], Result]]) -> List[Result]:
+        """Make calls that each use one of the :attr:`trackers`, at the same time where their
+        backend allows it."""
+        return [call() for call in calls]
 
     @property
     def refiner(self) -> Optional[Refiner]:

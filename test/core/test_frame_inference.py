@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from typing import Sequence
 
@@ -15,6 +17,7 @@ from refdet_core.calibration import Calibration
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.imaging import Crop
+from refdet_core.network import Network
 from refdet_core.search.base import SearchResult
 from refdet_core.search_plans import make_search_plan
 from refdet_core.templates import Template, make_bank
@@ -270,3 +273,50 @@ def test_timings_add_up_over_the_looks() -> None:
     search_frame.infer([crop], ["car"])
     assert set(once) == {"preprocess", "network", "decode"}
     assert all(0 < once[stage] < search_frame.timings_ms[stage] for stage in once)
+
+
+# -- several trackers ------------------------------------------------------------------------
+
+
+class AnyThreadBackend(FakeBackend):
+    any_thread = True
+
+
+def two_trackers(backend: FakeBackend) -> NetworkSearchFrame:
+    bank = make_bank(backend, {"car": template("car", ["car"])}, 1, "prototype")
+    networks = [Network(BUNDLE, backend)] * 2
+    bank = replace(bank, trackers=(bank, bank))
+    return NetworkSearchFrame(backend, BUNDLE, bank, frame((320, 320)), 0.0, networks)
+
+
+def test_trackers_run_at_the_same_time_where_the_backend_allows_it() -> None:
+    meeting = threading.Barrier(2)
+    calls = [lambda number=number: (meeting.wait(30), number)[1] for number in (1, 2)]
+    assert two_trackers(AnyThreadBackend()).together(calls) == [1, 2]
+
+
+def test_elsewhere_they_run_in_the_thread_that_opened_the_backend() -> None:
+    calls = [threading.get_ident] * 2
+    assert two_trackers(FakeBackend()).together(calls) == [threading.get_ident()] * 2
+
+
+def test_an_error_of_one_tracker_is_raised() -> None:
+    def broken() -> None:
+        raise ValueError("one of two")
+
+    with pytest.raises(ValueError, match="one of two"):
+        two_trackers(AnyThreadBackend()).together([broken, lambda: None])
+
+
+def test_what_runs_at_the_same_time_counts_once_in_the_timings() -> None:
+    class Slow(AnyThreadBackend):
+        def infer(self, frames, features):
+            time.sleep(0.2)
+            return super().infer(frames, features)
+
+    seen = two_trackers(Slow())
+    window = [Crop(0, 0, 160, 160, 160, 160)]
+    started = time.perf_counter()
+    seen.together([lambda t=t: t.infer(window, ["car"]) for t in seen.trackers])
+    passed_ms = (time.perf_counter() - started) * 1e3
+    assert 200 <= sum(seen.timings_ms.values()) <= passed_ms
