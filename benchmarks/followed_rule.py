@@ -12,7 +12,6 @@ were fitted on the other folds.
 from __future__ import annotations
 
 import argparse
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +36,8 @@ from refdet_core.errors import RefdetError, SourceError
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.refinement_rule import LookWeights
-from refdet_core.search.refinement import View, followed_evidence, reference_views, view_of
-from refdet_core.search.verification import VIEWS, candidates_at
+from refdet_core.search.refinement import followed_evidence, reference_views, view_of
+from refdet_core.search.verification import candidates_at, no_views
 from refdet_core.tracking_bundles import BEST
 from refdet_training.datasets.splits import read_splits
 
@@ -65,7 +64,7 @@ class Look:
 def looks_at(method: RefdetTrack, sequence: BenchmarkSequence, fold: str) -> list[Look]:
     """Follow one target to the end and look at it now and then."""
     detector = method.detector
-    views: deque[View] = deque(maxlen=VIEWS)
+    views = no_views()
     found: list[Look] = []
     method.start(sequence.read(0), sequence.start_xyxy)
     looked_s = 0.0

@@ -47,23 +47,15 @@ def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
 
 
 def _track_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
-    # Without a box, tracking starts from the first detection that 'tiles' would report.
-    settings = replace(
-        config,
-        auto_start_score=config.threshold(bundle),
-        auto_confirm_score=config.keep_score,
-        auto_confirm_frames=1,
-        auto_confirm_of=1,
-        auto_forget_s=LONGEST_S,
-    )
-    return TrackingPlan(_tiles_plan(bundle, config), settings, redetects=False)
+    # The box that started it is trusted: no search of the whole frame questions it.
+    return _auto_plan(bundle, replace(config, auto_check_s=0.0, auto_forget_s=LONGEST_S))
 
 
 def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     settings = config
     if config.auto_confirm_score < 0:
         settings = replace(config, auto_confirm_score=config.threshold(bundle))
-    return TrackingPlan(_tiles_plan(bundle, config), settings, redetects=True)
+    return TrackingPlan(_tiles_plan(bundle, config), settings)
 
 
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {

@@ -11,12 +11,13 @@ from refdet_core.boxes import area, as_tuple, clip
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
-from refdet_core.search.refinement import refined
+from refdet_core.search.refinement import View, refined
 from refdet_core.search.scales import SizeRange
 from refdet_core.search.tile_schedule import TileSchedule
 from refdet_core.search.tiling import Tiling, TilingChoice
 from refdet_core.types import Detection
 
+_NO_VIEWS: Mapping[str, Sequence[View]] = {}
 _NOTHING = Candidates(np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0))
 
 
@@ -62,7 +63,10 @@ class FullFrameSearch(SearchPlan):
         return found
 
     def candidates(
-        self, frame: SearchFrame, expected: Mapping[str, Optional[SizeRange]]
+        self,
+        frame: SearchFrame,
+        expected: Mapping[str, Optional[SizeRange]],
+        views: Mapping[str, Sequence[View]] = _NO_VIEWS,
     ) -> Dict[str, Candidates]:
         """For each template the candidates of all crops that are due in this frame.
 
@@ -71,6 +75,7 @@ class FullFrameSearch(SearchPlan):
 
         Args:
             expected: the possible sizes of each template's object; None: any.
+            views: how objects looked in earlier frames, as further references.
         """
         parts: Dict[str, List[Candidates]] = {name: [] for name in expected}
         for tiling, crops, due, template_ids in self._due(frame.frame_size, expected):
@@ -84,7 +89,8 @@ class FullFrameSearch(SearchPlan):
                 parts[name].append(Candidates.joined(kept).suppressed(self._nms_iou))
             self._schedule.record([crops[i] for i in due], best_scores)
         return {
-            name: self._refined(frame, self._merged(some), name) for name, some in parts.items()
+            name: self._refined(frame, self._merged(some), name, views.get(name, ()))
+            for name, some in parts.items()
         }
 
     def _due(
@@ -105,12 +111,15 @@ class FullFrameSearch(SearchPlan):
             if some
         ]
 
-    def _refined(self, frame: SearchFrame, seen: Candidates, template_id: str) -> Candidates:
+    def _refined(
+        self, frame: SearchFrame, seen: Candidates, template_id: str, views: Sequence[View]
+    ) -> Candidates:
         refiner = frame.refiner
         if refiner is None or not self._refine:
             return seen
         # Candidates on one object may get the same box.
-        return refined(seen, refiner, template_id, self._refine).suppressed(self._nms_iou)
+        again = refined(seen, refiner, template_id, self._refine, views)
+        return again.suppressed(self._nms_iou)
 
     def _merged(self, scales: Sequence[Candidates]) -> Candidates:
         """Merge the candidates of several scales, each object once."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from functools import partial
+from typing import Deque, List, Optional, Tuple
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from refdet_core.search.agreement import Answer, combined
 from refdet_core.search.base import SearchFrame
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
-from refdet_core.search.verification import Verification
+from refdet_core.search.refinement import View
+from refdet_core.search.verification import Verification, no_views
 from refdet_core.search.window import (
     WindowConfig,
     change_penalty,
@@ -59,13 +61,17 @@ class LocalTracker:
     Attributes:
         box_xyxy: the last seen or the expected box, in frame pixels.
         window_xyxy: the window of the last frame; None before the first.
+        views: how the target has looked recently.
     """
 
-    def __init__(self, box_xyxy: BoxXYXY, time_s: float) -> None:
+    def __init__(
+        self, box_xyxy: BoxXYXY, time_s: float, views: Optional[Deque[View]] = None
+    ) -> None:
         self.box_xyxy = box_xyxy
         self.window_xyxy: Optional[BoxXYXY] = None
         self._recent: List[RecentView] = []
-        self._verification = Verification()
+        self.views = no_views() if views is None else views
+        self._verification = Verification(self.views)
         self._motion = Motion(box_xyxy)
         self._time_s = self._seen_s = time_s
         self._sure: Optional[_Sure] = None
@@ -152,10 +158,12 @@ class LocalTracker:
             float(first.x + first.width),
             float(first.y + first.height),
         )
-        return [
-            _answer(tracker, crops, recent, template_id, config, expected)
-            for tracker, crops, recent in zip(trackers, windows, self._recent)
-        ]
+        return frame.together(
+            [
+                partial(_answer, tracker, crops, recent, template_id, config, expected)
+                for tracker, crops, recent in zip(trackers, windows, self._recent)
+            ]
+        )
 
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to the expected position; its centre stays in the frame."""

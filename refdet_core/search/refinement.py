@@ -26,12 +26,22 @@ from refdet_core.types import BoxXYXY
 _LEAST_PROBABILITY = 0.02  # less probable candidates are not looked at again
 
 
-def refined(candidates: Candidates, refiner: Refiner, template_id: str, count: int) -> Candidates:
-    """The candidates, of which the ``count`` best were looked at again; best first."""
+def refined(
+    candidates: Candidates,
+    refiner: Refiner,
+    template_id: str,
+    count: int,
+    views: Sequence[View] = (),
+) -> Candidates:
+    """The candidates, of which the ``count`` best were looked at again; best first.
+
+    Args:
+        views: how the object looked in earlier frames, as further references.
+    """
     worth = np.flatnonzero(candidates.scores >= _LEAST_PROBABILITY)[:count]
     if not len(worth):
         return candidates
-    seen = second_look(refiner, candidates.boxes_xyxy[worth], template_id)
+    seen = second_look(refiner, candidates.boxes_xyxy[worth], template_id, views)
     boxes_xyxy, scores = candidates.boxes_xyxy.copy(), candidates.scores.copy()
     boxes_xyxy[worth] = seen.boxes_xyxy
     scores[worth] = refiner.rule(scores[worth], seen.scores, seen.cosines, seen.overlaps)
@@ -59,14 +69,17 @@ class SecondLook:
     overlaps: Optional[np.ndarray]
 
 
-def second_look(refiner: Refiner, boxes_xyxy: np.ndarray, template_id: str) -> SecondLook:
+def second_look(
+    refiner: Refiner, boxes_xyxy: np.ndarray, template_id: str, views: Sequence[View] = ()
+) -> SecondLook:
     """Look into the window around each of these boxes for objects centred in the box.
 
     Args:
         boxes_xyxy: ``(N, 4)`` in frame pixels, one or more.
+        views: how the object looked in earlier frames, as further references.
     """
     tight_xyxy, scores = _tracked(refiner.frame, boxes_xyxy, template_id)
-    known = reference_views(refiner, template_id)
+    known = reference_views(refiner, template_id).with_views(views)
     embeddings = _embeddings(refiner, tight_xyxy)
     cosines = np.array([most_alike(embedding, known.embeddings) for embedding in embeddings])
     overlaps = None

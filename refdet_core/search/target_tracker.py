@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from refdet_core.calibration import logit
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import SearchFrame, SearchResult
 from refdet_core.search.local_tracker import LocalTracker, Observation
+from refdet_core.search.refinement import View
 from refdet_core.search.scales import SizeRange
 from refdet_core.search.track_state import AutoConfig, TrackState
+from refdet_core.search.verification import no_views
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
@@ -25,8 +27,6 @@ class TargetTracker:
     Args:
         template_id: the template's id.
         track_ids: yields the ids of new tracks.
-        redetects: search the whole frame when the target is lost, and now and then while it is
-            tracked; otherwise the window stays where the target was lost.
     """
 
     def __init__(
@@ -34,12 +34,10 @@ class TargetTracker:
         template_id: str,
         track_ids: Iterator[int],
         config: AutoConfig,
-        redetects: bool,
     ) -> None:
         self._template_id = template_id
         self._track_ids = track_ids
         self._track = TrackState(config)
-        self._redetects = redetects
         self._local_tracker: Optional[LocalTracker] = None
         self._observation: Optional[Observation] = None
         self._last_full_search_s = 0.0
@@ -47,11 +45,18 @@ class TargetTracker:
         self._presence = 0.0
         self._known_size: Optional[SizeRange] = None
         self._size_time_s = 0.0
+        self._views = no_views()
 
     @property
     def box_xyxy(self) -> Optional[BoxXYXY]:
         """The last box of the target or of the best candidate; None while there is neither."""
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
+
+    @property
+    def views_of_lost(self) -> Sequence[View]:
+        """How the target looked before it was lost; nothing while it is tracked: recent views of
+        the tracked object must not defend it against what looks more like the references."""
+        return () if self._tracks else tuple(self._views)
 
     def expected_size(self, frame: SearchFrame) -> Optional[SizeRange]:
         """The target's possible sizes in this frame; None: unknown."""
@@ -62,21 +67,20 @@ class TargetTracker:
             return None
         return self._known_size.after(frame.time_s - self._size_time_s)
 
-    def configure(self, config: AutoConfig, redetects: bool) -> None:
+    def configure(self, config: AutoConfig) -> None:
         """Change the settings; the track stays."""
         self._track.config = config
-        self._redetects = redetects
 
     def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """Track the target from this box on, without further confirmation."""
-        self._local_tracker = LocalTracker(box_xyxy, time_s)
+        self._local_tracker = self._tracker_at(box_xyxy, time_s)
         self._remember_size(box_xyxy, time_s)
         self._resume(next(self._track_ids), time_s)
 
     def expect(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """Look for the target where it was at that time; one frame that shows it there starts the
         track."""
-        self._local_tracker = LocalTracker(box_xyxy, time_s)
+        self._local_tracker = self._tracker_at(box_xyxy, time_s)
         self._remember_size(box_xyxy, time_s)
         self._track.expect()
 
@@ -95,8 +99,6 @@ class TargetTracker:
     def needs_full_frame_search(self, time_s: float) -> bool:
         """Whether the whole frame should be searched now, after :meth:`track`."""
         config, state = self._track.config, self._track.state
-        if state != SEARCHING and not self._redetects:
-            return False
         if state == TRACKING:
             return 0 < config.auto_check_s <= time_s - self._last_full_search_s
         return self._observation is None or self._observation.score < self._track.least_score
@@ -122,7 +124,8 @@ class TargetTracker:
         self._observation, self._presence, self._distractor = None, 0.0, None
         self.update_state(time_s)
         if self._local_tracker is not None:
-            self._local_tracker = LocalTracker(self._local_tracker.box_xyxy, time_s)
+            tracker = self._local_tracker
+            self._local_tracker = LocalTracker(tracker.box_xyxy, time_s, tracker.views)
 
     def update_state(self, time_s: float) -> SearchResult:
         """Update the track's state with this frame; returns the result."""
@@ -178,6 +181,7 @@ class TargetTracker:
         observation = self._track_with(frame, distractor, 0.0, camera)
         if self._is_false_lock(frame, observation):
             self._track.drop()
+            self._views = distractor.views
             self._switch_to(distractor, observation)
 
     def _is_false_lock(self, frame: SearchFrame, distractor: Observation) -> bool:
@@ -202,6 +206,14 @@ class TargetTracker:
         self._local_tracker, self._observation, self._distractor = local_tracker, observation, None
         self._track.restart()
 
+    @property
+    def _tracks(self) -> bool:
+        return self._track.state == TRACKING
+
+    def _tracker_at(self, box_xyxy: BoxXYXY, time_s: float) -> LocalTracker:
+        """A tracker of what is in this box, which may be the lost target or a distractor."""
+        return LocalTracker(box_xyxy, time_s, no_views() if self._tracks else self._views)
+
     def _resume(self, track_id: int, time_s: float) -> None:
         self._track.start(track_id, time_s)
         self._last_full_search_s, self._distractor = time_s, None
@@ -218,7 +230,7 @@ class TargetTracker:
                 continue
             if self._observation is not None and _contains(self._observation.box_xyxy, box_xyxy):
                 continue
-            local_tracker = LocalTracker(box_xyxy, frame.time_s)
+            local_tracker = self._tracker_at(box_xyxy, frame.time_s)
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)

@@ -27,15 +27,11 @@ class TrackingPlan(SearchPlan):
     Args:
         full_frame_search: how the whole frame is searched.
         config: see :class:`~refdet_core.search.track_state.AutoConfig`.
-        redetects: see :class:`~refdet_core.search.target_tracker.TargetTracker`.
     """
 
-    def __init__(
-        self, full_frame_search: FullFrameSearch, config: AutoConfig, redetects: bool
-    ) -> None:
+    def __init__(self, full_frame_search: FullFrameSearch, config: AutoConfig) -> None:
         self._full_frame_search = full_frame_search
         self._config = config
-        self._redetects = redetects
         self._trackers: Dict[str, TargetTracker] = {}
         self._track_ids = itertools.count(1)
         self._camera = CameraMotion()
@@ -67,7 +63,7 @@ class TrackingPlan(SearchPlan):
             self._trackers, self._track_ids = other._trackers, other._track_ids
             self._camera, self._commands = other._camera, other._commands
             for tracker in self._trackers.values():
-                tracker.configure(self._config, self._redetects)
+                tracker.configure(self._config)
 
     def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         while self._commands:
@@ -96,11 +92,12 @@ class TrackingPlan(SearchPlan):
             if tracker.needs_full_frame_search(frame.time_s)
         }
         if wanted:
-            for name, seen in self._full_frame_search.candidates(frame, wanted).items():
+            views = {name: self._trackers[name].views_of_lost for name in wanted}
+            for name, seen in self._full_frame_search.candidates(frame, wanted, views).items():
                 self._trackers[name].update_from_full_frame(frame, seen)
 
     def _new_tracker(self, template_id: str) -> TargetTracker:
-        return TargetTracker(template_id, self._track_ids, self._config, self._redetects)
+        return TargetTracker(template_id, self._track_ids, self._config)
 
     def _camera_motion(self, frame: SearchFrame) -> Optional[np.ndarray]:
         if not self._config.track_camera_motion:

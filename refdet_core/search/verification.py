@@ -23,9 +23,14 @@ from refdet_core.types import BoxXYXY
 _SURE = 0.5  # below this probability every frame is checked
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is checked
 _REFUTED = 0.02  # below this probability what is in the box clearly is something else
-VIEWS = 6
-"""Number of recent views that are kept."""
-_VOUCHED = 0.1  # least probability by the search network of a view that is kept
+_VIEWS = 6  # recent views that are kept
+_VOUCHED = 0.1  # least probability by the search network of the target in the references
+_CERTAIN = 0.9  # least probability of a view in which the search network does not find it
+
+
+def no_views() -> Deque[View]:
+    """For the recent views of a target that has not been seen yet."""
+    return deque(maxlen=_VIEWS)
 
 
 class Verification:
@@ -33,20 +38,27 @@ class Verification:
 
     A network that was trained to find the target in every window cannot say that it has gone; the
     search network can, because it was trained on frames without it. A followed target is also
-    compared with its own recent views, which show it as it looks now. Only what the search network
-    finds in the references is kept as a view, so that the views cannot drift to something else.
+    compared with its own recent views, which show it as it looks now. It may turn until the search
+    network no longer finds it in the references; its views then go on as long as each is certainly
+    like the last ones. Once it was in doubt, views are kept again only when the search network
+    finds it, so that they cannot drift to something else. A candidate for a lost target is compared
+    with the views as with references.
+
+    Args:
+        views: the target's recent views, of :func:`no_views`; this adds to them.
 
     Attributes:
         verified_s: time of the last look, seconds.
         refuted: whether that showed something that is not like the target's recent views.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, views: Deque[View]) -> None:
         self._probability = 0.0
         self._tracker_score = 0.0
         self.verified_s = -math.inf
         self.refuted = False
-        self._views: Deque[View] = deque(maxlen=VIEWS)
+        self._views = views
+        self._unbroken = True
 
     def probability(
         self,
@@ -74,7 +86,7 @@ class Verification:
                 self._probability = goes_on
                 self.refuted = goes_on < _REFUTED
             elif frame.refiner is not None:  # as in a full-frame search, so that scores compare
-                again = refined(here, frame.refiner, template_id, count=1)
+                again = refined(here, frame.refiner, template_id, 1, self._views)
                 self._probability = float(again.scores.max(initial=0.0))
             else:
                 self._probability = search_score
@@ -96,7 +108,11 @@ class Verification:
             return None
         known = reference_views(refiner, template_id).with_views(self._views)
         probability = float(weights(followed_evidence(search_score, view, known))[0])
-        if vouched and probability >= _SURE:
+        if probability < _SURE:
+            self._unbroken = False
+        elif vouched and probability >= _CERTAIN:
+            self._unbroken = True
+        if self._unbroken and probability >= (_SURE if vouched else _CERTAIN):
             self._views.append(view)
         return probability
 

@@ -610,23 +610,24 @@ def test_a_search_without_memory_refuses_a_box(search) -> None:
 # -- track -----------------------------------------------------------------------------------
 
 
-def test_track_starts_from_the_first_detection_over_the_threshold() -> None:
+def test_track_without_a_box_starts_from_a_confirmed_detection() -> None:
     watched = film("track")
-    for shown in watched.show_for(0.5, [Thing.at(*HERE, score=0.49)]):
+    for shown in watched.show_for(0.5, [Thing.at(*HERE, score=0.65)]):
         assert (shown.state(), len(shown.search_frame.tiles)) == (SEARCHING, 1)
-    shown = watched.show(Thing.at(*HERE, score=0.51))
+    shown = watched.show_for(1.0, [Thing.at(*HERE, score=0.75)])[-1]
     assert (shown.state(), shown.track_id(), shown.centre()) == (TRACKING, 1, near(HERE))
 
 
-def test_track_never_searches_the_frame_again() -> None:
+def test_track_searches_the_frame_only_while_the_target_is_lost() -> None:
     watched = tracked("track")
-    scene = [Thing.at(*THERE, score=0.99)]
-    shown = [*watched.show_for(1.0, [Thing.at(*HERE)]), *watched.show_for(15.0, scene)]
+    scene = [Thing.at(*HERE), Thing.at(*THERE, score=0.99)]
+    shown = watched.show_for(15.0, scene)
     assert {len(each.search_frame.tiles) for each in shown} == {0}
-    assert shown[-1].state() == LOST
-    # but its window still looks where it was
-    last = watched.show_for(0.2, [Thing.at(*HERE)])[-1]
-    assert (last.track_id(), last.centre()) == (1, near(HERE))
+    assert all(each.centre() == near(HERE) for each in shown)
+    lost = watched.show_for(2.0, [])[-1]
+    assert (lost.state(), len(lost.search_frame.tiles)) == (LOST, 1)
+    back = watched.show_for(2.0, [Thing.at(*THERE)])[-1]
+    assert (back.track_id(), back.centre()) == (1, near(THERE))
 
 
 def test_track_leaves_an_unsure_candidate_for_a_sure_one() -> None:

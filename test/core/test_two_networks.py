@@ -50,10 +50,10 @@ class LooksLike(FakeSearchFrame):
 class ComparedFrame(WatchedFrame):
     """A watched frame in which boxes are compared with the references and recent views."""
 
-    def __init__(self, features, score, time_s, x=600):
-        super().__init__([[Thing.at(x, 300)]], [Thing.at(x, 300, score=score)], time_s)
+    def __init__(self, features, score, time_s, x=600, y=300):
+        super().__init__([[Thing.at(x, y)]], [Thing.at(x, y, score=score)], time_s)
         alike = LookWeights(search=0.5, embedding=20.0, intercept=-14.0)
-        rule = RefinementRule("tracker", "embedder", other_photos=alike, followed=alike)
+        rule = RefinementRule("tracker", "embedder", alike, alike, alike)
         self._refiner = Refiner(self.others[0], rule, LooksLike(features))
 
     @property
@@ -88,12 +88,39 @@ def test_something_else_in_its_place_is_not_the_followed_target():
     assert follow(tracker, FRONT, 0.9, 2.1) > 0.9
 
 
-def test_only_what_the_search_network_finds_in_the_references_becomes_a_view():
+def turned(share):
+    """On the way from the front to the back."""
+    return np.array(FRONT) + share * (np.array(BACK) - FRONT)
+
+
+def test_views_go_on_although_the_search_network_no_longer_finds_the_references():
     tracker = LocalTracker(START.box_xyxy, 0.0)
     assert follow(tracker, FRONT, 0.9, 0.1) > 0.9
-    halfway = np.array(FRONT) + (np.array(BACK) - FRONT) / 2
-    assert follow(tracker, halfway, 0.05, 0.4) > 0.5
-    assert follow(tracker, BACK, 0.05, 0.8) < 0.1, "nothing vouched for the view on the way"
+    for number, share in enumerate((0.2, 0.4, 0.6, 0.8, 1.0)):
+        assert follow(tracker, turned(share), 0.06, 0.5 + 0.4 * number) > 0.9
+
+
+def test_after_a_doubt_a_view_needs_the_search_network():
+    for score, known in ((0.06, False), (0.9, True)):
+        tracker = LocalTracker(START.box_xyxy, 0.0)
+        assert follow(tracker, FRONT, 0.9, 0.1) > 0.9
+        assert follow(tracker, OTHER, 0.06, 0.5) < 0.1
+        for number, share in enumerate((0.2, 0.4, 0.6, 0.8)):
+            follow(tracker, turned(share), score, 0.9 + 0.4 * number)
+        assert (follow(tracker, BACK, 0.06, 2.9) > 0.5) == known
+
+
+def test_a_lost_target_is_known_by_its_recent_views_elsewhere():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    for number, share in enumerate((0.0, 0.25, 0.5, 0.75, 1.0)):
+        assert follow(tracker, turned(share), 0.9, 0.1 + 0.4 * number) > 0.9
+    elsewhere = Thing.at(900, 500).box_xyxy
+    again = LocalTracker(elsewhere, 3.0, tracker.views)
+    fresh = LocalTracker(elsewhere, 3.0)
+    for candidate, known in ((again, True), (fresh, False)):
+        frame = ComparedFrame(BACK, 0.3, 3.0, 900, 500)
+        seen = candidate.track(frame, "car", CONFIG, 0.5, followed=False).score
+        assert (seen > 0.9) == known
 
 
 def step(tracker, frame, least=0.5):
