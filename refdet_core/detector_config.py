@@ -17,7 +17,8 @@ class DetectorConfig(AutoConfig):
 
     Attributes:
         search: ``tiles`` and ``full_frame`` search each frame independently; ``track`` tracks a
-            target in a window; ``auto`` tracks it, notices when it is gone and searches again.
+            target in a window and searches the frame while it is lost; ``auto`` also checks the
+            frame while it tracks.
         tile_width, tile_height: largest tile in network pixels.
         tile_overlap: minimum overlap of neighbouring tiles in network pixels.
         tile_scale: network pixels per frame pixel for every object, 0.25 to 4; 0: each object at
