@@ -47,9 +47,7 @@ SLOW = ("siamrpn_alex", "siamrpnpp_r50", "dinov3_crossattention")
 
 def parameters(slow: tuple[str, ...]) -> list:
     """Every recipe for ``pytest.mark.parametrize``, those named marked as slow."""
-    return [
-        pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in SMALL
-    ]
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in SMALL]
 
 
 def frame(colour: str, x: int, y: int) -> np.ndarray:

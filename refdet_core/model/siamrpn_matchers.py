@@ -24,7 +24,8 @@ class UpChannel(Matcher):
     """Up-channel cross-correlation (SiamRPN, Li et al. 2018, section 3.2).
 
     The template's features are expanded to one kernel for each class and for each delta of every
-    anchor, so the responses *are* the logits and (before a last 1x1) the deltas.
+    anchor, so the responses *are* the logits and (before a last 1x1) the deltas. Kernels are
+    divided by the square root of the number of products that a response adds up.
 
     Args:
         channels: C of the features.
@@ -42,12 +43,10 @@ class UpChannel(Matcher):
         self.channels, self.classes = channels, _CLASSES * anchors
         self.template = nn.Conv2d(channels, channels * self.out_channels, 3)
         self.search = nn.Conv2d(channels, 2 * channels, 3)
-        # A response adds up all channels and cells of a kernel. Without this random kernels begin
-        # with logits of +-40 and boxes of thousands of pixels.
-        terms = channels * _inner(kernel_cells) ** 2
-        with torch.no_grad():
-            for parameter in self.template.parameters():
-                parameter.div_(math.sqrt(terms))
+        # A response adds up all channels and cells of a kernel, as attention adds up a query's
+        # channels. Unscaled, random kernels begin with logits of +-40, and a step of SGD at the
+        # published learning rate changes them by hundreds.
+        self.scale = 1 / math.sqrt(channels * _inner(kernel_cells) ** 2)
 
     @classmethod
     def from_config(cls, config: SiameseConfig, kernel_cells: int) -> Matcher:
@@ -57,7 +56,7 @@ class UpChannel(Matcher):
         return cls(config.channels, kernel_cells, anchors)
 
     def encode_kernel(self, kernel: Tensor) -> Tensor:
-        expanded: Tensor = self.template(kernel)
+        expanded: Tensor = self.template(kernel) * self.scale
         return expanded
 
     def encode_frame(self, features: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ class Tiles(Tiling):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
-    multiple and least side. Larger frames get the smallest number of tiles that overlap enough, evenly spread and
-    no larger than necessary.
+    multiple and least side. Larger frames get the smallest number of tiles that overlap enough,
+    evenly spread and no larger than necessary.
 
     Args:
         tile_size: largest ``(width, height)`` of a tile in network pixels.

@@ -93,7 +93,8 @@ def test_up_channel_equals_convolutions_with_the_expanded_template() -> None:
         wanted = kernels[view].reshape(30, 4, 4, 4)
         classes = F.conv2d(searched[:, :4], wanted[:10])
         deltas = F.conv2d(searched[:, 4:], wanted[10:])
-        assert torch.allclose(responses[:, view], torch.cat([classes, deltas], dim=1), atol=1e-4)
+        expected = torch.cat([classes, deltas], dim=1) / 8  # of 4 channels x 16 cells
+        assert torch.allclose(responses[:, view], expected, atol=1e-5)
 
 
 def test_depthwise_branches_compare_each_level_twice() -> None:
