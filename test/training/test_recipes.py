@@ -95,9 +95,11 @@ def detects(bundle: Path, frames: list[np.ndarray], folder: Path) -> None:
 
 def searches_frames_of_a_few_pixels(bundle: Path, photo: np.ndarray) -> None:
     """Layers without padding need many pixels for one cell; a tile is padded to them."""
+    x, y = START
+    box = (x, y, x + SIDE, y + SIDE)
     config = DetectorConfig(search="tiles", tile_width=64, tile_height=64, tile_overlap=16)
     with Detector.open(bundle, "onnxruntime", config) as detector:
-        detector.set_template("square", [Reference(photo, (*START, SIDE, SIDE))])
+        detector.set_template([Reference(photo, box)], "square")
         for height, width in ((1, 1), (7, 60), (90, 9)):
             assert detector.detect(photo[:height, :width]) is not None
 
