@@ -62,4 +62,4 @@ if [ -z "$chosen" ]; then
     exit 1
 fi
 
-exec "$chosen" -I "$here/make_venv.py" "${1:-base}"
+exec "$chosen" -B -E -s "$here/make_venv.py" "${1:-base}"

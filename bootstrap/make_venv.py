@@ -10,19 +10,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+from step import ROOT, WORK, Step, digest, environment, fail, say
+
 BOOTSTRAP = ROOT / "bootstrap"
 REQUIREMENTS = ROOT / "requirements"
 VENV = ROOT / ".venv"
@@ -35,7 +33,6 @@ DOCS_VENV = ROOT / ".venv-docs"  # the documentation is made from the sources al
 # with this folder on PYTHONPATH gets it (`make live`, the window's tests).
 FULL_OPENCV = VENV / "full_opencv"
 FULL_OPENCV_NEEDS = "libgl1 libglib2.0-0 libsm6 libxext6"
-WORK = ROOT / "build" / "bootstrap"
 
 STAGES = {
     "base": ["base.txt"],
@@ -47,24 +44,6 @@ WINDOW_STAGE = "window"  # base, and an OpenCV with windows
 DOCS_STAGE = "docs"  # no ROS, no compiler
 # IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
 CMAKE_AT_LEAST = (3, 21)
-LOG_LINES_SHOWN = 30
-
-# Of a sourced ROS 2, or of another environment made from the ROS 2 wheels. None
-# of it may reach the tools that work on this one.
-FOREIGN_VARIABLES = (
-    "AMENT_PREFIX_PATH",
-    "CMAKE_PREFIX_PATH",
-    "COLCON_PREFIX_PATH",
-    "LD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "RMW_IMPLEMENTATION",
-    "ROS_DISTRO",
-    "ROS_PYTHON_VERSION",
-    "ROS_VERSION",
-    "VIRTUAL_ENV",
-    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
-)
 
 # Lets the ament index (get_package_share_directory …) find the environment without
 # a set-up script to source, behind any overlay that has been sourced. The file's
@@ -74,88 +53,6 @@ PREFIX_HOOK = (
     "import os, sys; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys("
     "[*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]))\n"
 )
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    print(f"set-up: {text}", flush=True)
-
-
-def fail(text: str) -> NoReturn:
-    """Exit with an error message."""
-    print(f"set-up: {text}", file=sys.stderr, flush=True)
-    raise SystemExit(1)
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment without what belongs to another ROS 2."""
-    clean = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-    clean.update(extra)
-    return clean
-
-
-def digest(*inputs: Path | str) -> str:
-    """Hash of texts, and of files or all files in folders, names included."""
-    result = hashlib.sha256()
-    for item in inputs:
-        if isinstance(item, str):
-            files: list[Path] = []
-            result.update(item.encode() + b"\0")
-        else:
-            # A changelog changes nothing that is built.
-            inside = (p for p in item.rglob("*") if p.is_file() and p.suffix != ".rst")
-            files = sorted(inside) if item.is_dir() else [item]
-        for file in files:
-            result.update(f"{file.relative_to(ROOT)}\0".encode())
-            result.update(file.read_bytes() + b"\0")
-    return result.hexdigest()
-
-
-class Step:
-    """A step that runs once for each state of its inputs."""
-
-    def __init__(self, name: str, key: str, state: Path = STATE) -> None:
-        self.name = name
-        self.key = key
-        self.stamp = state / f"{name}.stamp"
-        self.log = WORK / f"{name}.log"
-
-    def done(self) -> bool:
-        """Whether it has succeeded with these inputs."""
-        return self.stamp.is_file() and self.stamp.read_text() == self.key
-
-    @contextlib.contextmanager
-    def running(self, announcement: str) -> Iterator[None]:
-        """Announce the step; leave a stamp only if the body succeeds."""
-        say(announcement)
-        started = time.monotonic()
-        self.stamp.unlink(missing_ok=True)
-        WORK.mkdir(parents=True, exist_ok=True)
-        self.log.unlink(missing_ok=True)
-        yield
-        self.stamp.parent.mkdir(parents=True, exist_ok=True)
-        self.stamp.write_text(self.key)
-        say(f"  done in {time.monotonic() - started:.0f} s")
-
-    def call(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
-        """Run a command with its output in the step's log; a failure ends the set-up."""
-        with self.log.open("a") as log:
-            print("$", *command, file=log, flush=True)
-            code = subprocess.call(
-                [str(word) for word in command],
-                cwd=ROOT,
-                env=env or environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        if code != 0:
-            lines = self.log.read_text(errors="replace").splitlines()
-            print("\n".join(lines[-LOG_LINES_SHOWN:]), file=sys.stderr)
-            fail(
-                f"step '{self.name}' failed (exit status {code}). "
-                f"Above: the end of its log, {self.log.relative_to(ROOT)}"
-            )
 
 
 def check_machine() -> None:
@@ -339,15 +236,22 @@ def make(stage: str) -> None:
         shutil.rmtree(VENV)
 
     requirements = {
-        name: Step(f"requirements-{name}", digest(*(REQUIREMENTS / file for file in STAGES[name])))
+        name: Step(
+            f"requirements-{name}", digest(*(REQUIREMENTS / file for file in STAGES[name])), STATE
+        )
         for name in STAGES
     }
     base = digest(REQUIREMENTS / "base.txt")
     repair = BOOTSTRAP / "repair_imported_targets.cmake"
-    shims = {name: Step(name, digest(base, repair, BOOTSTRAP / name)) for name in STAND_IN_PACKAGES}
-    msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"))
-    windows = Step("full_opencv", digest(pinned("opencv-python-headless")))
-    project = Step("refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"))
+    shims = {
+        name: Step(name, digest(base, repair, BOOTSTRAP / name), STATE)
+        for name in STAND_IN_PACKAGES
+    }
+    msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"), STATE)
+    windows = Step("full_opencv", digest(pinned("opencv-python-headless")), STATE)
+    project = Step(
+        "refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"), STATE
+    )
 
     if not (msgs.done() and all(shim.done() for shim in shims.values())):
         check_machine()
