@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bootstrap"
 LOG_LINES_SHOWN = 30
 
-# Of a sourced ROS 2, or of another environment made from the ROS 2 wheels. None
-# of it may reach the tools that work on this one.
+# Set by a sourced ROS 2 or another environment with the ROS 2 wheels. The tools that
+# work on this environment must not see them.
 FOREIGN_VARIABLES = (
     "AMENT_PREFIX_PATH",
     "CMAKE_PREFIX_PATH",
@@ -46,21 +46,21 @@ def fail(text: str) -> NoReturn:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment without what belongs to another ROS 2."""
+    """The caller's environment variables, without those of another ROS 2."""
     clean = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
     clean.update(extra)
     return clean
 
 
 def digest(*inputs: Path | str) -> str:
-    """Hash of texts, and of files or all files in folders, names included."""
+    """Hash of texts and files, and of all files in folders, with their names."""
     result = hashlib.sha256()
     for item in inputs:
         if isinstance(item, str):
             files: list[Path] = []
             result.update(item.encode() + b"\0")
         else:
-            # A changelog changes nothing that is built.
+            # Changelogs (.rst) do not affect the build.
             inside = (p for p in item.rglob("*") if p.is_file() and p.suffix != ".rst")
             files = sorted(inside) if item.is_dir() else [item]
         for file in files:
@@ -89,7 +89,7 @@ class Step:
 
     @contextlib.contextmanager
     def running(self, announcement: str) -> Iterator[None]:
-        """Announce the step; leave a stamp only if the body succeeds."""
+        """Announce the step; write its stamp if the body succeeds."""
         say(announcement)
         started = time.monotonic()
         self.stamp.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class Step:
         say(f"  done in {time.monotonic() - started:.0f} s")
 
     def call(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
-        """Run a command with its output in the step's log; a failure ends the set-up."""
+        """Run a command, with its output in the step's log. If it fails, the set-up ends."""
         with self.log.open("a") as log:
             print("$", *command, file=log, flush=True)
             code = subprocess.call(
