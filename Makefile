@@ -51,8 +51,9 @@ live: setup-window  ## track the object in a box that you draw in SOURCE= (camer
 console: setup  ## the same in a web browser: SOURCE= played to the detector node, and the console
 	@$(PYTHON_IN_VENV) -m refdet_ros.console.standalone "$(SOURCE)" $(CONSOLE_ARGS)
 
-# Each worker has a ROS domain of its own and takes one file after the other.
-WORKERS ?= 2
+# Each worker has a ROS domain of its own and takes one file after the other. Tests of nodes wait
+# half of the time, so that three workers keep two cores busy.
+WORKERS ?= 3
 PARALLEL := $(if $(filter-out 0 1,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 test: setup-test  ## run the tests except the slow ones; WORKERS=1: one after the other; PYTEST_ARGS= adds arguments
 	@ROS_PYTHON_CHECK_FIELDS=1 OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest $(PARALLEL) $(PYTEST_ARGS)

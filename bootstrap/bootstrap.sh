@@ -8,8 +8,8 @@
 # test:   all that, and what training, tests and lint need.
 # docs:   .venv-docs instead, with what `make docs` needs.
 #
-# This part only looks for a Python to work with and hands over to
-# make_venv.py. PYTHON=/path/to/python picks one.
+# This script finds a Python and runs make_venv.py with it.
+# PYTHON=/path/to/python picks one.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 . "$here/find_python.sh"
@@ -47,7 +47,7 @@ if [ -z "$chosen" ] && [ -n "$almost" ]; then
     packages=
     case $answer in *venv*) packages="$packages python$version-venv" ;; esac
     case $answer in *headers*) packages="$packages python$version-dev" ;; esac
-    echo "set-up: $python (Python $version) lacks parts that are needed. Install them with" >&2
+    echo "set-up: $python (Python $version) lacks modules that are needed. Install them with" >&2
     echo "    sudo apt-get install --yes$packages" >&2
     exit 1
 fi
@@ -62,4 +62,4 @@ if [ -z "$chosen" ]; then
     exit 1
 fi
 
-exec "$chosen" -I "$here/make_venv.py" "${1:-base}"
+exec "$chosen" -B -E -s "$here/make_venv.py" "${1:-base}"

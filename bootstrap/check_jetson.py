@@ -1,7 +1,7 @@
-"""Run the tests that concern a Jetson with its Python, OpenCV and TensorRT's real API.
+"""Run the tests that matter for a Jetson, with its Python and OpenCV and the real TensorRT API.
 
-Called by ``check_jetson.sh`` with the Python 3.8 that it found. The environment is made once, in
-``build/jetson``, and again when ``requirements/jetson.txt`` or this file changes.
+``check_jetson.sh`` finds a Python 3.8 and runs this with it. The environment is in
+``build/jetson``; it is made again when ``requirements/jetson.txt`` or this file changes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STAMP = WORK / "stamp"
 LOG = WORK / "log"
 LOG_LINES_SHOWN = 30
 
-# pycuda wants a driver library to link with. On a machine without one it gets this, which has every
-# name and no GPU; only test/jetson lets it be found, to import pycuda.
+# pycuda links with the CUDA driver. Machines without one get this library instead: it has all the
+# functions that pycuda calls, and reports no GPU. Only test/jetson uses it.
 EMPTY_DRIVER = WORK / "empty_driver"
 NO_DEVICE = """\
 static int no_device(int code, const char **text, const char *answer)
@@ -39,7 +39,7 @@ int cuGetErrorName(int code, const char **text)
 int cuGetErrorString(int code, const char **text)
 { return no_device(code, text, "no CUDA-capable device is detected"); }
 """
-# The toolkit's wheels leave this header out.
+# This header is missing from the toolkit's wheels.
 PROFILER_HEADER = """\
 #include <cuda.h>
 #ifdef __cplusplus
@@ -53,10 +53,10 @@ CUresult CUDAAPI cuProfilerStop(void);
 }
 #endif
 """
-# JetPack 5 has CUDA 11.4; pycuda then leaves out what came later.
+# JetPack 5 has CUDA 11.4. With this number pycuda leaves out what is newer.
 JETPACK_CUDA = "11040"
 
-# test/core/model is about torch, which the node does not need.
+# test/core/model tests torch networks; the node does not need torch.
 TESTS = ("test/core", "test/jetson", "test/gpu", "--ignore=test/core/model")
 
 
@@ -66,13 +66,13 @@ def say(text: str) -> None:
 
 
 def fail(text: str) -> NoReturn:
-    """End with a sentence for the person at the keyboard."""
+    """Exit with an error message."""
     print(f"check-jetson: {text}", file=sys.stderr, flush=True)
     raise SystemExit(1)
 
 
 def call(*command: str | Path, **environment: str) -> None:
-    """Run a command with its output in the log; a failure ends the check."""
+    """Run a command, with its output in the log. If it fails, the check ends."""
     with LOG.open("a") as log:
         print("$", *command, file=log, flush=True)
         code = subprocess.call(
@@ -95,7 +95,7 @@ def pip(*arguments: str | Path, **environment: str) -> None:
 
 
 def build_pycuda(requirement: str) -> None:
-    """Compile pycuda from its source against the CUDA headers that came with TensorRT."""
+    """Compile pycuda against the CUDA headers that were installed with TensorRT."""
     include, download = EMPTY_DRIVER / "include", WORK / "pycuda"
     for folder in (include, download):
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,7 +119,7 @@ def build_pycuda(requirement: str) -> None:
         "CXXFLAGS": ["-O0", "-g0", "-w"],
     }
     (source / "siteconf.py").write_text("".join(f"{k} = {v!r}\n" for k, v in settings.items()))
-    # Or the linker would drop a library that answers none of the names.
+    # The library is still empty here; without this flag the linker would drop it.
     flags = "-Wl,--no-as-needed"
     pip("install", "--no-deps", "--no-build-isolation", source, LDFLAGS=flags)
 
@@ -136,7 +136,7 @@ def build_pycuda(requirement: str) -> None:
 
 
 def write_driver(names: Sequence[str]) -> None:
-    """Compile a libcuda.so.1 whose functions all answer CUDA_ERROR_NO_DEVICE."""
+    """Compile a libcuda.so.1 whose functions all return CUDA_ERROR_NO_DEVICE."""
     source = EMPTY_DRIVER / "driver.c"
     source.write_text(NO_DEVICE + "".join(f"int {name}() {{ return 100; }}\n" for name in names))
     library = EMPTY_DRIVER / "libcuda.so.1"
@@ -147,7 +147,7 @@ def write_driver(names: Sequence[str]) -> None:
 
 
 def make_environment() -> None:
-    """Make the environment, unless it is there for this state of its inputs."""
+    """Make the environment, unless it is there and up to date."""
     key = hashlib.sha256(REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()).hexdigest()
     if STAMP.is_file() and STAMP.read_text() == key and PYTHON.exists():
         return
@@ -177,7 +177,7 @@ def make_environment() -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Let one check make the environment at a time."""
+    """Wait until no other check is making the environment."""
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -185,7 +185,7 @@ def locked() -> Iterator[None]:
 
 
 def main() -> int:
-    """Make the environment if need be, then run the tests in it."""
+    """Make the environment if necessary, then run the tests in it."""
     with locked():
         make_environment()
     environment = dict(os.environ, REFDET_EMPTY_DRIVER=str(EMPTY_DRIVER), PYTHONNOUSERSITE="1")

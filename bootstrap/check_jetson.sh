@@ -1,10 +1,10 @@
 #!/bin/sh
-# Checks the way to a Jetson as far as that goes without one: Python 3.8, the real
-# TensorRT 8.5 and JetPack 5's OpenCV, in build/jetson.
+# Checks refdet for the Jetson as far as possible without one: with Python 3.8, the
+# real TensorRT 8.5 and JetPack 5's OpenCV, in build/jetson.
 #
 #   bootstrap/check_jetson.sh [PYTEST_ARGUMENT ...]
 #
-# This part only looks for a Python 3.8 and hands over to check_jetson.py.
+# This script finds a Python 3.8 and runs check_jetson.py with it.
 # PYTHON38=/path/to/python picks one.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)

@@ -1,12 +1,12 @@
-# Sourced by the scripts beside it. A pyenv shim is found on the PATH without a Python
-# behind it, so every candidate must still be tried.
+# Sourced by the scripts beside it. A pyenv shim may be on the PATH although there is no
+# Python behind it, so the callers try every candidate.
 
-# An active virtual environment or a sourced ROS 2 must not leak in.
+# An active virtual environment or a sourced ROS 2 must not affect the set-up.
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 # Prints the path of every candidate, best first.
 #   python_candidates CHOSEN NAME...
-# CHOSEN is the one that the user named; then there is no other. NAMEs are searched on the PATH.
+# If the user named one, CHOSEN, it is the only candidate. Otherwise NAMEs are searched on the PATH.
 python_candidates() {
     chosen_by_user=$1
     shift

@@ -1,7 +1,7 @@
-"""Rewrite requirements/*.txt from requirements/*.in with the newest versions that fit.
+"""Pin the newest versions that fit together: requirements/*.in to requirements/*.txt.
 
-Everything that .venv holds is resolved at once, for all supported Pythons, and then shared out,
-so that the three files always agree. The documentation has an environment of its own. Run with
+All packages of .venv are resolved together, for all supported Pythons, so that the files agree
+with each other. The documentation has its own environment and is resolved separately. Run by
 `make lock`.
 """
 
@@ -18,7 +18,7 @@ OLDEST_PYTHON = "3.10"
 
 
 def resolve(name: str, constraints: str) -> list[str]:
-    """The locked lines of one .in file and all it includes, within `constraints`."""
+    """The pinned lines of an .in file and of the files it includes, within `constraints`."""
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "pip", "compile", "--quiet", "--universal", "--no-annotate", "--no-header"]
     command += ["--python-version", OLDEST_PYTHON, f"{name}.in"]
@@ -33,7 +33,7 @@ def resolve(name: str, constraints: str) -> list[str]:
 
 
 def write(name: str, lines: list[str]) -> None:
-    """Write one locked file."""
+    """Write one file of pinned versions."""
     header = f"# Made by `make lock` from {name}.in. Do not edit."
     (REQUIREMENTS / f"{name}.txt").write_text("\n".join([header, *lines]) + "\n")
 
@@ -46,8 +46,8 @@ def main() -> None:
     below: set[str] = set()
     for position, layer in enumerate(LAYERS):
         lines = resolve(layer, everything)
-        # A lower layer may say `numpy==2 ; marker` where a higher one needs it
-        # without the marker; then both lines stay, and they agree.
+        # A lower layer may pin a package with a marker (numpy==2 ; python_version…) and a higher
+        # one without. Both lines stay; the versions are the same.
         extra = [line for line in lines if line not in below]
         write(layer, ([f"-r {LAYERS[position - 1]}.txt"] if position else []) + extra)
         below.update(lines)

@@ -1,8 +1,7 @@
-"""Make .venv and put into it what a stage needs. Standard library only.
+"""Make .venv and install what a stage needs. Standard library only.
 
-Called by ``bootstrap.sh``, which picks the interpreter that runs this. Each step
-has a key made of its inputs; a step whose key has not changed since it last
-succeeded is skipped, so a second run only compares hashes.
+``bootstrap.sh`` picks the interpreter and runs this with it. A step is skipped if its
+inputs have not changed since it last succeeded, so a second run only compares hashes.
 """
 
 from __future__ import annotations
@@ -10,19 +9,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+from step import ROOT, WORK, Step, digest, environment, fail, say
+
 BOOTSTRAP = ROOT / "bootstrap"
 REQUIREMENTS = ROOT / "requirements"
 VENV = ROOT / ".venv"
@@ -30,132 +27,30 @@ PYTHON = VENV / "bin" / "python"
 UV_INSTALL = (VENV / "bin" / "uv", "pip", "install", "--python", PYTHON)
 STATE = VENV / ".refdet"
 DOCS_VENV = ROOT / ".venv-docs"  # the documentation is made from the sources alone
-# OpenCV with windows and the contrib trackers. It does not import where libGL is
-# missing, as on a robot, so it is not what `import cv2` finds: only what is started
-# with this folder on PYTHONPATH gets it (`make live`, the window's tests).
+# OpenCV with windows and the contrib trackers. It cannot be imported where libGL is
+# missing, as on a robot. So `import cv2` finds it only with this folder on PYTHONPATH
+# (`make live`, the tests of the window).
 FULL_OPENCV = VENV / "full_opencv"
 FULL_OPENCV_NEEDS = "libgl1 libglib2.0-0 libsm6 libxext6"
-WORK = ROOT / "build" / "bootstrap"
 
 STAGES = {
     "base": ["base.txt"],
     "test": ["base.txt", "satellite.txt", "training.txt", "test.txt"],
 }
-# Official packages without a wheel; each is built from the folder of its name beside this file.
+# Official packages that have no wheel. Each is built from the folder of its name beside this file.
 STAND_IN_PACKAGES = ("vision_msgs", "tf2_msgs")
 WINDOW_STAGE = "window"  # base, and an OpenCV with windows
 DOCS_STAGE = "docs"  # no ROS, no compiler
-# IMPORTED_TARGETS, which repair_imported_targets.cmake reads, is of 3.21.
+# repair_imported_targets.cmake reads the property IMPORTED_TARGETS, new in 3.21.
 CMAKE_AT_LEAST = (3, 21)
-LOG_LINES_SHOWN = 30
 
-# Of a sourced ROS 2, or of another environment made from the ROS 2 wheels. None
-# of it may reach the tools that work on this one.
-FOREIGN_VARIABLES = (
-    "AMENT_PREFIX_PATH",
-    "CMAKE_PREFIX_PATH",
-    "COLCON_PREFIX_PATH",
-    "LD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "RMW_IMPLEMENTATION",
-    "ROS_DISTRO",
-    "ROS_PYTHON_VERSION",
-    "ROS_VERSION",
-    "VIRTUAL_ENV",
-    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
-)
-
-# Lets the ament index (get_package_share_directory …) find the environment without
-# a set-up script to source, behind any overlay that has been sourced. The file's
-# name sorts before the wheels' own hook, which starts Python anew and hands the
-# variable on.
+# Lets the ament index (get_package_share_directory …) find the environment although no
+# set-up script has been sourced. Overlays that have been sourced come first. The file's
+# name sorts before the wheels' own hook, which starts Python again with this variable.
 PREFIX_HOOK = (
     "import os, sys; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys("
     "[*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]))\n"
 )
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    print(f"set-up: {text}", flush=True)
-
-
-def fail(text: str) -> NoReturn:
-    """Exit with an error message."""
-    print(f"set-up: {text}", file=sys.stderr, flush=True)
-    raise SystemExit(1)
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment without what belongs to another ROS 2."""
-    clean = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-    clean.update(extra)
-    return clean
-
-
-def digest(*inputs: Path | str) -> str:
-    """Hash of texts, and of files or all files in folders, names included."""
-    result = hashlib.sha256()
-    for item in inputs:
-        if isinstance(item, str):
-            files: list[Path] = []
-            result.update(item.encode() + b"\0")
-        else:
-            # A changelog changes nothing that is built.
-            inside = (p for p in item.rglob("*") if p.is_file() and p.suffix != ".rst")
-            files = sorted(inside) if item.is_dir() else [item]
-        for file in files:
-            result.update(f"{file.relative_to(ROOT)}\0".encode())
-            result.update(file.read_bytes() + b"\0")
-    return result.hexdigest()
-
-
-class Step:
-    """A step that runs once for each state of its inputs."""
-
-    def __init__(self, name: str, key: str, state: Path = STATE) -> None:
-        self.name = name
-        self.key = key
-        self.stamp = state / f"{name}.stamp"
-        self.log = WORK / f"{name}.log"
-
-    def done(self) -> bool:
-        """Whether it has succeeded with these inputs."""
-        return self.stamp.is_file() and self.stamp.read_text() == self.key
-
-    @contextlib.contextmanager
-    def running(self, announcement: str) -> Iterator[None]:
-        """Announce the step; leave a stamp only if the body succeeds."""
-        say(announcement)
-        started = time.monotonic()
-        self.stamp.unlink(missing_ok=True)
-        WORK.mkdir(parents=True, exist_ok=True)
-        self.log.unlink(missing_ok=True)
-        yield
-        self.stamp.parent.mkdir(parents=True, exist_ok=True)
-        self.stamp.write_text(self.key)
-        say(f"  done in {time.monotonic() - started:.0f} s")
-
-    def call(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
-        """Run a command with its output in the step's log; a failure ends the set-up."""
-        with self.log.open("a") as log:
-            print("$", *command, file=log, flush=True)
-            code = subprocess.call(
-                [str(word) for word in command],
-                cwd=ROOT,
-                env=env or environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        if code != 0:
-            lines = self.log.read_text(errors="replace").splitlines()
-            print("\n".join(lines[-LOG_LINES_SHOWN:]), file=sys.stderr)
-            fail(
-                f"step '{self.name}' failed (exit status {code}). "
-                f"Above: the end of its log, {self.log.relative_to(ROOT)}"
-            )
 
 
 def check_machine() -> None:
@@ -199,7 +94,7 @@ def pinned(package: str) -> str:
 
 
 def install_requirements(step: Step, stage: str) -> None:
-    """Create the environment if necessary, and install the stage's locked packages."""
+    """Make the environment if necessary, and install the stage's pinned packages."""
     if not PYTHON.exists():
         shutil.rmtree(VENV, ignore_errors=True)
         say(f"making .venv with Python {platform.python_version()} ({sys.executable})")
@@ -223,7 +118,7 @@ def importable(package: str, **extra: str) -> bool:
 
 
 def install_full_opencv(step: Step) -> None:
-    """Put OpenCV with windows, of the same version, beside the one without."""
+    """Install OpenCV with windows beside the one without, in the same version."""
     version = pinned("opencv-python-headless").partition("==")[2]
     place = FULL_OPENCV.relative_to(ROOT)
     with step.running(f"installing OpenCV with windows to {place} (0.2 GB)"):
@@ -233,7 +128,7 @@ def install_full_opencv(step: Step) -> None:
 
 
 def remove_listed(manifest: Path) -> None:
-    """Remove the files of an earlier build, so that no stale file remains."""
+    """Remove the files that an earlier build installed."""
     if manifest.is_file():
         for line in manifest.read_text().splitlines():
             installed = Path(line)
@@ -273,7 +168,7 @@ def build_interfaces(step: Step, source: Path, package: str) -> None:
 
 
 def install_project(step: Step) -> None:
-    """Install the project in development mode, and make it known to the ament index."""
+    """Install the project in development mode and register it in the ament index."""
     with step.running("installing refdet itself in development mode"):
         step.call([*UV_INSTALL, "--no-deps", "--no-build-isolation", "--editable", ROOT])
         site_packages = next((VENV / "lib").glob("python3.*/site-packages"))
@@ -291,7 +186,7 @@ def install_project(step: Step) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Let only one set-up work on this tree at a time."""
+    """Wait until no other set-up works on this tree."""
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         try:
@@ -303,7 +198,7 @@ def locked() -> Iterator[None]:
 
 
 def make_docs_environment() -> None:
-    """Make .venv-docs anew when its requirements changed."""
+    """Make .venv-docs, or make it again if its requirements have changed."""
     requirements = REQUIREMENTS / "docs.txt"
     step = Step("docs", digest(requirements), DOCS_VENV / ".refdet")
     if step.done():
@@ -316,11 +211,11 @@ def make_docs_environment() -> None:
 
 
 def usable_environment() -> bool:
-    """Whether .venv has a working interpreter of a version we support."""
+    """Whether the interpreter in .venv works and has a supported version."""
     if not PYTHON.exists():
         return False
     probe = "import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"
-    # -S: without the site module the wheels' hook does not start Python twice.
+    # -S leaves out the site module, whose hook (from the wheels) would start Python twice.
     return subprocess.call([PYTHON, "-I", "-S", "-c", probe], env=environment()) == 0
 
 
@@ -332,22 +227,29 @@ def make(stage: str) -> None:
     if sourced := os.environ.get("REFDET_SOURCED_ROS"):
         say(
             f"ROS 2 {sourced} is sourced: to use it, build with `colcon build --base-paths . msg` "
-            f"from a workspace (see docs/install.md). .venv is made apart from it."
+            f"from a workspace (see docs/install.md). .venv does not use it."
         )
     if VENV.exists() and not usable_environment():
-        say(".venv does not work any more; making it anew")
+        say(".venv no longer works; making it again")
         shutil.rmtree(VENV)
 
     requirements = {
-        name: Step(f"requirements-{name}", digest(*(REQUIREMENTS / file for file in STAGES[name])))
+        name: Step(
+            f"requirements-{name}", digest(*(REQUIREMENTS / file for file in STAGES[name])), STATE
+        )
         for name in STAGES
     }
     base = digest(REQUIREMENTS / "base.txt")
     repair = BOOTSTRAP / "repair_imported_targets.cmake"
-    shims = {name: Step(name, digest(base, repair, BOOTSTRAP / name)) for name in STAND_IN_PACKAGES}
-    msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"))
-    windows = Step("full_opencv", digest(pinned("opencv-python-headless")))
-    project = Step("refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"))
+    shims = {
+        name: Step(name, digest(base, repair, BOOTSTRAP / name), STATE)
+        for name in STAND_IN_PACKAGES
+    }
+    msgs = Step("refdet_msgs", digest(base, repair, ROOT / "msg"), STATE)
+    windows = Step("full_opencv", digest(pinned("opencv-python-headless")), STATE)
+    project = Step(
+        "refdet", digest(str(ROOT), PREFIX_HOOK, ROOT / "setup.py", ROOT / "setup.cfg"), STATE
+    )
 
     if not (msgs.done() and all(shim.done() for shim in shims.values())):
         check_machine()
@@ -362,7 +264,7 @@ def make(stage: str) -> None:
         if shim.done():
             continue
         if not (STATE / f"{name}.manifest").exists() and importable(f"{name}.msg"):
-            with shim.running(f"{name} is there already; its stand-in is not built"):
+            with shim.running(f"{name} is installed already; ours is not built"):
                 pass
         else:
             build_interfaces(shim, BOOTSTRAP / name, name)

@@ -1,7 +1,7 @@
 r"""Start the detector.
 
-An empty argument sets nothing, so that defaults exist only in the node's parameter table.
-``params_file`` overrides them, and the arguments here override both.
+Arguments that are not given set nothing: the defaults are those of the node. ``params_file``
+overrides them, and the arguments here override both.
 
     ros2 launch refdet_ros detector.launch.py image_topic:=/camera/image_raw \
         template_path:=$HOME/car.jpg template_roi:=412,80,36,52
@@ -37,7 +37,7 @@ ARGUMENTS = {
     "use_sim_time": "true uses the time of /clock",
     "autostart": "false: you configure and activate the node",
     "log_level": "debug, info, warn, error or fatal",
-    "image_topic": "camera topic; without its /compressed also for the compressed transport",
+    "image_topic": "camera topic, without /compressed even for the compressed transport",
     "image_transport": "raw or compressed",
     "bundle": "released model (base, small), folder of a bundle, or auto",
     "backend": "backend that runs the network: auto, onnxruntime, tensorrt or torch",
@@ -45,12 +45,12 @@ ARGUMENTS = {
     "engine_folder": "folder for TensorRT engines",
     "build_only": "true builds missing TensorRT engines and exits",
     "template_path": "photo of the object; several separated by ';'",
-    "template_roi": "the object's box in it: X,Y,W,H; one for each photo, separated by ';'",
-    "search": "search: tiles, full_frame, track or auto",
-    "console": "true serves the console, a page to set targets and watch in a web browser",
-    "console_options": "its command line, for example '--address 0.0.0.0 --port 8080'",
-    "locate": "true also says where on the map targets are (docs/locate.md)",
-    "camera_info_topic": "for locate; empty: camera_info beside image_topic",
+    "template_roi": "the object's box in the photo: X,Y,W,H; one for each photo, separated by ';'",
+    "search": "where to look: tiles, full_frame, track or auto",
+    "console": "true starts the console, to set targets and watch in a web browser",
+    "console_options": "options of the console, for example '--address 0.0.0.0 --port 8080'",
+    "locate": "true also computes where targets are on the map (docs/locate.md)",
+    "camera_info_topic": "for locate (default: camera_info beside image_topic)",
     "fixed_frame": "for locate: frame of the positions, x east, y north, z up",
     "rviz": "true opens RViz with the annotated picture, the heatmap and located targets",
 }
@@ -73,7 +73,7 @@ def start(context):
     given = {name: value for name, value in given.items() if value}
 
     parameters = [given["params_file"]] if "params_file" in given else []
-    # Typed here, because launch would turn a path or ROI that looks like a number into one.
+    # With explicit types: launch would turn a path that looks like a number into a number.
     values = {
         name: ParameterValue(given[name], value_type=str)
         for name in STRING_PARAMETERS
@@ -107,7 +107,7 @@ def start(context):
 
 
 def detector(settings):
-    """The node; a new process replaces it if it loses the GPU."""
+    """The node; when it loses the GPU, a new process replaces it."""
     node = Node(**settings)
 
     def ended(event, context):
@@ -119,12 +119,12 @@ def detector(settings):
 
 
 def locate(given):
-    """The node that says where detections are, if asked for."""
+    """The node ``locate``, if asked for."""
     if not to_bool("locate", given.get("locate", "false")):
         return []
     topic = given.get("camera_info_topic")
     if topic is None and "image_topic" in given:
-        # As image_pipeline does: /camera/image_raw belongs to /camera/camera_info.
+        # As in image_pipeline, /camera/camera_info belongs to /camera/image_raw.
         base = given["image_topic"]
         base = base[: -len("/compressed")] if base.endswith("/compressed") else base
         folder, separator, _ = base.rpartition("/")
@@ -151,14 +151,14 @@ def locate(given):
 
 
 def to_bool(name, value):
-    """A boolean argument; refuses anything but true and false."""
+    """The value of a boolean argument. Raises for anything but true and false."""
     if value.lower() not in ("true", "false"):
         raise ValueError(f"{name} must be true or false, got '{value}'.")
     return value.lower() == "true"
 
 
 def fast_dds_profile():
-    """A shared-memory segment large enough for camera images, unless the user chose a profile."""
+    """Settings of Fast DDS with room for camera images, unless the user has chosen a profile."""
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return []
     profile = str(CONFIG / "fastdds_shm.xml")
@@ -194,7 +194,7 @@ def rviz(given):
         if to_bool("use_sim_time", given.get("use_sim_time", "false"))
         else []
     )
-    # Positions are drawn in the fixed frame; pictures need none.
+    # Only positions need a fixed frame.
     located = to_bool("locate", given.get("locate", "false"))
     fixed_frame = ["-f", given.get("fixed_frame", "map")] if located else []
     return [

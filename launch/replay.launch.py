@@ -1,6 +1,6 @@
 r"""Play a bag into the detector and watch it in RViz.
 
-Takes every argument of detector.launch.py as well:
+It also takes every argument of detector.launch.py:
 
     ros2 launch refdet_ros replay.launch.py bag:=flight_bag image_topic:=/camera/image_raw \
         template_path:=$HOME/car.jpg
@@ -25,10 +25,10 @@ ARGUMENTS = {
     "bag": (None, "folder or file of a rosbag2 recording"),
     "rate": ("1.0", "playing speed, 1.0 is real time"),
     "loop": ("false", "true repeats the bag"),
-    # The detector's arguments with other defaults for a replay.
+    # Arguments of the detector with defaults for a replay.
     "use_sim_time": (
         "true",
-        "true uses the bag's time, so that its old stamps do not count as old frames",
+        "true uses the bag's time; otherwise its frames would count as old",
     ),
     "rviz": ("true", "false leaves RViz closed"),
 }
@@ -56,6 +56,5 @@ def generate_launch_description():
     detector = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(Path(__file__).with_name("detector.launch.py")))
     )
-    # The detector first, because it sets the Fast DDS profile, which the image publisher also
-    # needs.
+    # The detector comes first: it sets the Fast DDS profile, which the player needs too.
     return LaunchDescription([*declared, detector, OpaqueFunction(function=play)])

@@ -47,7 +47,7 @@ def fit_box_correction(
         logarithms of the factors for width and height. Zeros if the network does not find the
         object in its own photo.
     """
-    side = -(-_WINDOW_PX // bundle.frame_multiple) * bundle.frame_multiple
+    side = bundle.frame_side(_WINDOW_PX)
     x1, y1, x2, y2 = box_xyxy
     x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, mean_side(box_xyxy)
     crops = []

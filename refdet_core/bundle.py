@@ -49,7 +49,8 @@ class Bundle:
         folder: the bundle's folder.
         name, version: of the released model.
         frame_size: the detector's training and default input, ``(width, height)``.
-        frame_multiple: frame sizes whose sides are multiples of this work as well.
+        frame_multiple: frame sizes whose sides are multiples of this work as well ...
+        least_side: ... from this side on: layers without padding need one for their first cell.
         stride: network pixels per heatmap cell.
         template_crop: how to cut the template encoder's square input out of a reference photo.
         tracking: the search window around a tracked target, and the post-processing in it.
@@ -89,6 +90,7 @@ class Bundle:
     tracking: TrackingRule = field(default_factory=TrackingRule)
     purposes: Tuple[str, ...] = PURPOSES
     best_object_px: float = 48.0
+    least_side: int = 1
     box_size: str = MEASURED
     placement: str = AT_CELL
     refinement: Optional[RefinementRule] = None
@@ -119,6 +121,10 @@ class Bundle:
     def template_size(self) -> int:
         """Side in pixels of the template encoder's square input."""
         return self.template_crop.size
+
+    def frame_side(self, px: int) -> int:
+        """Smallest side of a frame that the network takes and that has at least ``px`` pixels."""
+        return -(-max(px, self.least_side) // self.frame_multiple) * self.frame_multiple
 
     @property
     def template_graph(self) -> Path:

@@ -23,7 +23,11 @@ from refdet_core.backends.engines.command import add_engine_arguments, engine
 from refdet_core.command_line import join_negative_values, run_command
 from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import Detector
-from refdet_core.detector_arguments import add_detector_arguments, open_detector
+from refdet_core.detector_arguments import (
+    add_detector_arguments,
+    add_search_argument,
+    open_detector,
+)
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.doctor.command import DESCRIPTION, add_doctor_arguments, doctor
 from refdet_core.drawing import draw_detections
@@ -36,7 +40,6 @@ from refdet_core.roi import parse_roi
 from refdet_core.satellite.command import DESCRIPTION as IMAGES
 from refdet_core.satellite.command import add_search_images_arguments, search_images
 from refdet_core.search_bundle import AUTO
-from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.sources import FrameSource, open_source
 from refdet_core.start_tracking import start_tracking
 from refdet_core.types import FrameResult
@@ -98,13 +101,7 @@ def _add_detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="created if missing"
     )
-    parser.add_argument(
-        "--search",
-        choices=SEARCH_NAMES,
-        help="tiles searches each frame independently, full_frame too but shrunk; track tracks "
-        "the object in a window; auto also searches the whole frame when it is lost (default: "
-        f"{DetectorConfig.search}; with --init track)",
-    )
+    add_search_argument(parser, otherwise=f"{DetectorConfig.search}; with --init track")
     parser.add_argument(
         "--init",
         metavar="X,Y,W,H",

@@ -1,15 +1,16 @@
-"""``--bundle``, ``--backend`` and ``--config`` for the commands that open a detector."""
+"""Arguments of the commands that open a detector, and of those that start a node which does."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 from refdet_core.backends import BACKEND_NAMES
 from refdet_core.backends.config import BackendConfig
 from refdet_core.detector import Detector
 from refdet_core.detector_config import DetectorConfig
+from refdet_core.search_plans import SEARCH_NAMES
 from refdet_core.settings import with_settings
 from refdet_core.stderr_log import log_to_stderr
 from refdet_core.tracking_bundles import AUTO
@@ -52,6 +53,36 @@ def add_detector_arguments(
         default=[],
         metavar="KEY=VALUE",
         help=f"{when}any other setting, by the name of the node's parameter (may be repeated)",
+    )
+
+
+_SEARCHES = {
+    "full_frame": "full_frame searches each frame on its own, shrunk",
+    "tiles": "tiles does so at full size, piece by piece",
+    "track": "track follows the object in a window",
+    "auto": "auto does so too, and searches the whole frame when it loses the object",
+}
+
+
+def add_search_argument(
+    parser: argparse.ArgumentParser,
+    default: Optional[str] = None,
+    otherwise: str = DetectorConfig.search,
+    when: str = "",
+    choices: Sequence[str] = SEARCH_NAMES,
+) -> None:
+    """Add ``--search``.
+
+    Args:
+        otherwise: what happens without it if there is no default, in words.
+        when: precedes the help text.
+    """
+    described = "; ".join(_SEARCHES[name] for name in choices)
+    parser.add_argument(
+        "--search",
+        choices=choices,
+        default=default,
+        help=f"{when}{described} (default: {default or otherwise})",
     )
 
 

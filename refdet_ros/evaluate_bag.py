@@ -17,12 +17,15 @@ from refdet_core.command_line import (
 )
 from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import DEFAULT_TEMPLATE_ID
-from refdet_core.detector_arguments import add_detector_arguments, open_detector
+from refdet_core.detector_arguments import (
+    add_detector_arguments,
+    add_search_argument,
+    open_detector,
+)
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.photo_arguments import add_photo_arguments
 from refdet_core.report.page import check_packages
-from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.bags.arguments import add_bag_argument
 from refdet_ros.bags.frames import frames
 from refdet_ros.bags.html_report import write_html_report
@@ -102,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--offline", action="store_true", help="without ROS nodes (default)")
     parser.add_argument("--rate", type=float, default=1.0, help="live: playing speed (default: 1)")
-    parser.add_argument("--search", choices=SEARCH_NAMES, help="offline: where to look")
+    add_search_argument(parser, when="offline: ")
     parser.add_argument("--score-threshold", type=float, help="offline: default: the bundle's own")
     add_detector_arguments(parser, "offline: ")
     parser.add_argument(

@@ -57,14 +57,26 @@ def unreadable(patch: pytest.MonkeyPatch, suffix: str) -> None:
     patch.setattr(Path, "read_bytes", read)
 
 
-def build_in_other_process(bundle: str, engines: str, build_s: float, mark: str) -> None:
-    """Ask for engines in a process of its own; ``mark`` appears when the first build begins."""
+def build_in_other_process(bundle: str, engines: str, mark: str) -> None:
+    """Ask for engines in a process of its own.
+
+    ``mark`` appears when the first build begins; a build takes until it is gone again.
+    """
     import logging
+    import time
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     fake = install(pytest.MonkeyPatch(), Path(engines).parent)
-    fake.build_s = build_s
-    fake.during_build = Path(mark).touch
+    marks = [Path(mark)]
+
+    def build():
+        for path in marks:
+            path.touch()
+            while path.exists():
+                time.sleep(0.02)
+        marks.clear()
+
+    fake.during_build = build
     from refdet_core.backends.engines.cache import ready_engines
 
     config = BackendConfig(engine_folder=engines, **SMALL)
@@ -73,4 +85,4 @@ def build_in_other_process(bundle: str, engines: str, build_s: float, mark: str)
 
 
 if __name__ == "__main__":
-    build_in_other_process(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4])
+    build_in_other_process(*sys.argv[1:])

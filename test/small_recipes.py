@@ -43,19 +43,11 @@ SMALL: dict[str, dict[str, object]] = {
 }
 """Settings of the network: the same composition, at a size that takes a processor little time."""
 SLOW = ("siamrpn_alex", "siamrpnpp_r50", "dinov3_crossattention")
-FAILS = {"siamrpn_alex": "tiles shrinks small frames below what its unpadded layers need"}
-"""Known faults, by recipe."""
 
 
 def parameters(slow: tuple[str, ...]) -> list:
     """Every recipe for ``pytest.mark.parametrize``, those named marked as slow."""
-    found = []
-    for name in SMALL:
-        marks = [pytest.mark.slow] if name in slow else []
-        if name in FAILS:
-            marks.append(pytest.mark.xfail(reason=FAILS[name], strict=False))
-        found.append(pytest.param(name, marks=marks))
-    return found
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in SMALL]
 
 
 def frame(colour: str, x: int, y: int) -> np.ndarray:

@@ -29,7 +29,7 @@ def measure(settings: Settings) -> Section:
     bundle = settings.bundle
     frame_bgr = textured_frame(settings.frame_size)
     reference = Reference(frame_bgr, object_boxes(settings.frame_size, 1)[0])
-    side = -(-WINDOW_PX // bundle.frame_multiple) * bundle.frame_multiple
+    side = bundle.frame_side(WINDOW_PX)
     crops = {
         "tile": tiles_of(settings.frame_size, bundle)[0],
         "window": Crop(0, 0, side, side, side, side),

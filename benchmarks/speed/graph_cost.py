@@ -58,7 +58,7 @@ class Operator:
 def detector_inputs(bundle: Bundle, size: tuple[int, int], templates: int) -> Inputs:
     """Random input of ``(width, height)``, rounded up to a size that the graph takes."""
     rng = np.random.default_rng(0)
-    width, height = (-(-side // bundle.frame_multiple) * bundle.frame_multiple for side in size)
+    width, height = (bundle.frame_side(side) for side in size)
     inputs = {"frame": rng.uniform(0, 255, (1, 3, height, width)).astype(np.float32)}
     for name in bundle.kernel_names:
         kernel = rng.normal(size=(templates, *bundle.kernel_shape))

@@ -124,7 +124,7 @@ def frame_sizes(settings: Settings) -> Section:
 def tiles(settings: Settings) -> Section:
     """Many tiles: in one run of the graph, in the backend's batches, and one by one."""
     bundle = settings.bundle
-    side = -(-TILE_PX // bundle.frame_multiple) * bundle.frame_multiple
+    side = bundle.frame_side(TILE_PX)
     frame_bgr = textured_frame((side, side))
     crop = Crop(0, 0, side, side, side, side)
     cases: dict[str, Callable[[], object]] = {}

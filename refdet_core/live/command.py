@@ -13,7 +13,7 @@ from typing import Optional
 
 from refdet_core.contrast import Contrast, add_contrast_argument
 from refdet_core.detector import Detector
-from refdet_core.detector_arguments import open_detector
+from refdet_core.detector_arguments import add_search_argument, open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.live.picture import paint
@@ -52,13 +52,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y,W,H",
         help="the object's box in the first frame, instead of drawing it",
     )
-    parser.add_argument(
-        "--search",
-        choices=TRACKING_SEARCHES,
-        default="auto",
-        help="auto searches the whole frame when the object is lost, track does not (default: "
-        "%(default)s)",
-    )
+    add_search_argument(parser, "auto", choices=TRACKING_SEARCHES)
     parser.add_argument(
         "--no-window",
         action="store_true",

@@ -14,8 +14,9 @@ class AlexNet(Backbone):
     """Five convolutions without padding, total stride 8 (SiamFC, Bertinetto et al. 2016, table 1).
 
     A 127-px template has 6 x 6 features of 256 channels, a 255-px search crop 22 x 22. ``alexnet``
-    has the two groups of the original; ``alexnet_ungrouped`` has none. timm has no weights for it:
-    they come from a file, or it learns from scratch.
+    has the two groups of the original; ``alexnet_ungrouped``, pysot's, has none, and a batch norm
+    after the last convolution too. timm has no weights of either: they come from a file, or it
+    learns from scratch.
     """
 
     lost_cells = 10
@@ -31,13 +32,14 @@ class AlexNet(Backbone):
             raise ConfigError(f"'{name}' has features at stride 8 alone, not {list(strides)}.")
         if pretrained:
             raise ConfigError(f"timm's hub has no weights of '{name}'; give a file, or none.")
-        return _layers(2 if name == "alexnet" else 1), [256]
+        net = _layers(2, False) if name == "alexnet" else _layers(1, True)
+        return net, [256]
 
     def levels(self, stem: Tensor) -> List[Tensor]:
         return [self.net(stem)]
 
 
-def _layers(groups: int) -> nn.Sequential:
+def _layers(groups: int, normalised: bool) -> nn.Sequential:
     def convolution(inputs: int, outputs: int, size: int, stride: int, split: int) -> nn.Sequential:
         return nn.Sequential(
             nn.Conv2d(inputs, outputs, size, stride, groups=split), nn.BatchNorm2d(outputs)
@@ -52,5 +54,7 @@ def _layers(groups: int) -> nn.Sequential:
         rectified(convolution(96, 256, 5, 1, groups), pools=True),
         rectified(convolution(256, 384, 3, 1, 1)),
         rectified(convolution(384, 384, 3, 1, groups)),
-        nn.Conv2d(384, 256, 3, 1, groups=groups),
+        convolution(384, 256, 3, 1, groups)
+        if normalised
+        else nn.Conv2d(384, 256, 3, 1, groups=groups),
     )

@@ -39,7 +39,8 @@ class SiameseConfig:
         box_coding: how the head ``heatmap`` encodes a box, see
             :func:`refdet_core.model.heads.decode_boxes`.
         cut_blocks: blocks dropped at the end of the backbone.
-        response_scale: factor on the responses of the matcher ``correlation`` (SiamFC: 0.001).
+        response_scale: factor on the responses of the matchers ``correlation`` and ``up_channel``
+            (SiamFC: 0.001).
         anchor_ratios, anchor_scales: anchors of the head ``anchors``: heights over widths, and
             sides in strides.
         attention_heads: of the matcher ``cross_attention``.

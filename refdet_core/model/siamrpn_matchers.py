@@ -5,7 +5,6 @@ Both learn a 3x3 convolution without padding on either side of each comparison.
 
 from __future__ import annotations
 
-import math
 from typing import List
 
 import torch
@@ -30,31 +29,28 @@ class UpChannel(Matcher):
         channels: C of the features.
         kernel_cells: of the template's features, per side.
         anchors: k for each cell.
+        scale: factor on the responses. Each adds up thousands of products; unscaled, random kernels
+            begin with logits of +-40, and one step of SGD changes them by hundreds.
 
     Shape: kernels ``(V, 6 k C, s, s)``, ``2 k`` for classes first; frames ``(B, 2 C, h, w)``;
     responses ``(B, V, 6 k, h, w)``.
     """
 
-    def __init__(self, channels: int, kernel_cells: int, anchors: int) -> None:
+    def __init__(self, channels: int, kernel_cells: int, anchors: int, scale: float) -> None:
         super().__init__()
         self.out_channels = (_CLASSES + _DELTAS) * anchors
         self.lost_cells = _SHRINKS + _inner(kernel_cells) - 1
         self.channels, self.classes = channels, _CLASSES * anchors
         self.template = nn.Conv2d(channels, channels * self.out_channels, 3)
         self.search = nn.Conv2d(channels, 2 * channels, 3)
-        # A response adds up all channels and cells of a kernel. Without this random kernels begin
-        # with logits of +-40 and boxes of thousands of pixels.
-        terms = channels * _inner(kernel_cells) ** 2
-        with torch.no_grad():
-            for parameter in self.template.parameters():
-                parameter.div_(math.sqrt(terms))
+        self.scale = scale
 
     @classmethod
     def from_config(cls, config: SiameseConfig, kernel_cells: int) -> Matcher:
         if len(config.strides) > 1:
             raise ConfigError("The matcher 'up_channel' takes one level; use depthwise_branches.")
         anchors = len(config.anchor_ratios) * len(config.anchor_scales)
-        return cls(config.channels, kernel_cells, anchors)
+        return cls(config.channels, kernel_cells, anchors, config.response_scale)
 
     def encode_kernel(self, kernel: Tensor) -> Tensor:
         expanded: Tensor = self.template(kernel)
@@ -73,7 +69,7 @@ class UpChannel(Matcher):
             correlate(searched, wanted.reshape(kernel.shape[0], -1, self.channels, *size))
             for searched, wanted in zip(frames, kernels)
         ]
-        return torch.cat(responses, dim=2)
+        return torch.cat(responses, dim=2) * self.scale
 
 
 class DepthwiseBranches(Matcher):

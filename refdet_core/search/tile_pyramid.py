@@ -14,7 +14,7 @@ class TilePyramid:
     """A choice of tilings, see :data:`~refdet_core.search.tiling.TilingChoice`.
 
     Args:
-        tile_size, overlap, multiple: see :class:`~refdet_core.search.tiles.Tiles`.
+        tile_size, overlap, multiple, least: see :class:`~refdet_core.search.tiles.Tiles`.
         scale: for every object; :data:`~refdet_core.search.scales.AUTOMATIC_SCALE` takes
             :func:`~refdet_core.search.scales.search_scales` of each.
         best_object_px: see :func:`~refdet_core.search.scales.search_scales`.
@@ -25,6 +25,7 @@ class TilePyramid:
     multiple: int
     scale: float
     best_object_px: float
+    least: int = 0
 
     def __call__(
         self, frame_size: Tuple[int, int], expected: Optional[SizeRange]
@@ -32,4 +33,7 @@ class TilePyramid:
         scales: Tuple[float, ...] = (self.scale,)
         if self.scale == AUTOMATIC_SCALE:
             scales = search_scales(frame_size, expected, self.best_object_px)
-        return tuple(Tiles(self.tile_size, self.overlap, self.multiple, scale) for scale in scales)
+        return tuple(
+            Tiles(self.tile_size, self.overlap, self.multiple, scale, self.least)
+            for scale in scales
+        )

@@ -17,8 +17,8 @@ class Tiles(Tiling):
     """Covers the frame with equal tiles, batched through the network.
 
     A frame that fits into one tile is one tile of its own size, rounded up to the network's
-    multiple. Larger frames get the smallest number of tiles that overlap enough, evenly spread and
-    no larger than necessary.
+    multiple and least side. Larger frames get the smallest number of tiles that overlap enough,
+    evenly spread and no larger than necessary.
 
     Args:
         tile_size: largest ``(width, height)`` of a tile in network pixels.
@@ -26,12 +26,14 @@ class Tiles(Tiling):
             object that must fit into one tile.
         multiple: tile sides in network pixels are multiples of this.
         scale: network pixels per frame pixel.
+        least: tile sides in network pixels are at least this, a multiple.
     """
 
     tile_size: Tuple[int, int]
     overlap: int
     multiple: int
     scale: float = 1.0
+    least: int = 0
 
     def crops(self, frame_size: Tuple[int, int]) -> List[Crop]:
         width, out_width, columns = self._axis(frame_size[0], self.tile_size[0])
@@ -54,7 +56,7 @@ class Tiles(Tiling):
     def _axis(self, length: int, largest: int) -> Tuple[int, int, List[int]]:
         """Along one axis: a tile's side in frame and network pixels, and the start of each tile."""
         whole = self._rounded(length * self.scale)
-        largest = max(self.multiple, largest // self.multiple * self.multiple)
+        largest = max(self.multiple, self.least, largest // self.multiple * self.multiple)
         count = 1
         if whole > largest:
             count = math.ceil((whole - self.overlap) / max(1, largest - self.overlap))
@@ -67,8 +69,8 @@ class Tiles(Tiling):
         return side, out_side, list(dict.fromkeys(starts))
 
     def _rounded(self, side: float) -> int:
-        """Round up to the network's multiple."""
-        return math.ceil(side / self.multiple - 1e-6) * self.multiple
+        """Round up to a side that the network takes."""
+        return max(self.least, math.ceil(side / self.multiple - 1e-6) * self.multiple)
 
 
 def _depth(crop: Crop, outline: Tuple[int, int, int, int], centres: np.ndarray) -> np.ndarray:

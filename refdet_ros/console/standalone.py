@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 from typing import Optional, Sequence
 
+from refdet_core.detector_arguments import add_search_argument
 from refdet_core.errors import ConfigError, RefdetError
-from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.console.__main__ import make_parser as console_parser
 from refdet_ros.console.__main__ import options_from
 from refdet_ros.node_process import NodeProcess, prepare_dds
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("source", metavar="SOURCE", help="0, video, folder, rtsp://...")
     parser.add_argument("--hz", type=float, help="frames per second of a file (default: its own)")
     parser.add_argument("--width", type=int, default=0, help="make wider frames smaller")
-    parser.add_argument("--search", choices=SEARCH_NAMES, default="auto", help="default: auto")
+    add_search_argument(parser, "auto")
     parser.add_argument("--bundle", type=Path, help="model bundle (default: the released one)")
     return parser
 

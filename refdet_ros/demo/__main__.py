@@ -20,9 +20,9 @@ from refdet_core.command_line import (
     run_command,
     stop_on_sigterm,
 )
+from refdet_core.detector_arguments import add_search_argument
 from refdet_core.errors import ConfigError, SourceError
 from refdet_core.photo_arguments import add_photo_arguments
-from refdet_core.search_plans import SEARCH_NAMES
 from refdet_ros.node_process import prepare_dds
 
 _EXAMPLES = """examples:
@@ -46,9 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=30.0, help="of your video, from its start (default: 30)"
     )
     parser.add_argument("--bundle", type=Path, help="model bundle (default: the released one)")
-    parser.add_argument(
-        "--search", choices=SEARCH_NAMES, help="where to look (default: the node's)"
-    )
+    add_search_argument(parser, otherwise="the node's")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), metavar="DIR")
     parser.add_argument(
         "--cache",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional
 
 import numpy as np
@@ -24,15 +23,14 @@ from sensor_msgs.msg import CameraInfo, NavSatFix
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.errors import ConfigError
 from refdet_core.types import BoxXYXY
 from refdet_ros.locate import tf
 from refdet_ros.locate.camera_history import CameraHistory
 from refdet_ros.locate.camera_model import CameraModel, CameraModelError
 from refdet_ros.locate.diagnostics import Tally
-from refdet_ros.locate.elevation import ElevationModel
-from refdet_ros.locate.geodesy import FixedFrameOrigin, GeoPoint, check_available, to_geodetic
-from refdet_ros.locate.ground import Ground
+from refdet_ros.locate.geodesy import GeoPoint
+from refdet_ros.locate.georeference import Georeference
 from refdet_ros.locate.locator import Location, Position, locate_box
 from refdet_ros.locate.markers import MarkerPublisher
 from refdet_ros.locate.messages import LocatedTarget, geo_point_type, set_pose, to_location
@@ -58,14 +56,6 @@ class _Waiting:
     deadline_s: float
 
 
-@dataclass(frozen=True)
-class _WaitingFix:
-    """A fix that waits for its antenna's transform until a monotonic time."""
-
-    fix: NavSatFix
-    deadline_s: float
-
-
 class LocateNode(Node):
     """Publishes where each detection is.
 
@@ -78,15 +68,11 @@ class LocateNode(Node):
         self._settings = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._cameras = CameraHistory(self._settings.rectified)
-        self._origin = FixedFrameOrigin(self._settings.given_origin)
-        self._elevation: Optional[ElevationModel] = None
-        self._elevation_problem = ""
         self._tracks: Dict[str, PositionTrack] = {}
         self._waiting: Deque[_Waiting] = deque()
-        self._fixes: Deque[_WaitingFix] = deque(maxlen=_MAX_WAITING)
         self._tally = Tally()
-        self._check_packages()
         self._transforms = tf.listen(self)
+        self._earth = Georeference(self._settings, self._transforms, self.get_logger())
 
         self._locations = self.create_publisher(TargetLocationArray, "locations", _RELIABLE_DEPTH)
         self._topics = TargetTopics(self)
@@ -131,9 +117,7 @@ class LocateNode(Node):
     def _on_fix(self, message: NavSatFix) -> None:
         values = (message.latitude, message.longitude, message.altitude)
         if message.status.status >= 0 and np.isfinite(values).all():
-            deadline_s = time.monotonic() + self._settings.tf_wait_s
-            self._fixes.append(_WaitingFix(message, deadline_s))
-            self._use_fixes()
+            self._earth.add_fix(message, self._settings)
 
     def _on_origin(self, message: Any) -> None:
         at = message.position
@@ -143,7 +127,7 @@ class LocateNode(Node):
         ):
             return
         altitude = at.altitude if np.isfinite(at.altitude) else 0.0
-        self._origin.set(GeoPoint(at.latitude, at.longitude, altitude))
+        self._earth.set_origin(GeoPoint(at.latitude, at.longitude, altitude))
 
     def _on_set_parameters(self, parameters: List[Parameter]) -> SetParametersResult:
         values = {item.name: item.value for item in parameters if item.name in LOCATE_OPTIONS}
@@ -195,7 +179,7 @@ class LocateNode(Node):
     ) -> None:
         header = detections.header
         fixed = Header(stamp=header.stamp, frame_id=self._settings.fixed_frame)
-        self._use_fixes()
+        self._earth.use_fixes(self._settings)
         targets = self._locate_all(detections, pose, pose_problem)
         self._tally.frame(pose_problem)
         for target in targets:
@@ -224,14 +208,14 @@ class LocateNode(Node):
             camera = self._cameras.at(stamp_ns)
         except CameraModelError as error:
             camera_problem = f"{error} on '{self.resolve_topic_name('camera_info')}'"
-        ground = self._ground()
+        ground = self._earth.ground(self._settings)
         best = {id(item) for item in _best_detections(named)}
         located = []
         for detection in named:
             if camera is None:
                 location = Location(problem=camera_problem)
             elif ground is None:
-                location = Location(problem=self._elevation_problem)
+                location = Location(problem=self._earth.ground_problem)
             else:
                 location = locate_box(
                     box_of(detection), camera, pose, ground, self._settings.sigmas
@@ -243,7 +227,9 @@ class LocateNode(Node):
                 track = self._follow(detection, location.position, stamp_ns)
             place = None
             if location.position is not None:
-                place = self._place(location.position.point if track is None else track.position)
+                place = self._earth.place(
+                    location.position.point if track is None else track.position
+                )
             located.append(LocatedTarget(detection, location, track, place))
         return located
 
@@ -258,78 +244,14 @@ class LocateNode(Node):
         track.update(position, stamp_ns, detection.id)
         return track
 
-    # On Earth.
-
-    def _check_packages(self) -> None:
-        try:
-            check_available()
-        except RefdetError as error:
-            self.get_logger().warning(f"{error} Positions come without them.")
-            self._can_place = False
-        else:
-            self._can_place = True
-
-    def _use_fixes(self) -> None:
-        """Compute the fixed frame's origin from fixes whose transforms have arrived."""
-        if not self._can_place:
-            self._fixes.clear()
-        for _ in range(len(self._fixes)):
-            entry = self._fixes.popleft()
-            fix = entry.fix
-            try:
-                antenna = self._transforms.lookup_transform(
-                    self._settings.fixed_frame,
-                    self._settings.antenna_frame,
-                    stamp_of(fix.header.stamp),
-                )
-            except TransformError as error:
-                if time.monotonic() < entry.deadline_s:
-                    self._fixes.append(entry)
-                else:
-                    self._tally.fix_problem = str(error)
-            else:
-                self._tally.fix_problem = ""
-                self._origin.add_fix(
-                    GeoPoint(fix.latitude, fix.longitude, fix.altitude), antenna.translation
-                )
-
-    def _place(self, point: np.ndarray) -> Optional[GeoPoint]:
-        origin = self._origin.place
-        if origin is None or not self._can_place:
-            return None
-        latitude, longitude, altitude = to_geodetic(point[None], origin)[0]
-        return GeoPoint(float(latitude), float(longitude), float(altitude))
-
-    def _ground(self) -> Optional[Ground]:
-        """The plane or the elevation model; None while the model is not loaded."""
-        settings = self._settings
-        if not settings.elevation_model:
-            return settings.ground(None)
-        if self._elevation is None and not self._elevation_problem.startswith("The "):
-            origin = self._origin.place
-            if origin is None:
-                self._elevation_problem = "the elevation model needs an origin: set 'origin' or "
-                self._elevation_problem += "publish 'fix'"
-                return None
-            try:
-                self._elevation = ElevationModel(
-                    Path(settings.elevation_model),
-                    origin,
-                    settings.max_distance_m,
-                    settings.geoid_height,
-                )
-            except RefdetError as error:
-                self._elevation_problem = str(error)
-                self.get_logger().error(str(error))
-        return None if self._elevation is None else settings.ground(self._elevation.heights)
-
     def _every_second(self) -> None:
-        self._use_fixes()
+        self._earth.use_fixes(self._settings)
+        self._tally.fix_problem = self._earth.fix_problem
         self._diagnostics.publish(
             self._tally.to_diagnostics(
                 self.get_fully_qualified_name(),
                 self.resolve_topic_name("detections"),
-                self._origin.place,
+                self._earth.origin,
                 self.get_clock().now().to_msg(),
             )
         )

@@ -1,4 +1,4 @@
-"""What SiamRPN and SiamRPN++ learn: which anchors hold the object, and how to move them."""
+"""Targets and losses of SiamRPN and SiamRPN++: which anchors hold the object, and their deltas."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ DELTA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class AnchorLossConfig:
-    """Labels of anchors and their losses, pysot's settings.
+    """How anchors are labelled and their losses weighted; the defaults are pysot's.
 
     Attributes:
-        positive_iou: anchors above are positive.
-        negative_iou: anchors below are negative; those between are ignored.
+        positive_iou: anchors with a higher IoU are positive.
+        negative_iou: anchors with a lower IoU are negative; the rest are ignored.
         positives: maximum number of positive anchors per pair, drawn at random.
         total: maximum number of positives and negatives together.
         absent_negatives: number of negatives of a pair without the object.
         class_loss: ``cross_entropy`` (softmax over background and object) or ``bce``.
         delta_loss: ``l1`` (pysot) or ``smooth_l1`` (the papers).
-        class_weight, delta_weight: their shares.
+        class_weight, delta_weight: factors of both losses in the total.
     """
 
     positive_iou: float = 0.6
@@ -74,7 +74,7 @@ def anchor_labels(
 ) -> Tensor:
     """:data:`POSITIVE`, :data:`NEGATIVE` or :data:`IGNORED` for every anchor.
 
-    Which of too many count is drawn from torch's generator.
+    Where there are too many, torch's generator draws those that count.
 
     Shapes: ``anchors (4, k, h, w)``, ``box_xyxy (4,)`` to ``(k, h, w)``.
     """
@@ -95,9 +95,9 @@ def anchor_labels(
 def anchor_loss(
     output: AnchorOutput, labels: Tensor, wanted: Tensor, config: AnchorLossConfig
 ) -> Parts:
-    """Class loss, half of it from positives and half from negatives, and delta loss.
+    """The class loss, the mean of positives' and negatives' means, and the delta loss.
 
-    The deltas of a pair weigh the same however many of its anchors are positive.
+    Every pair has the same weight in the delta loss, however many of its anchors are positive.
 
     Shapes: ``output`` with one view; ``labels (B, k, h, w)``; ``wanted (B, 4, k, h, w)`` deltas.
     """
@@ -114,7 +114,7 @@ def anchor_loss(
 
 
 class AnchorCriterion(Criterion):
-    """Both losses of every frame with its own template."""
+    """Class and delta loss; each frame is compared with its own template only."""
 
     def __init__(self, config: AnchorLossConfig) -> None:
         self.config = config
@@ -129,7 +129,7 @@ class AnchorCriterion(Criterion):
         labels = torch.stack(
             [anchor_labels(anchors, box, present, self.config) for box, present in pairs]
         )
-        # A box with unknown extents tells where the object is, not how large.
+        # Some boxes give the object's place but not its size; they train no deltas.
         known = batch.box_weight[:, None, None, None] > 0
         wanted = torch.stack([wanted_deltas(anchors, box) for box, _ in pairs])
         wanted = torch.where(known[:, None], wanted, output.deltas[:, 0].detach())
@@ -137,7 +137,7 @@ class AnchorCriterion(Criterion):
 
 
 def _some(chosen: Tensor, most: int) -> Tensor:
-    """Numbers of at most that many of the chosen."""
+    """Indices of at most ``most`` of the chosen, at random."""
     numbers = chosen.nonzero()[:, 0]
     order = torch.randperm(len(numbers), device="cpu")[:most]
     return numbers[order.to(numbers.device)]

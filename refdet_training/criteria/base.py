@@ -1,4 +1,4 @@
-"""The base of the criteria: what a network with a certain head learns from a batch of pairs."""
+"""The base class of the criteria, which compute a head's loss on a batch of pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The criteria by the head they are for."""
+"""Finds the criterion that trains a head."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def make_criterion(head: str, config: LossConfig, group_size: int) -> Criterion:
     """The criterion of a head, one of :data:`refdet_core.model.heads.HEADS`.
 
     Args:
-        group_size: frames that meet each other's templates, with the head ``heatmap``.
+        group_size: for the head ``heatmap``: frames in a group, which are compared with all
+            templates of the group.
     """
     return _CRITERIA[head](config, group_size)

@@ -1,4 +1,4 @@
-"""What the head ``heatmap`` learns: every frame of a group with every template of it."""
+"""Loss of the head ``heatmap``: every frame of a group is compared with all its templates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from refdet_training.pairs import PairBatch
 def matched_groups(
     network: Siamese, features: Tensor, kernels: Tensor, size: int
 ) -> Iterator[tuple[slice, HeadOutput]]:
-    """Groups of the batch; within one every frame meets every template. In float32."""
+    """Each group of the batch, and the output in float32 of all its frames with all templates."""
     for start in range(0, len(features), size):
         group = slice(start, start + size)
         yield group, network.match(features[group], kernels[group]).float()
 
 
 class HeatmapCriterion(Criterion):
-    """Means of :func:`siamese_loss` over the batch's groups; identity over the whole batch."""
+    """Mean of :func:`siamese_loss` over the groups, and the identity loss of the whole batch."""
 
     def __init__(self, config: LossConfig, group_size: int) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""What SiamFC learns: near the object 1, elsewhere 0 (Bertinetto et al. 2016, section 2.2)."""
+"""Labels and loss of SiamFC: 1 near the object, 0 elsewhere (Bertinetto et al. 2016, 2.2)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class LogisticConfig:
     """The labels of SiamFC.
 
     Attributes:
-        positive_px: cells this near to the object's centre are positive; distances are measured
-            along the axes (Manhattan).
-        negative_px: cells farther away are negative; those between are ignored.
+        positive_px: cells at most this far from the object's centre are positive (Manhattan
+            distance).
+        negative_px: cells farther away than this are negative; the rest are ignored.
     """
 
     positive_px: float = 16.0
@@ -56,9 +56,9 @@ def logistic_labels(
 
 
 def balanced_logistic_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of each map, positives and negatives half of it each; their mean.
+    """Mean binary cross-entropy of the maps; in each, positives and negatives count half.
 
-    A map with cells of one kind alone counts that kind in full.
+    If a map has cells of one kind only, these count in full.
 
     Shape: ``(B, h, w)`` twice to ``()``.
     """
@@ -73,7 +73,7 @@ def balanced_logistic_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class LogisticCriterion(Criterion):
-    """The balanced logistic loss of every frame with its own template."""
+    """The balanced logistic loss; each frame is compared with its own template only."""
 
     def __init__(self, config: LogisticConfig) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""What the cross-attention tracker learns: a tent over the object, and its sides beneath it."""
+"""Targets and losses of the cross-attention tracker: a tent over the object, and box sides."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from refdet_training.pairs import PairBatch
 
 @dataclass(frozen=True)
 class TentLossConfig:
-    """Losses of heatmap and regression.
+    """Weights of the heatmap loss and the box loss.
 
     Attributes:
         alpha: weight of cells under the tent in the focal loss; the others weigh ``1 - alpha``.
-        gamma: how much less easy cells weigh.
-        heat_weight, box_weight: shares of both losses.
+        gamma: focusing parameter; the higher, the less easy cells count.
+        heat_weight, box_weight: factors of both losses in the total.
     """
 
     alpha: float = 0.25
@@ -33,9 +33,9 @@ class TentLossConfig:
 
 
 def tent(boxes_xyxy: Tensor, like: Tensor, grid: Grid) -> Tensor:
-    """The product of two ramps, 1 at the box's centre and 0 at its sides, for every cell.
+    """A tent over each box: 1 at its centre, falling linearly to 0 at its sides.
 
-    A ramp is at least one cell long, and the highest cell is exactly 1, so that small objects
+    The slope is at least one cell long and the highest cell is exactly 1, so that small objects
     have a tent too.
 
     Shapes: ``boxes_xyxy (B, 4)`` network pixels, ``like (..., h, w)`` to ``(B, h, w)``.
@@ -66,9 +66,10 @@ def regression(boxes_xyxy: Tensor, like: Tensor, grid: Grid, head: TentHead) -> 
 
 
 def focal_loss(logits: Tensor, heat: Tensor, config: TentLossConfig) -> Tensor:
-    """Focal binary cross-entropy (Lin et al. 2017) with soft targets, by the size of the tents.
+    """Focal binary cross-entropy (Lin et al. 2017) with soft targets.
 
-    Shape: ``(B, h, w)`` twice to ``()``: the sum divided by the number of cells with heat.
+    Shape: ``(B, h, w)`` twice to ``()``: the sum over all cells, divided by the number of cells
+    under tents.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, heat, reduction="none")
     p = torch.sigmoid(logits)
@@ -81,10 +82,10 @@ def focal_loss(logits: Tensor, heat: Tensor, config: TentLossConfig) -> Tensor:
 def tent_loss(
     output: HeadOutput, heat: Tensor, wanted: Tensor, known: Tensor, config: TentLossConfig
 ) -> Parts:
-    """Focal loss of the heatmap, L1 of the regression where the tent is, both per cell of it.
+    """Focal loss of the heatmap and L1 loss of the box sides, both per cell under the tent.
 
     Shapes: ``output`` with one view; ``heat (B, h, w)``; ``wanted (B, D, h, w)``; ``known (B,)``
-    bool, whether the box tells the extents.
+    bool, whether the box gives the object's size.
     """
     under = ((heat > 0) & known[:, None, None]).to(wanted.dtype)
     difference = (output.deltas[:, 0] - wanted).abs().sum(dim=1)
@@ -97,7 +98,7 @@ def tent_loss(
 
 
 class TentCriterion(Criterion):
-    """Both losses of every frame with its own template; absent pairs have no tent."""
+    """Heatmap and box loss of each frame with its own template; absent pairs have no tent."""
 
     def __init__(self, config: TentLossConfig) -> None:
         self.config = config

@@ -236,6 +236,7 @@ def _describe(
         version=version,
         frame_size=(side, side),
         frame_multiple=multiple,
+        least_side=(1 + sum(model.grid.missing)) * multiple,
         stride=config.stride,
         template_crop=template_crop,
         kernel_names=("kernel",),

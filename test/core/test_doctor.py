@@ -211,6 +211,12 @@ def damage(path):
     path.write_bytes(bytes(content))
 
 
+@pytest.fixture(scope="module")
+def released():
+    """What is found of the released bundle."""
+    return run_check("bundle", [""])
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -223,12 +229,10 @@ def damage(path):
     ],
     ids=["flipped bit", "no weights", "no graph", "other format", "no text", "no folder"],
 )
-def test_a_broken_bundle_is_named_with_the_fix(tmp_path, harm, words):
+def test_a_broken_bundle_is_named_with_the_fix(tmp_path, released, harm, words):
     folder = copied_bundle(tmp_path)
     harm(folder)
-    section = bundle_section(
-        {"": run_check("bundle", [""]), str(folder): run_check("bundle", [str(folder)])}
-    )
+    section = bundle_section({"": released, str(folder): run_check("bundle", [str(folder)])})
     assert dict(section.facts)["released"].startswith("refdet-base")
     (finding,) = section.findings
     assert finding.level == BROKEN and words in finding.what and str(folder) in finding.what

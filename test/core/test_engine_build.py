@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from dataclasses import replace
 
 import fake_engines
 import pytest
@@ -136,6 +137,7 @@ class TestProfiles:
             bundle.frame_multiple,
             search.tile_scale,
             bundle.best_object_px,
+            bundle.least_side,
         )
         finest = max(pyramid((1280, 720), None), key=lambda tiles: tiles.scale)
         tile, *_ = finest.crops((1280, 720))
@@ -148,6 +150,12 @@ class TestProfiles:
         assert frame.inputs["frame"].most == (1, 3, 112, 1296)
         assert frame.inputs["frame"].usual == (1, 3, 112, 976)
         assert window.inputs["frame"].most == (5, 3, 512, 512)
+
+    def test_no_frame_is_smaller_than_the_network_takes(self):
+        bundle = replace(load_bundle(), least_side=112)
+        for profile in detector_profiles(bundle, BackendConfig(engine_max_height=64)):
+            assert profile.inputs["frame"].least == (1, 3, 112, 112)
+            assert profile.inputs["frame"].most[2] >= 112
 
     def test_nothing_is_larger_than_asked_for(self):
         config = BackendConfig(engine_max_width=128, engine_max_height=96)

@@ -68,6 +68,15 @@ def test_every_point_is_reported_by_a_tile_that_sees_around_it(x: float, y: floa
         assert crop.y + crop.height >= 2160 or crop.y + crop.height - y >= 48
 
 
+@pytest.mark.parametrize("frame", [(1, 1), (240, 180), (1280, 90)])
+def test_a_tile_is_never_smaller_than_the_network_takes(frame: tuple[int, int]) -> None:
+    for tile_size in ((1280, 736), (64, 64)):
+        crops = Tiles(tile_size, 32, 8, 0.5, least=128).crops(frame)
+        assert {crop.out_height for crop in crops} == {128}
+        assert min(crop.out_width for crop in crops) >= 128
+        assert {crop.height for crop in crops} == {256}  # the rest is padding, not stretched
+
+
 def test_full_frame_is_one_letterboxed_pass() -> None:
     (crop,) = SingleTile((320, 320)).crops((1280, 720))
     assert (crop.out_width, crop.out_height) == (320, 320)

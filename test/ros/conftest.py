@@ -302,11 +302,14 @@ class Bench:
     def wait_status(self, condition, timeout=PATIENCE_S):
         """The first diagnostic of this node that fulfils the condition, from now on."""
         name = self.node.name.lstrip("/") + ": refdet"
-        start = len(self.diagnostics)
+        read = len(self.diagnostics)
 
         def found():
-            for array in self.diagnostics[start:]:
-                for status in array.status:
+            nonlocal read
+            while read < len(self.diagnostics):
+                statuses = self.diagnostics[read].status
+                read += 1  # once each: conditions may send frames
+                for status in statuses:
                     values = {item.key: item.value for item in status.values}
                     if status.name == name and condition(status, values):
                         return status

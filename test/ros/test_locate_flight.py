@@ -16,7 +16,9 @@ from sensor_msgs.msg import CameraInfo, Image, NavSatFix
 from tf2_msgs.msg import TFMessage
 
 from refdet_ros.bags.reading import Bag
-from refdet_ros.bags.simulated_flight import ORIGIN, Flight, Renderer, write_bag
+from refdet_ros.bags.simulated_flight.bag import write_bag
+from refdet_ros.bags.simulated_flight.flight import ORIGIN, Flight
+from refdet_ros.bags.simulated_flight.renderer import Renderer
 from refdet_ros.locate.geodesy import to_enu
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -171,11 +171,11 @@ def test_signals_end_with_code_0(client, start_node, tools, signals):
     node = start_node(namespace="signalled", interpreter=True)
     tools.wait_for(lambda: "looking at" in node.output)
     camera = client.publisher(Image, "/signalled/image", qos_profile_sensor_data)
-    stop = threading.Event()
+    stop, image = threading.Event(), tools.image(tools.square_frame(size=(1280, 720)))
 
     def film():
         while not stop.wait(0.005):
-            camera.publish(tools.image(tools.square_frame(size=(1280, 720))))
+            camera.publish(image)
 
     filming = threading.Thread(target=film)
     filming.start()

@@ -276,7 +276,7 @@ def test_swaps_under_load_never_mix(client, camera, detections, red, tools):
     columns = {"red": 84.0, "green": 220.0}
     try:
         tools.wait_for(lambda: detections)
-        for turn in range(30):
+        for turn in range(16):
             colour = ("green", "red")[turn % 2]
             assert set_template(client, tools, tools.colour_reference(colour)).success
             # Results of frames stamped after the answer are made with the new template.

@@ -35,6 +35,7 @@ from refdet_core.detector import Detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
 from refdet_core.live.session import MOVE, PRESS, RELEASE, Mouse, Session
+from refdet_core.types import Reference
 from refdet_core.video import Frame
 from refdet_training.lightning_cli import fit
 
@@ -69,6 +70,7 @@ def test_a_recipe_trains_exports_and_runs(recipe: str, prepared, tmp_path) -> No
 
     frames = [frame("red", START[0] + 4 * number, START[1] + 2 * number) for number in range(3)]
     detects(folder, frames, tmp_path)
+    searches_frames_of_a_few_pixels(folder, frames[0])
     follows_live(folder, frames, tmp_path)
 
 
@@ -89,6 +91,17 @@ def detects(bundle: Path, frames: list[np.ndarray], folder: Path) -> None:
             for detection in json.loads(line)["detections"]:
                 assert np.isfinite(detection["bbox_xyxy"]).all()
                 assert 0 <= detection["score"] <= 1
+
+
+def searches_frames_of_a_few_pixels(bundle: Path, photo: np.ndarray) -> None:
+    """Layers without padding need many pixels for one cell; a tile is padded to them."""
+    x, y = START
+    box = (x, y, x + SIDE, y + SIDE)
+    config = DetectorConfig(search="tiles", tile_width=64, tile_height=64, tile_overlap=16)
+    with Detector.open(bundle, "onnxruntime", config) as detector:
+        detector.set_template([Reference(photo, box)], "square")
+        for height, width in ((1, 1), (7, 60), (90, 9)):
+            assert detector.detect(photo[:height, :width]) is not None
 
 
 def follows_live(bundle: Path, frames: list[np.ndarray], folder: Path) -> None:

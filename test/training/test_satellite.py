@@ -205,6 +205,8 @@ def test_bad_input_is_one_clear_sentence(more, part, bundle, searched, tmp_path,
 
 
 def test_wrong_images_are_refused_before_anything_is_written(bundle, searched, tmp_path, capsys):
+    import rasterio
+
     folder = tmp_path / "images"
     folder.mkdir()
     write_image(folder / "a.tif", 20, labels=False)
@@ -213,6 +215,12 @@ def test_wrong_images_are_refused_before_anything_is_written(bundle, searched, t
     output = tmp_path / "found"
     assert refdet(["search-images", *given, "--bundle", str(bundle), "--output", str(output)]) == 2
     assert "b.tif has 3 bands" in capsys.readouterr().err
+    with rasterio.open(
+        folder / "b.tif", "w", driver="GTiff", height=1, width=1, count=4, dtype="uint16"
+    ) as file:
+        file.write(np.full((4, 1, 1), 500, np.uint16))
+    assert refdet(["search-images", *given, "--bundle", str(bundle), "--output", str(output)]) == 2
+    assert "b.tif is 1x1 px" in capsys.readouterr().err
     assert not output.exists()
 
 

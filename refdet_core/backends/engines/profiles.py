@@ -52,19 +52,18 @@ def template_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, .
 
 def detector_profiles(bundle: Bundle, config: BackendConfig) -> Tuple[Profile, ...]:
     """For the detector: ``window`` and ``frame``."""
-    step = bundle.frame_multiple
-    largest = _frame(1, config.engine_max_width, config.engine_max_height, step)
+    largest = _frame(1, config.engine_max_width, config.engine_max_height, bundle)
     most = (config.engine_max_tiles, *largest[1:])
     if config.engine_dla >= 0:
         return (_detector_profile("frame", ShapeRange(largest, largest, largest), bundle, config),)
-    least = (1, 3, step, step)
-    usual = tuple(map(min, _frame(1, *_USUAL_TILE, step), largest))
+    least = _frame(1, 1, 1, bundle)
+    usual = tuple(map(min, _frame(1, *_USUAL_TILE, bundle), largest))
     longest = max(largest[2:])
     usual_side = bundle.tracking.window.size
     widest = min(max(_LARGEST_WINDOW, 2 * usual_side), longest)
     side = min(usual_side, longest)
     window = ShapeRange(
-        least, _frame(1, side, side, step), _frame(_MOST_WINDOWS, widest, widest, step)
+        least, _frame(1, side, side, bundle), _frame(_MOST_WINDOWS, widest, widest, bundle)
     )
     return (
         _detector_profile("window", window, bundle, config),
@@ -84,6 +83,5 @@ def _most_views(config: BackendConfig) -> int:
     return 1 if config.engine_dla >= 0 else config.engine_max_views
 
 
-def _frame(count: int, width: int, height: int, step: int) -> Shape:
-    """Round up to a side that the network takes."""
-    return count, 3, -(-height // step) * step, -(-width // step) * step
+def _frame(count: int, width: int, height: int, bundle: Bundle) -> Shape:
+    return count, 3, bundle.frame_side(height), bundle.frame_side(width)

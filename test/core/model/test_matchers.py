@@ -82,7 +82,7 @@ def test_siamfc_scales_the_sum_over_all_channels() -> None:
 
 def test_up_channel_equals_convolutions_with_the_expanded_template() -> None:
     torch.manual_seed(0)
-    matcher = UpChannel(channels=4, kernel_cells=6, anchors=5)
+    matcher = UpChannel(channels=4, kernel_cells=6, anchors=5, scale=0.5)
     template, frame = torch.randn(2, 4, 6, 6), torch.randn(3, 4, 12, 12)
     with torch.no_grad():
         responses = matcher(matcher.encode_frame(frame), matcher.encode_kernel(template))
@@ -93,7 +93,8 @@ def test_up_channel_equals_convolutions_with_the_expanded_template() -> None:
         wanted = kernels[view].reshape(30, 4, 4, 4)
         classes = F.conv2d(searched[:, :4], wanted[:10])
         deltas = F.conv2d(searched[:, 4:], wanted[10:])
-        assert torch.allclose(responses[:, view], torch.cat([classes, deltas], dim=1), atol=1e-4)
+        expected = torch.cat([classes, deltas], dim=1) * 0.5
+        assert torch.allclose(responses[:, view], expected, atol=1e-5)
 
 
 def test_depthwise_branches_compare_each_level_twice() -> None:

@@ -67,6 +67,16 @@ def test_alexnet_leaves_6x6_and_22x22_cells() -> None:
     assert grouped == 34944 + 307456 + 885120 + 663936 + 442624 + 2 * (96 + 256 + 384 + 384)
 
 
+def test_pysots_alexnet_has_features_of_unit_variance() -> None:
+    """Without the last batch norm, random ones gave a loss of hundreds at the first step."""
+    torch.manual_seed(0)
+    backbone = AlexNet("alexnet_ungrouped", (8,))
+    (features,) = backbone(torch.rand(2, 3, 159, 159) * 255)
+    assert features.shape == (2, 256, 10, 10)
+    deviations = features.std(dim=(0, 2, 3))
+    assert torch.allclose(deviations, torch.ones(256), atol=0.05)
+
+
 def test_siamfc_has_a_17x17_response_padded_to_the_input() -> None:
     model = Siamese(SiameseConfig(**SIAMFC)).eval()
     with torch.no_grad():
