@@ -41,7 +41,7 @@ from refdet_core.search.verification import candidates_at, no_views
 from refdet_core.tracking_bundles import BEST
 from refdet_training.datasets.splits import read_splits
 
-_EVERY_S = 0.2  # as `track_verify_s`
+_EVERY_S = 0.2  # between two looks
 _ON_TARGET, _OFF_TARGET, _VIEW = 0.3, 0.05, 0.5  # IoU; boxes in between teach nothing
 _ABSENT_SHARE = 0.7  # of the weight of wrong boxes; the rest is on something else in the same video
 

@@ -22,6 +22,7 @@ from refdet_core.types import BoxXYXY
 
 _SURE = 0.5  # below this probability every frame is checked
 _SUDDEN = 0.5  # share of its score that the tracker may lose before it is checked
+_ROUNDING_S = 1e-6  # of stamps: frames 0.1 s apart are all checked every 0.1 s
 _REFUTED = 0.02  # below this probability what is in the box clearly is something else
 _VIEWS = 6  # recent views that are kept
 _VOUCHED = 0.1  # least probability by the search network of the target in the references
@@ -117,7 +118,7 @@ class Verification:
         return probability
 
     def _is_due(self, time_s: float, tracker_score: float, config: WindowConfig) -> bool:
-        recent = 0 <= time_s - self.verified_s < config.track_verify_s
+        recent = 0 <= time_s - self.verified_s < config.track_verify_s - _ROUNDING_S
         doubtful = self._probability < _SURE or tracker_score < _SUDDEN * self._tracker_score
         return doubtful or not recent
 

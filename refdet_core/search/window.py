@@ -80,7 +80,7 @@ class WindowConfig:
     """
 
     track_persistence: str = "balanced"
-    track_verify_s: float = 0.2
+    track_verify_s: float = 0.1
     track_context: float = AS_BUNDLE
     track_search_ratio: float = AS_BUNDLE
     track_window_px: int = -1

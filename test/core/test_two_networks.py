@@ -171,6 +171,14 @@ def test_the_search_network_looks_now_and_then_and_at_once_in_doubt():
     assert looks(0.6)[0] == 1
 
 
+def test_frames_exactly_as_far_apart_as_the_looks_are_all_looked_at():
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    for number in range(1, 30):
+        frame = WatchedFrame([[Thing.at(600, 300)]], [START], number / 10)
+        tracker.track(frame, "car", WindowConfig(track_verify_s=0.1), 0.5)
+        assert len(frame.inferences) == 1
+
+
 def test_what_the_search_network_sees_elsewhere_in_the_window_is_no_proof():
     tracker = LocalTracker(START.box_xyxy, 0.0)
     frame = WatchedFrame([[START]], [Thing.at(660, 300, score=0.95)])
