@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def pytest_collection_modifyitems(items):
         # Discovery, a browser or a clock may be late once on a busy machine, not twice.
         if folder_of(item) in OF_NODES:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+def pytest_collection_finish():
+    # What is imported and collected by now stays until the end. The garbage collector need not look
+    # at it again, which takes half a second each time with torch among it.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -362,3 +362,28 @@ def test_everything_fits_on_the_screen(open_page, size):
     assert page.locator("#picture").bounding_box()["height"] > 180
     if folder := os.environ.get("REFDET_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{size['width']}.png")
+
+
+def test_the_delay_shown_is_that_of_the_last_seconds(page):
+    shown = page.evaluate(
+        """async () => {
+            const { System } = await import("./system.js");
+            const now = performance.now;
+            try {
+                let time = 1e6;
+                performance.now = () => time;
+                const system = new System();
+                const draw = (latency) => { time += 100; system.drawn({ header: null, latency }); };
+                for (let number = 0; number < 100; number += 1) draw(20);
+                const fast = system.summary();
+                time += 60000;
+                const old = system.summary();
+                for (let number = 0; number < 3; number += 1) draw(500);
+                return [fast, old, system.summary()];
+            } finally {
+                performance.now = now;
+            }
+        }"""
+    )
+    assert [round(item["median"]) for item in shown] == [20, 20, 500]
+    assert [round(item["rate"], 1) for item in shown] == [10.2, 0, 0.6]

@@ -97,7 +97,8 @@ def test_interrupted_demo_leaves_no_process(
     process = own_run(flight, squares, colour_bundle, tmp_path, "--search", "auto")
     tools.wait_for((tmp_path / "node.log").exists, what="the node's start")
     (node,) = tools.wait_for(lambda: children_of(tmp_path), what="the node")
-    assert b"search:=auto" in Path(f"/proc/{node}/cmdline").read_bytes()
+    command = Path(f"/proc/{node}/cmdline")  # a process has its parent's until it runs its program
+    tools.wait_for(lambda: b"search:=auto" in command.read_bytes(), what="the node's program")
     time.sleep(0.5)
     process.send_signal(number)
     _, errors = process.communicate(timeout=100)

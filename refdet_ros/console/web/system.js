@@ -2,12 +2,11 @@
 
 import { $, element } from "./dom.js";
 
-const KEPT = 150;
+const WINDOW_MS = 5000;
 
 export class System {
   #status = { lines: [] };
-  #latencies = [];
-  #times = [];
+  #pictures = [];
   #header = null;
   #foreign = false;
 
@@ -19,18 +18,24 @@ export class System {
   drawn({ header, latency, foreign }) {
     this.#header = header;
     this.#foreign = foreign;
-    this.#latencies.push(latency);
-    this.#times.push(performance.now());
-    if (this.#latencies.length > KEPT) this.#latencies.shift();
-    while (this.#times.length && this.#times[0] < performance.now() - 3000) this.#times.shift();
+    this.#pictures.push({ time: performance.now(), latency });
+    this.#forget();
+  }
+
+  /** Drop pictures of more than a few seconds ago; the newest stays, however old. */
+  #forget() {
+    const since = performance.now() - WINDOW_MS;
+    while (this.#pictures.length > 1 && this.#pictures[0].time < since) this.#pictures.shift();
   }
 
   /** Latency and rate of the last seconds, for the corner of the page. */
   summary() {
-    const sorted = [...this.#latencies].sort((a, b) => a - b);
+    this.#forget();
+    const sorted = this.#pictures.map((picture) => picture.latency).sort((a, b) => a - b);
     const share = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0;
-    while (this.#times.length && this.#times[0] < performance.now() - 3000) this.#times.shift();
-    return { median: share(0.5), high: share(0.95), rate: this.#times.length / 3, header: this.#header };
+    const recent = this.#pictures.filter((picture) => picture.time >= performance.now() - WINDOW_MS);
+    const rate = (1000 * recent.length) / WINDOW_MS;
+    return { median: share(0.5), high: share(0.95), rate, header: this.#header };
   }
 
   #render() {
