@@ -21,7 +21,7 @@ def parse_roi(text: str) -> BoxXYXY:
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"A ROI is four numbers X,Y,W,H in pixels, got '{text}'.") from None
+        raise ConfigError(f"A box (ROI) is four numbers X,Y,W,H in pixels, got '{text}'.") from None
     if not all(math.isfinite(value) for value in (x, y, width, height)) or min(width, height) <= 0:
         raise ConfigError(
             f"A ROI X,Y,W,H needs finite numbers and a width and height above 0, got '{text}'."

@@ -138,7 +138,7 @@ def check_reference(reference: Reference) -> BoxXYXY:
             f"The object in the reference must be at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px: ROI "
             f"x={roi[0]:g} y={roi[1]:g} width={roi[2] - roi[0]:g} height={roi[3] - roi[1]:g} "
             f"leaves {max(0.0, x2 - x1):g}x{max(0.0, y2 - y1):g} px of the {width}x{height} px "
-            "image. Give a ROI inside the image."
+            "image. Draw a larger box, inside the image."
         )
     return x1, y1, x2, y2
 
