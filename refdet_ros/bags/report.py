@@ -170,8 +170,8 @@ def timing_lines(replay: Replay, results: Sequence[TargetResult]) -> list[str]:
         lines.append("Dropped frames are not scored.")
     if replay.mode == "live" and 2 * replay.dropped > replay.sent:
         lines.append(
-            "The detector was busy while most frames came: the search 'auto' and photos of the same "
-            "camera take less time."
+            "The detector was busy while most frames came: the search 'auto' and photos of the "
+            "same camera take less time."
         )
     return lines
 

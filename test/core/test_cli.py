@@ -213,7 +213,7 @@ def test_a_roi_that_is_no_rectangle_is_a_usage_error(colour_bundle, flight, tmp_
     with pytest.raises(SystemExit) as stop:
         with_roi(colour_bundle, flight, tmp_path, roi)
     assert stop.value.code == 2
-    assert "A ROI" in capsys.readouterr().err
+    assert "X,Y,W,H" in capsys.readouterr().err
 
 
 def test_a_roi_outside_its_photo_is_refused(colour_bundle, flight, tmp_path, capsys):
