@@ -61,8 +61,8 @@ class SearchFrame(ABC):
         return (self,)
 
     def together(self, calls: Sequence[Callable[[], Result]]) -> List[Result]:
-        """Make calls that each use one of the :attr:`trackers`, at the same time where their
-        backend allows it."""
+        """Make calls that each use another network, at the same time where the backend allows
+        it."""
         return [call() for call in calls]
 
     @property

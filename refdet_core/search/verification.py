@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Deque, Optional
+from functools import partial
+from typing import Any, Callable, Deque, List, Optional, Tuple
 
 import numpy as np
 
@@ -77,12 +78,12 @@ class Verification:
             followed: whether this is a target that was seen before, and not a candidate.
         """
         if self._is_due(frame.time_s, tracker_score, config):
-            here = candidates_at(frame, template_id, box_xyxy, config)
+            here, view = self._look(frame, template_id, box_xyxy, config, followed)
             search_score = float(here.scores.max(initial=0.0))
             goes_on = None
             self.refuted = False
-            if followed and frame.refiner is not None:
-                goes_on = self._goes_on(frame.refiner, template_id, box_xyxy, search_score)
+            if view is not None and frame.refiner is not None:
+                goes_on = self._goes_on(frame.refiner, template_id, view, search_score)
             if goes_on is not None:
                 self._probability = goes_on
                 self.refuted = goes_on < _REFUTED
@@ -94,14 +95,30 @@ class Verification:
             self._tracker_score, self.verified_s = tracker_score, frame.time_s
         return self._probability
 
+    def _look(
+        self,
+        frame: SearchFrame,
+        template_id: str,
+        box_xyxy: BoxXYXY,
+        config: WindowConfig,
+        followed: bool,
+    ) -> Tuple[Candidates, Optional[View]]:
+        """What the search network sees in this box; of a followed target also how it looks."""
+        refiner = frame.refiner
+        search = partial(candidates_at, frame, template_id, box_xyxy, config)
+        if not followed or refiner is None or refiner.rule.followed is None:
+            return search(), None
+        calls: List[Callable[[], Any]] = [search, partial(view_of, refiner, box_xyxy)]
+        here, view = frame.together(calls)
+        return here, view
+
     def _goes_on(
-        self, refiner: Refiner, template_id: str, box_xyxy: BoxXYXY, search_score: float
+        self, refiner: Refiner, template_id: str, view: View, search_score: float
     ) -> Optional[float]:
-        """Probability that the followed target is in this box; None: no view of it is known yet."""
+        """Probability that the followed target looks like this; None: no view is known yet."""
         weights = refiner.rule.followed
         if weights is None:
             return None
-        view = view_of(refiner, box_xyxy)
         vouched = search_score >= _VOUCHED
         if not self._views and vouched:
             self._views.append(view)  # the operator or the search has just found it here
