@@ -59,8 +59,8 @@ def add_detector_arguments(
 _SEARCHES = {
     "full_frame": "full_frame searches each frame on its own, shrunk",
     "tiles": "tiles does so at full size, piece by piece",
-    "track": "track follows the object in a window",
-    "auto": "auto does so too, and searches the whole frame when it loses the object",
+    "track": "track follows the object in a window, and searches the whole frame when it loses it",
+    "auto": "auto does so too, and also checks the whole frame while it follows",
 }
 
 
