@@ -62,13 +62,19 @@ class NetworkSearchFrame(SearchFrame):
     @property
     def timings_ms(self) -> Dict[str, float]:
         """Milliseconds by stage, of all networks. What runs at the same time counts once."""
-        parts = [self._spent_ms, *(tracker._spent_ms for tracker in self._trackers)]
-        spent = {stage: sum(part[stage] for part in parts) for stage in self._spent_ms}
+        spent = {
+            stage: sum(each._spent_ms[stage] for each in self._networks) for stage in self._spent_ms
+        }
         spent["network"] = max(0.0, spent["network"] - self._saved_ms)
         return spent
 
+    @property
+    def _networks(self) -> List[NetworkSearchFrame]:
+        """The frame through the search network and through the trackers."""
+        return [self, *self._trackers]
+
     def together(self, calls: Sequence[Callable[[], Result]]) -> List[Result]:
-        if len(calls) < 2 or not all(each._backend.any_thread for each in self._trackers):
+        if len(calls) < 2 or not all(each._backend.any_thread for each in self._networks):
             return super().together(calls)
         started, before_ms = time.perf_counter(), sum(self.timings_ms.values())
         results = [future.result() for future in [_THREADS.submit(call) for call in calls]]

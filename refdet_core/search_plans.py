@@ -42,7 +42,7 @@ def _tiles_plan(bundle: Bundle, config: DetectorConfig) -> FullFrameSearch:
         bundle.frame_multiple,
         config.tile_scale,
         bundle.best_object_px,
-        bundle.least_side,
+        bundle.frame_side(1),
     )
     return _full_frame_search(pyramid, bundle, config)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Deque, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -53,10 +53,10 @@ class TargetTracker:
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
 
     @property
-    def views_of_lost(self) -> Sequence[View]:
+    def views_of_lost(self) -> Deque[View]:
         """How the target looked before it was lost; nothing while it is tracked: recent views of
         the tracked object must not defend it against what looks more like the references."""
-        return () if self._tracks else tuple(self._views)
+        return no_views() if self._track.state == TRACKING else self._views
 
     def expected_size(self, frame: SearchFrame) -> Optional[SizeRange]:
         """The target's possible sizes in this frame; None: unknown."""
@@ -73,14 +73,14 @@ class TargetTracker:
 
     def lock(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """Track the target from this box on, without further confirmation."""
-        self._local_tracker = self._tracker_at(box_xyxy, time_s)
+        self._local_tracker = LocalTracker(box_xyxy, time_s, self.views_of_lost)
         self._remember_size(box_xyxy, time_s)
         self._resume(next(self._track_ids), time_s)
 
     def expect(self, box_xyxy: BoxXYXY, time_s: float) -> None:
         """Look for the target where it was at that time; one frame that shows it there starts the
         track."""
-        self._local_tracker = self._tracker_at(box_xyxy, time_s)
+        self._local_tracker = LocalTracker(box_xyxy, time_s, self.views_of_lost)
         self._remember_size(box_xyxy, time_s)
         self._track.expect()
 
@@ -206,14 +206,6 @@ class TargetTracker:
         self._local_tracker, self._observation, self._distractor = local_tracker, observation, None
         self._track.restart()
 
-    @property
-    def _tracks(self) -> bool:
-        return self._track.state == TRACKING
-
-    def _tracker_at(self, box_xyxy: BoxXYXY, time_s: float) -> LocalTracker:
-        """A tracker of what is in this box, which may be the lost target or a distractor."""
-        return LocalTracker(box_xyxy, time_s, no_views() if self._tracks else self._views)
-
     def _resume(self, track_id: int, time_s: float) -> None:
         self._track.start(track_id, time_s)
         self._last_full_search_s, self._distractor = time_s, None
@@ -230,7 +222,7 @@ class TargetTracker:
                 continue
             if self._observation is not None and _contains(self._observation.box_xyxy, box_xyxy):
                 continue
-            local_tracker = self._tracker_at(box_xyxy, frame.time_s)
+            local_tracker = LocalTracker(box_xyxy, frame.time_s, self.views_of_lost)
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import partial
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from typing import Any, Callable, Deque, List, Optional
 
 import numpy as np
 
 from refdet_core.decoding import Candidates
-from refdet_core.search.base import Refiner, SearchFrame
+from refdet_core.refinement_rule import LookWeights
+from refdet_core.search.base import SearchFrame
 from refdet_core.search.refinement import (
+    KnownViews,
     View,
     followed_evidence,
     reference_views,
@@ -78,20 +80,7 @@ class Verification:
             followed: whether this is a target that was seen before, and not a candidate.
         """
         if self._is_due(frame.time_s, tracker_score, config):
-            here, view = self._look(frame, template_id, box_xyxy, config, followed)
-            search_score = float(here.scores.max(initial=0.0))
-            goes_on = None
-            self.refuted = False
-            if view is not None and frame.refiner is not None:
-                goes_on = self._goes_on(frame.refiner, template_id, view, search_score)
-            if goes_on is not None:
-                self._probability = goes_on
-                self.refuted = goes_on < _REFUTED
-            elif frame.refiner is not None:  # as in a full-frame search, so that scores compare
-                again = refined(here, frame.refiner, template_id, 1, self._views)
-                self._probability = float(again.scores.max(initial=0.0))
-            else:
-                self._probability = search_score
+            self._probability = self._look(frame, template_id, box_xyxy, config, followed)
             self._tracker_score, self.verified_s = tracker_score, frame.time_s
         return self._probability
 
@@ -102,29 +91,35 @@ class Verification:
         box_xyxy: BoxXYXY,
         config: WindowConfig,
         followed: bool,
-    ) -> Tuple[Candidates, Optional[View]]:
-        """What the search network sees in this box; of a followed target also how it looks."""
+    ) -> float:
+        """The probability of a check in this frame."""
         refiner = frame.refiner
+        self.refuted = False
         search = partial(candidates_at, frame, template_id, box_xyxy, config)
-        if not followed or refiner is None or refiner.rule.followed is None:
-            return search(), None
-        calls: List[Callable[[], Any]] = [search, partial(view_of, refiner, box_xyxy)]
-        here, view = frame.together(calls)
-        return here, view
+        if followed and refiner is not None and refiner.rule.followed is not None:
+            calls: List[Callable[[], Any]] = [search, partial(view_of, refiner, box_xyxy)]
+            here, view = frame.together(calls)
+            known = reference_views(refiner, template_id)
+            goes_on = self._goes_on(refiner.rule.followed, view, known, _best_score(here))
+            if goes_on is not None:
+                self.refuted = goes_on < _REFUTED
+                return goes_on
+        else:
+            here = search()
+        if refiner is not None:  # as in a full-frame search, so that scores compare
+            here = refined(here, refiner, template_id, 1, self._views)
+        return _best_score(here)
 
     def _goes_on(
-        self, refiner: Refiner, template_id: str, view: View, search_score: float
+        self, weights: LookWeights, view: View, references: KnownViews, search_score: float
     ) -> Optional[float]:
         """Probability that the followed target looks like this; None: no view is known yet."""
-        weights = refiner.rule.followed
-        if weights is None:
-            return None
         vouched = search_score >= _VOUCHED
         if not self._views and vouched:
             self._views.append(view)  # the operator or the search has just found it here
         if not self._views:
             return None
-        known = reference_views(refiner, template_id).with_views(self._views)
+        known = references.with_views(self._views)
         probability = float(weights(followed_evidence(search_score, view, known))[0])
         if probability < _SURE:
             self._unbroken = False
@@ -147,6 +142,11 @@ def candidates_at(
     windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
     seen = frame.infer(windows[:1], [template_id])[template_id][0]
     return seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
+
+
+def _best_score(candidates: Candidates) -> float:
+    """0 if there is none."""
+    return float(candidates.scores.max(initial=0.0))
 
 
 def _same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
