@@ -75,9 +75,12 @@ def screen(tmp_path):
     if env is None:
         pytest.skip("no OpenCV with windows that can be imported (make setup-window)")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1440x900x24", "-nolisten", "tcp"]
+    # A reset, when its last client leaves, would end whoever connects just then.
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1440x900x24", "-noreset"]
     server = subprocess.Popen(
-        [*command, "-fbdir", str(tmp_path)], pass_fds=[write], stderr=subprocess.DEVNULL
+        [*command, "-nolisten", "tcp", "-fbdir", str(tmp_path)],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
     )
     os.close(write)
     try:
@@ -104,8 +107,8 @@ def flight(tmp_path):
     return path
 
 
-def wait_for(condition, what, process):
-    deadline = time.monotonic() + PATIENCE_S
+def wait_for(condition, what, process, patience_s=PATIENCE_S):
+    deadline = time.monotonic() + patience_s
     while True:
         value = condition()
         if value:
@@ -115,6 +118,8 @@ def wait_for(condition, what, process):
         time.sleep(0.1)
 
 
+# Qt sometimes leaves its first window black where there is no window manager to map it again.
+@pytest.mark.flaky(reruns=3)
 @pytest.mark.timeout(300)
 def test_draw_a_box_follow_pause_save_quit(screen, flight, colour_bundle, tmp_path):
     output = tmp_path / "out"
@@ -154,7 +159,7 @@ def drive(screen, process, output):
         time.sleep(0.2)
 
     # The first frame stays: red begins at 180, and is nowhere else.
-    wait_for(lambda: bar_is(NO_TARGET), "the first frame", process)
+    wait_for(lambda: bar_is(NO_TARGET), "the first frame", process, patience_s=20)
     time.sleep(0.5)
     first = screen.picture()
     assert tuple(map(int, first[_at(layout, 196, 116)])) == pytest.approx((0, 0, 255), abs=40)
