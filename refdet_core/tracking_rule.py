@@ -21,6 +21,8 @@ class TrackingRule:
         penalty_k: penalty for a change of size or shape.
         size_lr: how fast the reported size follows the measured one, before score and penalty
             reduce it; between 0 and 1.
+        max_step_px: how far the centre may be from the expected position, frame pixels; 0: anywhere
+            in the window.
         scales: number of window sizes: 1 trusts the network's boxes; 3 or 5 as in SiamFC.
         scale_step: ratio of neighbouring window sizes (SiamFC: 1.0375).
         scale_penalty: factor on the scores of all window sizes but the last one (SiamFC: 0.9745).
@@ -31,6 +33,7 @@ class TrackingRule:
     window_influence: float = 0.44
     penalty_k: float = 0.055
     size_lr: float = 0.33
+    max_step_px: float = 0.0
     scales: int = 1
     scale_step: float = 1.0375
     scale_penalty: float = 0.9745
@@ -41,6 +44,7 @@ class TrackingRule:
             ("window_influence", 0, 1),
             ("penalty_k", 0, 10),
             ("size_lr", 0, 1),
+            ("max_step_px", 0, 1e4),
             ("scale_step", 1, 2),
             ("scale_penalty", 0, 1),
             ("scale_lr", 0, 1),

@@ -22,6 +22,7 @@ from refdet_core.search.window import (
     ranking_scores,
     search_windows,
     smoothed_box,
+    within_step,
 )
 from refdet_core.types import BoxXYXY
 
@@ -192,7 +193,8 @@ def _answer(
     if not len(candidates):
         return Answer(expected, 0.0, 0.0, 0.0)
     best = int(np.argmax(ranking_scores(candidates, expected, windows[0], rule)))
-    box_xyxy, score = as_tuple(candidates.boxes_xyxy[best]), float(candidates.scores[best])
+    score = float(candidates.scores[best])
+    box_xyxy = within_step(as_tuple(candidates.boxes_xyxy[best]), expected, rule.max_step_px)
     penalty = float(change_penalty(candidates.boxes_xyxy[best : best + 1], expected, rule)[0])
     rate = rule.scale_lr if rule.scales > 1 else rule.size_lr * score * penalty
     return Answer(box_xyxy, score, float(alone[best]), rate)

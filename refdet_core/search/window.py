@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Tuple, TypeVar
 
 import numpy as np
 
+from refdet_core.boxes import as_tuple
 from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
@@ -248,6 +249,17 @@ def ranking_scores(
     hann = np.prod(0.5 + 0.5 * np.cos(2 * np.pi * offsets), axis=1)
     influence = rule.window_influence
     return np.asarray((1 - influence) * candidates.scores * penalty + influence * hann)
+
+
+def within_step(box_xyxy: BoxXYXY, expected_xyxy: BoxXYXY, max_step_px: float) -> BoxXYXY:
+    """The box, moved towards the expected one until their centres are at most so far apart; 0: the
+    box as it is."""
+    box, expected = np.asarray(box_xyxy), np.asarray(expected_xyxy)
+    step = (box[:2] + box[2:] - expected[:2] - expected[2:]) / 2
+    distance = float(np.hypot(*step))
+    if not max_step_px or distance <= max_step_px:
+        return box_xyxy
+    return as_tuple(box - np.tile(step * (1 - max_step_px / distance), 2))
 
 
 def smoothed_box(measured_xyxy: BoxXYXY, rate: float, size: Tuple[float, float]) -> BoxXYXY:

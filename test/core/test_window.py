@@ -12,7 +12,13 @@ from refdet_core.crop_rule import CropRule
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
-from refdet_core.search.window import WindowConfig, ranking_scores, search_windows, smoothed_box
+from refdet_core.search.window import (
+    WindowConfig,
+    ranking_scores,
+    search_windows,
+    smoothed_box,
+    within_step,
+)
 from refdet_core.tracking_rule import TrackingRule
 
 RULE = TrackingRule()
@@ -219,6 +225,19 @@ def test_worth_is_a_share_whatever_the_box(x, y, width, height, score) -> None:
 )
 def test_the_size_follows_slowly_and_the_place_at_once(score, rate, expected) -> None:
     box = smoothed_box((100, 100, 160, 120), rate * score, (40, 40))
+    assert box == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("max_step_px", "expected"),
+    [
+        (0, (110, 120, 150, 160)),  # anywhere
+        (50, (110, 120, 150, 160)),  # exactly as far
+        (20, (92, 96, 132, 136)),  # two fifths of the way
+    ],
+)
+def test_a_step_may_have_a_limit(max_step_px, expected) -> None:
+    box = within_step((110, 120, 150, 160), SQUARE, max_step_px)
     assert box == pytest.approx(expected)
 
 
