@@ -16,6 +16,9 @@ from refdet_core.search.tiling import TilingChoice
 from refdet_core.search.track_state import LONGEST_S
 from refdet_core.search.tracking_plan import TrackingPlan
 
+# A check of the whole frame while TRACKING looks at one tile of each frame, so that no frame waits.
+_CHECK_TILE_PX, _CHECK_OVERLAP_PX = 448, 96
+
 
 def _full_frame_search(
     choose_tilings: TilingChoice, bundle: Bundle, config: DetectorConfig
@@ -56,7 +59,14 @@ def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     settings = config
     if config.auto_confirm_score < 0:
         settings = replace(config, auto_confirm_score=config.threshold(bundle))
-    return TrackingPlan(_tiles_plan(bundle, config), settings)
+    check = replace(
+        config,
+        tile_width=min(config.tile_width, _CHECK_TILE_PX),
+        tile_height=min(config.tile_height, _CHECK_TILE_PX),
+        tile_overlap=min(config.tile_overlap, _CHECK_OVERLAP_PX),
+        max_tiles_per_frame=1,
+    )
+    return TrackingPlan(_tiles_plan(bundle, config), _tiles_plan(bundle, check), settings)
 
 
 _PLANS: Dict[str, Callable[[Bundle, DetectorConfig], SearchPlan]] = {

@@ -50,6 +50,11 @@ class FullFrameSearch(SearchPlan):
         self._schedule = TileSchedule(budget)
         self._refine = refine
 
+    @property
+    def round_is_over(self) -> bool:
+        """Whether the last frames together were searched wholly, see ``budget``."""
+        return self._schedule.round_is_over
+
     def search(self, frame: SearchFrame, template_ids: Sequence[str]) -> Dict[str, SearchResult]:
         found: Dict[str, SearchResult] = {}
         expected = {name: frame.reference_size(name) for name in template_ids}

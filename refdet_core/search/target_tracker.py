@@ -53,6 +53,11 @@ class TargetTracker:
         return self._local_tracker.box_xyxy if self._local_tracker is not None else None
 
     @property
+    def is_tracking(self) -> bool:
+        """Whether the target is TRACKING."""
+        return self._track.state == TRACKING
+
+    @property
     def views_of_lost(self) -> Deque[View]:
         """How the target looked before it was lost; nothing while it is tracked: recent views of
         the tracked object must not defend it against what looks more like the references."""

@@ -20,10 +20,14 @@ class TileSchedule:
 
     Args:
         budget: maximum number of tiles per frame; 0: all.
+
+    Attributes:
+        round_is_over: whether no tile of the last request is left for the next frame.
     """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
+        self.round_is_over = True
         self._waiting: List[Crop] = []
         self._best_scores: Dict[Crop, float] = {}
 
@@ -38,6 +42,7 @@ class TileSchedule:
         """
         tiles = [tile for some in scales for tile in some]
         if not self._budget or self._budget >= len(tiles):
+            self.round_is_over = True
             return [list(range(len(some))) for some in scales]
         if len(self._best_scores) > _MOST_REMEMBERED:
             self._waiting, self._best_scores = [], {}
@@ -51,6 +56,7 @@ class TileSchedule:
             self._waiting += due
         chosen = set(due[: self._budget])
         self._waiting = [tile for tile in self._waiting if tile not in chosen]
+        self.round_is_over = not asked.intersection(self._waiting)
         return [[i for i, tile in enumerate(some) if tile in chosen] for some in scales]
 
     def record(self, tiles: Sequence[Crop], best_scores: np.ndarray) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Callable, Deque, Dict, Optional, Sequence
+from typing import Callable, Deque, Dict, Mapping, Optional, Sequence
 
 import numpy as np
 
+from refdet_core.decoding import Candidates
 from refdet_core.errors import RefdetError
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
 from refdet_core.search.camera_motion import CameraMotion
 from refdet_core.search.full_frame_search import FullFrameSearch
+from refdet_core.search.scales import SizeRange
 from refdet_core.search.target_tracker import TargetTracker
 from refdet_core.search.track_state import AutoConfig
 from refdet_core.types import BoxXYXY
@@ -25,12 +27,17 @@ class TrackingPlan(SearchPlan):
     """A window for each tracked target, and one full-frame search for all others.
 
     Args:
-        full_frame_search: how the whole frame is searched.
+        full_frame_search: how the whole frame is searched for targets without a track.
+        check_search: how it is searched to check tracks; may be spread over several frames.
         config: see :class:`~refdet_core.search.track_state.AutoConfig`.
     """
 
-    def __init__(self, full_frame_search: FullFrameSearch, config: AutoConfig) -> None:
+    def __init__(
+        self, full_frame_search: FullFrameSearch, check_search: FullFrameSearch, config: AutoConfig
+    ) -> None:
         self._full_frame_search = full_frame_search
+        self._check_search = check_search
+        self._checked: Dict[str, Optional[SizeRange]] = {}
         self._config = config
         self._trackers: Dict[str, TargetTracker] = {}
         self._track_ids = itertools.count(1)
@@ -91,10 +98,32 @@ class TrackingPlan(SearchPlan):
             for name, tracker in self._trackers.items()
             if tracker.needs_full_frame_search(frame.time_s)
         }
-        if wanted:
+        if all(self._trackers[name].is_tracking for name in wanted):
+            self._check_tracks(frame, wanted)
+        else:
             views = {name: self._trackers[name].views_of_lost for name in wanted}
-            for name, seen in self._full_frame_search.candidates(frame, wanted, views).items():
-                self._trackers[name].update_from_full_frame(frame, seen)
+            found = self._full_frame_search.candidates(frame, wanted, views)
+            self._update_from_full_frame(frame, found)
+
+    def _check_tracks(self, frame: SearchFrame, due: Mapping[str, Optional[SizeRange]]) -> None:
+        """Search this frame's part of the whole frame for distractors of tracked targets.
+
+        The sizes stay until the last part was searched, so that the parts remain the same.
+        """
+        self._checked = {
+            name: size
+            for name, size in (self._checked or due).items()
+            if name in self._trackers and self._trackers[name].is_tracking
+        }
+        if not self._checked:
+            return
+        self._update_from_full_frame(frame, self._check_search.candidates(frame, self._checked))
+        if self._check_search.round_is_over:
+            self._checked = {}
+
+    def _update_from_full_frame(self, frame: SearchFrame, found: Mapping[str, Candidates]) -> None:
+        for name, seen in found.items():
+            self._trackers[name].update_from_full_frame(frame, seen)
 
     def _new_tracker(self, template_id: str) -> TargetTracker:
         return TargetTracker(template_id, self._track_ids, self._config)

@@ -290,7 +290,7 @@ def test_a_better_place_in_the_whole_frame_is_judged_by_the_template() -> None:
     changed, original = Shape((1.5, 0)), Shape(place=(1000, 500))
     found = shown.show(changed)["car"]
     assert score(found) > 0.83  # 0.30 by the template; 0.95 is not clearly better
-    found = shown.show_for(2, changed, original)
+    found = shown.show_for(6, changed, original)
     x1, _, x2, _ = found.detections[0].bbox_xyxy
     assert (x1 + x2) / 2 == pytest.approx(1000, abs=1)
 
