@@ -75,7 +75,7 @@ def looks_at(method: RefdetTrack, sequence: BenchmarkSequence, fold: str) -> lis
             continue
         looked_s = time_s
         frame = NetworkSearchFrame(
-            detector.backend, detector.bundle, detector.bank, frame_bgr, time_s, detector.trackers
+            detector.backend, detector.bundle, detector.bank, frame_bgr, time_s, detector.others
         )
         if frame.refiner is None:
             raise SourceError(f"{detector.bundle.folder} has no refinement; publish it with one.")

@@ -28,8 +28,8 @@ from refdet_core.text_files import read_text
 from refdet_core.tracking_rule import TrackingRule
 
 FORMAT_VERSION = 2
-SEARCH, TRACK = "search", "track"
-PURPOSES = (SEARCH, TRACK)
+SEARCH, TRACK, COMPARE = "search", "track", "compare"
+PURPOSES = (SEARCH, TRACK, COMPARE)
 MEASURED, AS_TEMPLATE = "measured", "as_template"
 BOX_SIZES = (MEASURED, AS_TEMPLATE)
 CAMERA_BANDS = ("red", "green", "blue")
@@ -55,7 +55,8 @@ class Bundle:
         template_crop: how to cut the template encoder's square input out of a reference photo.
         tracking: the search window around a tracked target, and the post-processing in it.
         purposes: what the network was made for: to ``search`` a whole frame, which includes
-            reporting that the object is not there, or to ``track`` in a window.
+            reporting that the object is not there, to ``track`` in a window, or to ``compare``: its
+            template features tell how alike two pictures are, and its detector finds nothing.
         box_size: whether the network measures boxes. If not, boxes keep the object's size and shape
             in the template, and only several window sizes can tell its size (SiamFC).
         placement: which point of the frame a peak of the score map stands for, see
@@ -88,7 +89,7 @@ class Bundle:
     calibration: Calibration
     score_threshold: float
     tracking: TrackingRule = field(default_factory=TrackingRule)
-    purposes: Tuple[str, ...] = PURPOSES
+    purposes: Tuple[str, ...] = (SEARCH, TRACK)
     best_object_px: float = 48.0
     least_side: int = 1
     box_size: str = MEASURED

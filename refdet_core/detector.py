@@ -18,10 +18,10 @@ import numpy as np
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
-from refdet_core.bundle import Bundle, check_camera, load_bundle
+from refdet_core.bundle import COMPARE, Bundle, check_camera, load_bundle
 from refdet_core.closeable import Closeable
 from refdet_core.detector_config import DetectorConfig as DetectorConfig
-from refdet_core.errors import ConfigError, RefdetError
+from refdet_core.errors import BundleError, ConfigError, RefdetError
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.network import Network
 from refdet_core.search_bundle import search_bundle
@@ -34,7 +34,7 @@ from refdet_core.templates import (
     make_bank,
     make_template,
 )
-from refdet_core.tracking_bundles import AUTO, tracking_bundles
+from refdet_core.tracking_bundles import AUTO, comparing_bundle, tracking_bundles
 from refdet_core.types import BoxXYXY, FrameResult, Reference
 
 DEFAULT_TEMPLATE_ID = "target"
@@ -50,8 +50,9 @@ class Detector(Closeable):
 
     Args:
         open_again: returns a new backend for :meth:`reopen`; None: reopening is not possible.
-        trackers: networks that track targets in their windows, where these are not the network that
-            searches the whole frame. Their backends are closed with the detector.
+        others: networks that work beside the one that searches: they track targets in their
+            windows, or compare candidates with references. Their backends are closed with the
+            detector.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class Detector(Closeable):
         backend: Backend[Any],
         config: DetectorConfig,
         open_again: Optional[Callable[[], Backend[Any]]] = None,
-        trackers: Sequence[Network] = (),
+        others: Sequence[Network] = (),
     ) -> None:
-        self.trackers = tuple(trackers)
+        self.others = tuple(others)
         self.bundle = bundle
         self.backend = backend
         self._open_again = open_again
-        self._bank = TemplateBank(trackers=tuple(TemplateBank() for _ in self.trackers))
+        self._bank = TemplateBank(others=tuple(TemplateBank() for _ in self.others))
         self._bank_change = threading.Lock()
         self._time_s = 0.0
         self._config, self._plan = config, make_search_plan(bundle, config)
@@ -94,20 +95,23 @@ class Detector(Closeable):
         folder = search_bundle(bundle, backend)
         loaded = load_bundle(folder)
         check_camera(loaded)
+        _check_searches(loaded)
         opened = open_backend(backend, loaded, backend_config)
         # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name
-        trackers: List[Network] = []
+        others: List[Network] = []
         try:
-            for each in tracking_bundles(tracking_bundle, folder, name):
-                trackers.append(Network.open(each, name, backend_config))
+            tracking = tracking_bundles(tracking_bundle, folder, name)
+            comparing = comparing_bundle(loaded, tracking)
+            for each in [*tracking, *([comparing] if comparing else [])]:
+                others.append(Network.open(each, name, backend_config))
         except Exception:
-            for network in trackers:
+            for network in others:
                 network.backend.close()
             opened.close()
             raise
         return cls(
-            loaded, opened, config, lambda: open_backend(name, loaded, backend_config), trackers
+            loaded, opened, config, lambda: open_backend(name, loaded, backend_config), others
         )
 
     @property
@@ -262,7 +266,7 @@ class Detector(Closeable):
             bank, plan = self._bank, self._plan
             self._time_s = self._time_s + FRAME_PERIOD_S if time_s is None else time_s
             frame = NetworkSearchFrame(
-                self.backend, self.bundle, bank, frame_bgr, self._time_s, self.trackers
+                self.backend, self.bundle, bank, frame_bgr, self._time_s, self.others
             )
         if not bank.templates:
             return FrameResult((), {}, bank.version)
@@ -296,7 +300,7 @@ class Detector(Closeable):
             opened: List[Network] = []
             try:
                 opened.append(Network(self.bundle, self._open_again()))
-                opened.extend(network.reopened() for network in self.trackers)
+                opened.extend(network.reopened() for network in self.others)
                 sets = [
                     {
                         name: encode_again(network.backend, template)
@@ -310,7 +314,7 @@ class Detector(Closeable):
                 for network in opened:
                     network.backend.close()
                 raise
-            self.backend, self.trackers, self._bank = opened[0].backend, tuple(opened[1:]), bank
+            self.backend, self.others, self._bank = opened[0].backend, tuple(opened[1:]), bank
 
     def close(self) -> None:
         """Release the backends. Closing twice is harmless."""
@@ -329,13 +333,13 @@ class Detector(Closeable):
 
     @property
     def _networks(self) -> Tuple[Network, ...]:
-        """The search network, then the tracking networks."""
-        return (Network(self.bundle, self.backend), *self.trackers)
+        """The search network, then the others."""
+        return (Network(self.bundle, self.backend), *self.others)
 
     @property
     def _banks(self) -> Tuple[TemplateBank, ...]:
         """The templates as each network has them."""
-        return (self._bank, *self._bank.trackers)
+        return (self._bank, *self._bank.others)
 
     def _exchange(self, sets: Sequence[Dict[str, Template]]) -> None:
         """Look for other templates from the next frame on, with all networks at once."""
@@ -349,8 +353,16 @@ class Detector(Closeable):
     ) -> TemplateBank:
         """A bank of these templates, for each network its own set."""
         version = self._bank.version + 1
-        search, *trackers = (
+        search, *others = (
             make_bank(network.backend, templates, version, pooling)
             for network, templates in zip(networks or self._networks, sets)
         )
-        return replace(search, trackers=tuple(trackers))
+        return replace(search, others=tuple(others))
+
+
+def _check_searches(bundle: Bundle) -> None:
+    if bundle.purposes == (COMPARE,):
+        raise BundleError(
+            f"The network of '{bundle.name}' compares pictures and finds nothing in a frame; give "
+            "one that searches: 'base', 'small', or the folder of your own."
+        )

@@ -12,7 +12,7 @@ import numpy as np
 from refdet_core.backends.base import Backend
 from refdet_core.box_correction import correct_boxes
 from refdet_core.boxes import as_tuple
-from refdet_core.bundle import Bundle
+from refdet_core.bundle import TRACK, Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop, extract, to_blob
@@ -31,8 +31,8 @@ class NetworkSearchFrame(SearchFrame):
     Args:
         frame_bgr: ``(H, W, 3)`` uint8.
         time_s: see :class:`~refdet_core.search.base.SearchFrame`.
-        trackers: other networks, that follow targets in their windows; each takes its templates
-            from ``bank.trackers``.
+        others: networks that follow targets in their windows, or compare candidates; each takes its
+            templates from ``bank.others``.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class NetworkSearchFrame(SearchFrame):
         bank: TemplateBank,
         frame_bgr: np.ndarray,
         time_s: float,
-        trackers: Sequence[Network] = (),
+        others: Sequence[Network] = (),
     ) -> None:
         self.rule, self.multiple = bundle.tracking, bundle.frame_multiple
         self.frame_bgr = frame_bgr
@@ -54,10 +54,11 @@ class NetworkSearchFrame(SearchFrame):
         self._bundle = bundle
         self._bank = bank
         self._seen: Dict[str, List[Tuple[List[Crop], np.ndarray]]] = {}
-        self._trackers = [
+        self._others = [
             NetworkSearchFrame(network.backend, network.bundle, own_bank, frame_bgr, time_s)
-            for network, own_bank in zip(trackers, bank.trackers)
+            for network, own_bank in zip(others, bank.others)
         ]
+        self._trackers = [frame for frame in self._others if TRACK in frame._bundle.purposes]
 
     @property
     def timings_ms(self) -> Dict[str, float]:
@@ -70,8 +71,8 @@ class NetworkSearchFrame(SearchFrame):
 
     @property
     def _networks(self) -> List[NetworkSearchFrame]:
-        """The frame through the search network and through the trackers."""
-        return [self, *self._trackers]
+        """The frame through the search network and through the others."""
+        return [self, *self._others]
 
     def together(self, calls: Sequence[Callable[[], Result]]) -> List[Result]:
         if len(calls) < 2 or not all(each._backend.any_thread for each in self._networks):
@@ -91,7 +92,7 @@ class NetworkSearchFrame(SearchFrame):
         rule = self._bundle.refinement
         if rule is None:
             return None
-        named = {item._bundle.name: item for item in self._trackers}
+        named = {item._bundle.name: item for item in self._others}
         if not {rule.tracker, rule.embedding or rule.tracker} <= named.keys():
             return None
         return Refiner(named[rule.tracker], rule, named.get(rule.embedding))

@@ -49,7 +49,7 @@ class RefinementRule:
 
     Attributes:
         tracker: name of the tracking network's bundle that looks again.
-        embedding: name of the tracking network's bundle whose template features are compared, see
+        embedding: name of the bundle whose template features are compared, see
             :class:`~refdet_core.search.refinement.SecondLook`; empty: none are.
         same_camera: the weights where a reference is of the camera that is searched.
         other_photos: where none is, so that colours cannot be compared.

@@ -75,7 +75,7 @@ class TemplateBank:
         features: all views packed, None when there is no template.
         views: for each template id its slice of the packed views.
         single: for each template id its own views packed, for crops searched for it alone.
-        trackers: the same templates as each tracking network encodes them; one bank is exchanged
+        others: the same templates as each other network encodes them; one bank is exchanged
             with all of these at once.
     """
 
@@ -84,7 +84,7 @@ class TemplateBank:
     features: Any = None
     views: Dict[str, slice] = field(default_factory=dict)
     single: Dict[str, Any] = field(default_factory=dict)
-    trackers: Tuple[TemplateBank, ...] = ()
+    others: Tuple[TemplateBank, ...] = ()
 
     def packed_for(self, template_ids: Sequence[str]) -> Tuple[Any, Dict[str, slice]]:
         """Packed features that include these templates, and their slices."""

@@ -1,9 +1,9 @@
-"""Which networks follow targets in their windows: published trackers that come with refdet."""
+"""Which networks work beside the one that searches: published ones that come with refdet."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from refdet_core.bundle import (
     BUNDLES_FOLDER,
@@ -51,10 +51,23 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     return bundles
 
 
+def comparing_bundle(search: Bundle, tracking: Sequence[Bundle]) -> Optional[Bundle]:
+    """The bundle whose features the second look compares, if it is none of those that follow; None:
+    there is no second look.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    rule, names = search.refinement, [bundle.name for bundle in tracking]
+    if rule is None or rule.tracker not in names or rule.embedding in ("", *names):
+        return None
+    return _load(rule.embedding)
+
+
 def _load(name: str) -> Bundle:
     if not name or not (bundle_folder(Path(name)) / DESCRIPTION).is_file():
         raise BundleError(
-            f"There is no tracking bundle '{name}': give one of {released_names()}, a folder, "
-            f"several joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
+            f"There is no bundle '{name}' to work beside the one that searches: give one of "
+            f"{released_names()}, a folder, several joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
         )
     return load_bundle(Path(name))

@@ -41,7 +41,7 @@ def warm_up(detector: Detector) -> None:
         RefdetError: the backend refuses one of them.
     """
     # With a separate detector, so that the first target of the real one gets the id 1.
-    trial = Detector(detector.bundle, detector.backend, detector.config, trackers=detector.trackers)
+    trial = Detector(detector.bundle, detector.backend, detector.config, others=detector.others)
     height, width = detector.config.tile_height, detector.config.tile_width
     frame = np.full((height, width, 3), 114, np.uint8)
     trial.set_template([Reference(frame[:64, :64])])

@@ -4,7 +4,7 @@ A search network is trained to tell the object from everything else in a frame; 
 with far more objects, to draw a tight box around it. So the tracking network looks into the window
 around each of the best candidates, and its box replaces theirs. What is in that box is then
 compared with the references once more, as closely as a frame allows: by the features that another
-tracking network makes of templates, and by colour, which tells look-alikes apart. All of this
+network makes of templates, and by colour, which tells look-alikes apart. All of this
 counts, see :class:`~refdet_core.refinement_rule.RefinementRule`.
 """
 

@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="BUNDLE",
-        help="a tracking network that looks again at the best candidates, and one whose template "
-        "features are compared there, e.g. fear lighttrack",
+        help="a tracking network that looks again at the best candidates, and a network whose "
+        "template features are compared there, e.g. fear efficientnet_lite0",
     )
     parser.add_argument(
         "settings",
@@ -96,8 +96,8 @@ def run(options: argparse.Namespace) -> None:
         bundles[name] = dict.fromkeys(folds, Path(path))
     if len(options.refine) > 2:
         raise ConfigError(f"--refine takes one or two bundles, got {len(options.refine)}.")
-    trackers = [load_bundle(folder) for folder in options.refine]
-    networks = [tracker.name for tracker in trackers]
+    looking = [load_bundle(folder) for folder in options.refine]
+    networks = [bundle.name for bundle in looking]
     methods: dict[str, PooledNumbers] = {}
     for name, by_fold in bundles.items():
         predictions = {}
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
             kept = options.output / f"{fold_split(fold)}" / f"{parts}.json"
             if not kept.is_file():
                 measured = load_bundle(bundle)
-                found = measure_fold(measured, options.data, fold, protocol, search, trackers)
+                found = measure_fold(measured, options.data, fold, protocol, search, looking)
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_predictions(kept, found)
             predictions[fold] = read_predictions(kept)

@@ -103,14 +103,14 @@ def measure_fold(
     fold: int,
     protocol: DetectionProtocol,
     search: DetectorConfig,
-    trackers: Sequence[Bundle] = (),
+    looking: Sequence[Bundle] = (),
 ) -> list[RawPrediction]:
     """Look for the fold's objects in their own later frames, and in frames of other families'
     videos of the same data set, of this fold or another.
 
     Args:
-        trackers: a tracking network that looks again at the best candidates, and one whose template
-            features are compared; either both, the first or none.
+        looking: a tracking network that looks again at the best candidates, and a network whose
+            template features are compared; either both, the first or none.
     """
     held_out, elsewhere = [], []
     for source in prepared_sources(prepared):
@@ -125,10 +125,10 @@ def measure_fold(
             ]
     kept, _ = long_enough(held_out, protocol)
     detector: BundleDetector | LookingDetector
-    if not trackers:
+    if not looking:
         detector = BundleDetector(replace(bundle, calibration=UNCALIBRATED), search)
     else:
-        detector = LookingDetector(bundle, trackers, search)
+        detector = LookingDetector(bundle, looking, search)
     try:
         found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
     finally:

@@ -17,7 +17,6 @@ from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.network import Network
 from refdet_core.refinement_rule import LookWeights, RefinementRule, evidence
-from refdet_core.search.base import Refiner
 from refdet_core.search.refinement import second_look
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import NO_DETECTION
@@ -31,21 +30,23 @@ class LookingDetector(FrameDetector):
     """A search network whose best candidates are looked at again.
 
     Args:
-        trackers: the tracking network that looks again, and the one whose template features are
+        others: the tracking network that looks again, and the network whose template features are
             compared, if any.
 
     Attributes:
         looks: for each searched frame its candidates, best first.
     """
 
-    def __init__(self, bundle: Bundle, trackers: Sequence[Bundle], config: DetectorConfig) -> None:
+    def __init__(self, bundle: Bundle, others: Sequence[Bundle], config: DetectorConfig) -> None:
         self.looks: list[tuple[Look, ...]] = []
         count = config.refine_candidates
         settings = replace(config, score_threshold=0.0, max_detections=count, refine_candidates=0)
-        search = Network.open(replace(bundle, calibration=UNCALIBRATED), "auto", BackendConfig())
-        tracking = [Network.open(each, "auto", BackendConfig()) for each in trackers]
-        self._detector = Detector(search.bundle, search.backend, settings, trackers=tracking)
-        self._rule = RefinementRule(*(each.name for each in trackers[:1]))
+        looking = RefinementRule(*(each.name for each in others))
+        bundle = replace(bundle, calibration=UNCALIBRATED, refinement=looking)
+        search, *networks = (
+            Network.open(each, "auto", BackendConfig()) for each in (bundle, *others)
+        )
+        self._detector = Detector(search.bundle, search.backend, settings, others=networks)
 
     def set_references(self, references: Sequence[Reference]) -> None:
         self._detector.set_template(references)
@@ -57,12 +58,11 @@ class LookingDetector(FrameDetector):
             return NO_DETECTION
         detector = self._detector
         frame = NetworkSearchFrame(
-            detector.backend, detector.bundle, detector.bank, frame_bgr, 0.0, detector.trackers
+            detector.backend, detector.bundle, detector.bank, frame_bgr, 0.0, detector.others
         )
         boxes_xyxy = np.array([item.bbox_xyxy for item in detections])
-        looking, *embedders = frame.trackers
-        refiner = Refiner(looking, self._rule, *embedders)
-        seen = second_look(refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
+        assert frame.refiner is not None, "Its networks were opened with it."
+        seen = second_look(frame.refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
         self.looks[-1] = tuple(
             Look(
                 item.bbox_xyxy,
@@ -89,7 +89,7 @@ def fit_refinement(
     """The rule that tells right candidates from wrong ones, calibrated for the best of each frame.
 
     Args:
-        networks: names of the tracking network that looked again, and of the one whose template
+        networks: names of the tracking network that looked again, and of the network whose template
             features were compared, if any.
         predictions: with their ``looks``.
         calibration: of the search network alone.

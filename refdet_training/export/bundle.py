@@ -147,7 +147,7 @@ def _write_graphs(model: Network, folder: Path) -> tuple[int, int, int]:
     frame = torch.zeros(1, config.input_bands, config.img_size, config.img_size)
     with torch.no_grad():
         kernel = model.encode_template(image)
-    _export(
+    export_graph(
         _TemplateGraph(model),
         (image,),
         folder / TEMPLATE_GRAPH,
@@ -155,7 +155,7 @@ def _write_graphs(model: Network, folder: Path) -> tuple[int, int, int]:
         ["kernel"],
         {"image": {0: "N"}, "kernel": {0: "N"}},
     )
-    _export(
+    export_graph(
         model,
         (frame, kernel),
         folder / DETECTOR_GRAPH,
@@ -172,7 +172,7 @@ def _write_graphs(model: Network, folder: Path) -> tuple[int, int, int]:
     return int(kernel.shape[1]), int(kernel.shape[2]), int(kernel.shape[3])
 
 
-def _export(
+def export_graph(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     path: Path,
@@ -180,6 +180,11 @@ def _export(
     output_names: list[str],
     axes: dict[str, dict[int, str]],
 ) -> None:
+    """Write a module as an ONNX file with the project's operator set.
+
+    Args:
+        axes: by input and output, the names of the sides that may vary.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -438,3 +438,13 @@ def test_engines_compute_what_the_graphs_say(ready, bundle):
     np.testing.assert_array_equal(
         run_plan(engines.template_encoder, {"image": image})["kernel"], expected
     )
+
+
+def test_a_network_that_compares_is_never_int8(trt, tmp_path):
+    from refdet_core.backends.engines.cache import engines_there, ready_engines
+
+    released = load_bundle(Path("efficientnet_lite0"))
+    config = BackendConfig(engine_folder=str(tmp_path / "engines"), **fake_engines.SMALL)
+    engines = ready_engines(released, config, "int8")  # without frames to calibrate on
+    assert [each["identity"]["precision"] for each in engines.sidecars] == ["fp16", "fp16"]
+    assert engines_there(released, config, "int8") and engines_there(released, config, "fp16")

@@ -285,7 +285,7 @@ class AnyThreadBackend(FakeBackend):
 def two_trackers(backend: FakeBackend) -> NetworkSearchFrame:
     bank = make_bank(backend, {"car": template("car", ["car"])}, 1, "prototype")
     networks = [Network(BUNDLE, backend)] * 2
-    bank = replace(bank, trackers=(bank, bank))
+    bank = replace(bank, others=(bank, bank))
     return NetworkSearchFrame(backend, BUNDLE, bank, frame((320, 320)), 0.0, networks)
 
 

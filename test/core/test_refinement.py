@@ -183,7 +183,7 @@ def test_without_the_network_that_compares_features_the_rule_does_not_hold():
         trackers = [Network(replace(BUNDLE, name=name), FakeBackend([thing])) for name in names]
         bundle = replace(BUNDLE, refinement=rule)
         config = DetectorConfig(score_threshold=0.0)
-        with Detector(bundle, FakeBackend([thing]), config, trackers=trackers) as detector:
+        with Detector(bundle, FakeBackend([thing]), config, others=trackers) as detector:
             detector.set_template([Reference(photo, (10, 10, 50, 50))])
             scores[names] = detector.detect(frame_bgr).detections[0].score
     assert scores["tracker",] == pytest.approx(0.9, abs=0.01)
@@ -197,7 +197,7 @@ def test_the_detector_uses_the_tracker_that_its_bundle_names(tracker):
     bundle = replace(BUNDLE, refinement=RULE)
     config = DetectorConfig(score_threshold=0.3)
     photo = np.zeros((64, 64, 3), np.uint8)
-    with Detector(bundle, FakeBackend([loose]), config, trackers=trackers) as detector:
+    with Detector(bundle, FakeBackend([loose]), config, others=trackers) as detector:
         detector.set_template([Reference(photo, (10, 10, 50, 50))])
         (found,) = detector.detect(np.zeros((720, 1280, 3), np.uint8)).detections
     expected = tight if tracker == "tracker" else loose

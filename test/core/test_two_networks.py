@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_search_frame import BUNDLE, FakeBackend, FakeSearchFrame, Thing
@@ -14,7 +16,7 @@ from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.search.base import Refiner
 from refdet_core.search.local_tracker import LocalTracker
 from refdet_core.search.window import WindowConfig
-from refdet_core.tracking_bundles import tracking_bundles
+from refdet_core.tracking_bundles import comparing_bundle, tracking_bundles
 from refdet_core.types import LOST, TRACKING, Reference
 
 CONFIG = WindowConfig(track_verify_s=0.3)
@@ -202,7 +204,7 @@ def detector():
     things = [Thing((300, 200, 340, 240), 0.9, "car")]
     followers = [Network(BUNDLE, FakeBackend(things)), Network(BUNDLE, FakeBackend(things))]
     config = DetectorConfig(search="track")
-    with Detector(BUNDLE, FakeBackend(things), config, trackers=followers) as opened:
+    with Detector(BUNDLE, FakeBackend(things), config, others=followers) as opened:
         yield opened
 
 
@@ -214,12 +216,12 @@ def test_all_networks_get_the_template_at_once(detector):
     detector.set_template([PHOTO], "car")
     detector.set_template([PHOTO, PHOTO], "dog")
     bank = detector.bank
-    assert [list(each.templates) for each in (bank, *bank.trackers)] == [["car", "dog"]] * 3
-    assert {each.version for each in (bank, *bank.trackers)} == {bank.version}
+    assert [list(each.templates) for each in (bank, *bank.others)] == [["car", "dog"]] * 3
+    assert {each.version for each in (bank, *bank.others)} == {bank.version}
     detector.clear_template("car")
-    assert [list(each.templates) for each in detector.bank.trackers] == [["dog"]] * 2
+    assert [list(each.templates) for each in detector.bank.others] == [["dog"]] * 2
     detector.set_template([PHOTO], "dog", append=True)
-    assert [len(each.templates["dog"].features) for each in detector.bank.trackers] == [3, 3]
+    assert [len(each.templates["dog"].features) for each in detector.bank.others] == [3, 3]
 
 
 def test_trackers_follow_and_the_search_network_ends_the_track(detector):
@@ -229,12 +231,63 @@ def test_trackers_follow_and_the_search_network_ends_the_track(detector):
         result = detector.detect(FRAME, time_s=n / 10)
     assert result.targets["car"].state == TRACKING
     assert result.detections[0].bbox_xyxy == pytest.approx((300, 200, 340, 240), abs=3)
-    assert all(network.backend.inferred for network in detector.trackers)
+    assert all(network.backend.inferred for network in detector.others)
     detector.backend.things = ()  # the trackers would go on
     for n in range(5, 20):
         result = detector.detect(FRAME, time_s=n / 10)
         assert not result.detections or n <= 6
     assert result.targets["car"].state == LOST
+
+
+def test_a_network_that_compares_looks_at_candidates_and_follows_nothing():
+    thing = Thing((300, 200, 340, 240), 0.9)
+    follower = Network(replace(BUNDLE, name="follower"), FakeBackend([thing]))
+    comparing = replace(BUNDLE, name="comparing", purposes=("compare",))
+    others = [follower, Network(comparing, FakeBackend([thing]))]
+    rule = RefinementRule("follower", "comparing", LookWeights(), LookWeights(embedding=9.0))
+    config = DetectorConfig(search="auto", score_threshold=0.5)
+    photo = Reference(FRAME[:80, :80])
+    with Detector(
+        replace(BUNDLE, refinement=rule), FakeBackend([thing]), config, others=others
+    ) as detector:
+        detector.set_template([photo])
+        assert detector.detect(FRAME, time_s=0.0).presence["target"] > 0.99  # alike: 9 log-odds
+        for n in range(1, 10):
+            result = detector.detect(FRAME, time_s=n / 10)
+    assert result.targets["target"].state == TRACKING
+    assert others[0].backend.inferred and not others[1].backend.inferred
+
+
+@pytest.mark.parametrize(
+    ("tracking", "expected"),
+    [
+        (["follower"], "efficientnet_lite0"),
+        (["follower", "efficientnet_lite0"], None),  # it is there already
+        (["another"], None),  # nothing looks again
+        ([], None),
+    ],
+)
+def test_what_compares_comes_with_the_tracker_that_looks_again(tracking, expected):
+    search = replace(BUNDLE, refinement=RefinementRule("follower", "efficientnet_lite0"))
+    found = comparing_bundle(search, [replace(BUNDLE, name=name) for name in tracking])
+    assert (None if found is None else found.name) == expected
+
+
+def test_a_rule_may_name_no_network_that_compares_or_one_that_is_not_there():
+    followers = [replace(BUNDLE, name="follower")]
+    assert comparing_bundle(BUNDLE, followers) is None
+    search = replace(BUNDLE, refinement=RefinementRule("follower"))
+    assert comparing_bundle(search, followers) is None
+    search = replace(BUNDLE, refinement=RefinementRule("follower", "nowhere"))
+    with pytest.raises(BundleError, match="nowhere"):
+        comparing_bundle(search, followers)
+
+
+def test_a_network_that_only_compares_is_refused_for_searching_and_following():
+    with pytest.raises(BundleError, match="compares pictures"):
+        Detector.open(BUNDLES_FOLDER / "efficientnet_lite0")
+    with pytest.raises(BundleError, match="not made to follow"):
+        Detector.open(BUNDLES_FOLDER / "small", tracking_bundle="efficientnet_lite0")
 
 
 def test_the_released_trackers_may_be_named_joined_and_left_away():
@@ -267,11 +320,12 @@ def test_an_unknown_tracker_is_refused_with_those_there_are(names):
         ("lighttrack", "MIT", "MIT License"),
         ("fear", "MIT", "MIT License"),
         ("nanotrackv3", "Apache-2.0", "Apache License"),
+        ("efficientnet_lite0", "Apache-2.0", "Apache Software License"),
     ],
 )
-def test_the_released_trackers_are_complete_and_come_with_licence_and_card(name, licence, title):
+def test_published_networks_are_complete_and_come_with_licence_and_card(name, licence, title):
     bundle = load_bundle(BUNDLES_FOLDER / name, verify=True)
-    assert bundle.purposes == ("track",)
+    assert bundle.purposes == (("compare",) if name == "efficientnet_lite0" else ("track",))
     assert licence in bundle.training["licence"]
     assert (bundle.folder / "LICENSE").read_text().lstrip().startswith(title)
     assert "commercial use is allowed" in (bundle.folder / "MODEL_CARD.md").read_text()

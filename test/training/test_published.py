@@ -1,4 +1,4 @@
-"""Published trackers as bundles."""
+"""Published networks as bundles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+import timm
+import torch
 from onnx import numpy_helper
 
+from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.bundle import load_bundle
 from refdet_core.crop_rule import CropRule
 from refdet_training.cli import main
@@ -139,4 +142,48 @@ def test_a_folder_without_the_weights_is_refused_and_nothing_is_written(tmp_path
     (tmp_path / "LightTrack-MIT.txt").write_text("MIT License")
     assert main(given) == 2
     assert "lighttrack_backbone.onnx" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_an_image_network_becomes_a_bundle_that_compares(tmp_path, capsys):
+    weights, output = tmp_path / "weights", tmp_path / "bundle"
+    weights.mkdir()
+    given = ["import", "efficientnet_lite0", "--weights", str(weights), "--output", str(output)]
+    assert main(given) == 2
+    assert "efficientnet-lite0-57934424.pth" in capsys.readouterr().err
+    torch.manual_seed(0)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    published = {"module." + key: value for key, value in network.state_dict().items()}
+    torch.save(published, weights / "efficientnet-lite0-57934424.pth")
+    assert main(given) == 2
+    assert "licence" in capsys.readouterr().err and not output.exists()
+    (weights / "LICENSE").write_text("Apache Software License 2.0")
+    assert main(given) == 0
+
+    bundle = load_bundle(output, verify=True)
+    assert bundle.purposes == ("compare",) and check_bundle(bundle) == []
+    images = np.random.default_rng(0).uniform(0, 255, (3, 3, 128, 128)).astype(np.float32)
+    with torch.no_grad():
+        expected = network.bn1(network.conv_stem(torch.from_numpy(images) / 127.5 - 1))
+        for block in (*network.blocks[:5], *network.blocks[5][:3]):
+            expected = block(expected)
+    with OnnxRuntimeBackend.open(bundle) as backend:
+        kernels = backend.encode_templates(images)
+        assert backend.as_array(kernels) == pytest.approx(expected.numpy(), abs=1e-4)
+        maps = backend.infer(np.full((1, 3, 64, 128), 200, np.float32), kernels)
+    assert maps.score.shape == (1, 3, 2, 4) and not maps.score.any()
+
+
+@pytest.mark.parametrize("content", [None, {}, {"a": torch.zeros(32, 3, 3, 3)}, [1]])
+def test_other_weights_than_an_image_networks_are_refused(content, tmp_path, capsys):
+    file = tmp_path / "efficientnet-lite0-57934424.pth"
+    if content is None:
+        file.write_bytes(b"no weights")
+    else:
+        torch.save(content, file)
+    (tmp_path / "LICENSE").write_text("Apache Software License 2.0")
+    output = tmp_path / "bundle"
+    given = ["import", "efficientnet_lite0", "--weights", str(tmp_path), "--output", str(output)]
+    assert main(given) == 2
+    assert "does not hold EfficientNet-Lite0" in capsys.readouterr().err
     assert not output.exists()

@@ -30,7 +30,7 @@ from refdet_core.backends.engines.store import (
     describe,
 )
 from refdet_core.backends.engines.target import Target, import_tensorrt, this_target
-from refdet_core.bundle import Bundle, file_sha256
+from refdet_core.bundle import COMPARE, Bundle, file_sha256
 from refdet_core.errors import BackendError
 
 _LOG = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def ready_engines(
             SourceError: a calibration image cannot be read.
     """
     store = EngineStore(engine_folder(config))
+    precision = _possible(bundle, precision)
     wanted = _wanted(bundle, config, precision, store)
     there = [None if rebuild_because else store.find(identity)[0] for _, identity in wanted]
     found = [engine for engine in there if engine is not None]
@@ -114,7 +115,7 @@ def engines_there(bundle: Bundle, config: BackendConfig, precision: str) -> bool
         BackendError, SourceError: as :func:`ready_engines` before it builds.
     """
     store = EngineStore(engine_folder(config))
-    wanted = _wanted(bundle, config, precision, store)
+    wanted = _wanted(bundle, config, _possible(bundle, precision), store)
     return all(store.find(identity)[0] is not None for _, identity in wanted)
 
 
@@ -161,6 +162,11 @@ def _kept(
                 raise
             _LOG.warning("%s It serves for this run only.", error)
     return StoredEngine(made.engine, describe(identity, made.engine, made.facts))
+
+
+def _possible(bundle: Bundle, precision: str) -> str:
+    """The precision, but not int8 for a network that compares: its detector does nothing."""
+    return "fp16" if precision == "int8" and bundle.purposes == (COMPARE,) else precision
 
 
 def _wanted(
