@@ -34,7 +34,7 @@ from refdet_core.templates import (
     make_bank,
     make_template,
 )
-from refdet_core.tracking_bundles import AUTO, comparing_bundle, tracking_bundles
+from refdet_core.tracking_bundles import AUTO, comparing_bundles, tracking_bundles
 from refdet_core.types import BoxXYXY, FrameResult, Reference
 
 DEFAULT_TEMPLATE_ID = "target"
@@ -102,8 +102,7 @@ class Detector(Closeable):
         others: List[Network] = []
         try:
             tracking = tracking_bundles(tracking_bundle, folder, name)
-            comparing = comparing_bundle(loaded, tracking)
-            for each in [*tracking, *([comparing] if comparing else [])]:
+            for each in [*tracking, *comparing_bundles(loaded, tracking)]:
                 others.append(Network.open(each, name, backend_config))
         except Exception:
             for network in others:

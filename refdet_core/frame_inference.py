@@ -93,9 +93,9 @@ class NetworkSearchFrame(SearchFrame):
         if rule is None:
             return None
         named = {item._bundle.name: item for item in self._others}
-        if not {rule.tracker, rule.embedding or rule.tracker} <= named.keys():
+        if not {rule.tracker, *rule.embedders} <= named.keys():
             return None
-        return Refiner(named[rule.tracker], rule, named.get(rule.embedding))
+        return Refiner(named[rule.tracker], rule, tuple(named[name] for name in rule.embedders))
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]

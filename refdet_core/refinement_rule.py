@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
 from refdet_core.calibration import logit, sigmoid
 from refdet_core.errors import BundleError
 
+SEPARATOR = "+"
 _LEAST = 1e-4  # a tracking network that sees nothing says no more than this
 
 
@@ -49,7 +50,7 @@ class RefinementRule:
 
     Attributes:
         tracker: name of the tracking network's bundle that looks again.
-        embedding: name of the bundle whose template features are compared, see
+        embedding: names of the bundles whose template features are compared, joined by ``+``, see
             :class:`~refdet_core.search.refinement.SecondLook`; empty: none are.
         same_camera: the weights where a reference is of the camera that is searched.
         other_photos: where none is, so that colours cannot be compared.
@@ -66,6 +67,11 @@ class RefinementRule:
     def __post_init__(self) -> None:
         if not self.tracker:
             raise BundleError("A refinement needs the name of a tracking bundle.")
+
+    @property
+    def embedders(self) -> Tuple[str, ...]:
+        """The names in ``embedding``."""
+        return tuple(name for name in self.embedding.split(SEPARATOR) if name)
 
     def __call__(
         self,

@@ -15,12 +15,12 @@ from refdet_core.bundle import (
     released_names,
 )
 from refdet_core.errors import BundleError
+from refdet_core.refinement_rule import SEPARATOR
 
 AUTO = "auto"
 NONE = "none"
 BEST = "lighttrack+fear+nanotrackv3"
 """The best of those measured (docs/tracking.md): they fail on different videos."""
-SEPARATOR = "+"
 
 
 def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) -> List[Bundle]:
@@ -51,17 +51,17 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     return bundles
 
 
-def comparing_bundle(search: Bundle, tracking: Sequence[Bundle]) -> Optional[Bundle]:
-    """The bundle whose features the second look compares, if it is none of those that follow; None:
-    there is no second look.
+def comparing_bundles(search: Bundle, tracking: Sequence[Bundle]) -> List[Bundle]:
+    """The bundles whose features the second look compares, without those that follow; none if there
+    is no second look.
 
     Raises:
         BundleError: there is no such bundle.
     """
     rule, names = search.refinement, [bundle.name for bundle in tracking]
-    if rule is None or rule.tracker not in names or rule.embedding in ("", *names):
-        return None
-    return _load(rule.embedding)
+    if rule is None or rule.tracker not in names:
+        return []
+    return [_load(name) for name in rule.embedders if name not in names]
 
 
 def _load(name: str) -> Bundle:

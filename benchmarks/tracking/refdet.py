@@ -18,8 +18,9 @@ from benchmarks.tracking.methods import (
 from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.detector_config import DetectorConfig
+from refdet_core.refinement_rule import SEPARATOR
 from refdet_core.search.track_state import LONGEST_S
-from refdet_core.tracking_bundles import AUTO, NONE, SEPARATOR
+from refdet_core.tracking_bundles import AUTO, NONE
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import BundleDetector
 from refdet_training.evaluation.tracking_protocol import TrackingByDetection

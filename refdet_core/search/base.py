@@ -125,13 +125,13 @@ class Refiner:
     Attributes:
         frame: the frame through the tracking network that looks again.
         rule: what its answers count.
-        embedder: the frame through the network whose template features are compared; None: the
-            rule does without.
+        embedders: the frame through the networks whose template features are compared, side by
+            side; empty: the rule does without.
     """
 
     frame: SearchFrame
     rule: RefinementRule
-    embedder: Optional[SearchFrame] = None
+    embedders: Tuple[SearchFrame, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 A search network is trained to tell the object from everything else in a frame; a tracking network,
 with far more objects, to draw a tight box around it. So the tracking network looks into the window
 around each of the best candidates, and its box replaces theirs. What is in that box is then
-compared with the references once more, as closely as a frame allows: by the features that another
-network makes of templates, and by colour, which tells look-alikes apart. All of this
+compared with the references once more, as closely as a frame allows: by the features that other
+networks make of templates, and by colour, which tells look-alikes apart. All of this
 counts, see :class:`~refdet_core.refinement_rule.RefinementRule`.
 """
 
@@ -116,8 +116,10 @@ class KnownViews:
 def reference_views(refiner: Refiner, template_id: str) -> KnownViews:
     """How the object looks in its references."""
     embeddings: Tuple[np.ndarray, ...] = ()
-    if refiner.embedder is not None:
-        embeddings = tuple(_unit(refiner.embedder.reference_embeddings(template_id)))
+    if refiner.embedders:
+        embeddings = tuple(
+            _side_by_side([each.reference_embeddings(template_id) for each in refiner.embedders])
+        )
     return KnownViews(embeddings, tuple(refiner.frame.reference_colours(template_id)))
 
 
@@ -173,12 +175,13 @@ def _tracked(
 
 def _embeddings(refiner: Refiner, boxes_xyxy: np.ndarray) -> np.ndarray:
     """Features of what is in these boxes, rows of length 1; of length 0 without an embedder."""
-    if refiner.embedder is None:
+    if not refiner.embedders:
         return np.zeros((len(boxes_xyxy), 1))
-    return _unit(refiner.embedder.embed(boxes_xyxy))
+    return _side_by_side([each.embed(boxes_xyxy) for each in refiner.embedders])
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-6))
+def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Features of several networks as rows of length 1, whose cosine is the mean of the networks'
+    cosines."""
+    units = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-6) for part in parts]
+    return np.asarray(np.concatenate(units, axis=1) / np.sqrt(len(units)))

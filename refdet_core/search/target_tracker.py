@@ -42,6 +42,7 @@ class TargetTracker:
         self._observation: Optional[Observation] = None
         self._last_full_search_s = 0.0
         self._distractor: Optional[LocalTracker] = None
+        self._best_of_check: Optional[Tuple[LocalTracker, Observation]] = None
         self._presence = 0.0
         self._known_size: Optional[SizeRange] = None
         self._size_time_s = 0.0
@@ -108,25 +109,35 @@ class TargetTracker:
             return 0 < config.auto_check_s <= time_s - self._last_full_search_s
         return self._observation is None or self._observation.score < self._track.least_score
 
-    def update_from_full_frame(self, frame: SearchFrame, candidates: Candidates) -> None:
+    def update_from_full_frame(
+        self, frame: SearchFrame, candidates: Candidates, is_whole: bool = True
+    ) -> None:
         """Use the candidates of the whole frame, best first, to start a track or to question the
-        current one."""
+        current one.
+
+        Args:
+            is_whole: False: they are of a part of the frame, and others will follow.
+        """
         self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
         self._last_full_search_s = frame.time_s
         best = self._best_candidate(frame, candidates)
-        if best is None:
-            return
-        local_tracker, observation = best
         if self._track.state != TRACKING:
-            if self._observation is None or observation.score > self._observation.score:
-                self._switch_to(local_tracker, observation)
-        elif self._is_false_lock(frame, observation):
-            self._distractor = local_tracker
+            least = self._observation.score if self._observation is not None else -1.0
+            if best is not None and best[1].score > least:
+                self._switch_to(*best)
+            return
+        known = self._best_of_check
+        if best is None or (known is not None and known[1].score >= best[1].score):
+            best = known
+        self._best_of_check = None if is_whole else best
+        if is_whole and best is not None and self._is_false_lock(frame, best[1]):
+            self._distractor = best[0]
 
     def mark_missed(self, time_s: float) -> None:
         """The frame could not be searched. Time passes, and the next window has the usual size
         because the backend may refuse a larger one."""
-        self._observation, self._presence, self._distractor = None, 0.0, None
+        self._observation, self._presence = None, 0.0
+        self._distractor = self._best_of_check = None
         self.update_state(time_s)
         if self._local_tracker is not None:
             tracker = self._local_tracker
@@ -208,12 +219,13 @@ class TargetTracker:
 
     def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
         """Track another place from now on; it needs its own confirmation."""
-        self._local_tracker, self._observation, self._distractor = local_tracker, observation, None
+        self._local_tracker, self._observation = local_tracker, observation
+        self._distractor = self._best_of_check = None
         self._track.restart()
 
     def _resume(self, track_id: int, time_s: float) -> None:
         self._track.start(track_id, time_s)
-        self._last_full_search_s, self._distractor = time_s, None
+        self._last_full_search_s, self._distractor, self._best_of_check = time_s, None, None
 
     def _best_candidate(
         self, frame: SearchFrame, candidates: Candidates

@@ -12,7 +12,6 @@ from typing import Callable, Deque, Dict, Mapping, Optional, Sequence
 
 import numpy as np
 
-from refdet_core.decoding import Candidates
 from refdet_core.errors import RefdetError
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
 from refdet_core.search.camera_motion import CameraMotion
@@ -102,8 +101,8 @@ class TrackingPlan(SearchPlan):
             self._check_tracks(frame, wanted)
         else:
             views = {name: self._trackers[name].views_of_lost for name in wanted}
-            found = self._full_frame_search.candidates(frame, wanted, views)
-            self._update_from_full_frame(frame, found)
+            for name, seen in self._full_frame_search.candidates(frame, wanted, views).items():
+                self._trackers[name].update_from_full_frame(frame, seen)
 
     def _check_tracks(self, frame: SearchFrame, due: Mapping[str, Optional[SizeRange]]) -> None:
         """Search this frame's part of the whole frame for distractors of tracked targets.
@@ -117,13 +116,12 @@ class TrackingPlan(SearchPlan):
         }
         if not self._checked:
             return
-        self._update_from_full_frame(frame, self._check_search.candidates(frame, self._checked))
-        if self._check_search.round_is_over:
-            self._checked = {}
-
-    def _update_from_full_frame(self, frame: SearchFrame, found: Mapping[str, Candidates]) -> None:
+        found = self._check_search.candidates(frame, self._checked)
+        is_whole = self._check_search.round_is_over
         for name, seen in found.items():
-            self._trackers[name].update_from_full_frame(frame, seen)
+            self._trackers[name].update_from_full_frame(frame, seen, is_whole)
+        if is_whole:
+            self._checked = {}
 
     def _new_tracker(self, template_id: str) -> TargetTracker:
         return TargetTracker(template_id, self._track_ids, self._config)

@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="BUNDLE",
-        help="a tracking network that looks again at the best candidates, and a network whose "
-        "template features are compared there, e.g. fear efficientnet_lite0",
+        help="a tracking network that looks again at the best candidates, and networks whose "
+        "template features are compared there, e.g. fear lighttrack efficientnet_lite0",
     )
     parser.add_argument(
         "settings",
@@ -94,8 +94,6 @@ def run(options: argparse.Namespace) -> None:
         if not path:
             raise ConfigError(f"--beside takes NAME=BUNDLE, got '{item}'.")
         bundles[name] = dict.fromkeys(folds, Path(path))
-    if len(options.refine) > 2:
-        raise ConfigError(f"--refine takes one or two bundles, got {len(options.refine)}.")
     looking = [load_bundle(folder) for folder in options.refine]
     networks = [bundle.name for bundle in looking]
     methods: dict[str, PooledNumbers] = {}

@@ -109,8 +109,8 @@ def measure_fold(
     videos of the same data set, of this fold or another.
 
     Args:
-        looking: a tracking network that looks again at the best candidates, and a network whose
-            template features are compared; either both, the first or none.
+        looking: a tracking network that looks again at the best candidates, and networks whose
+            template features are compared; none: no second look.
     """
     held_out, elsewhere = [], []
     for source in prepared_sources(prepared):

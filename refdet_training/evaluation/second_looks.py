@@ -16,7 +16,7 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.network import Network
-from refdet_core.refinement_rule import LookWeights, RefinementRule, evidence
+from refdet_core.refinement_rule import SEPARATOR, LookWeights, RefinementRule, evidence
 from refdet_core.search.refinement import second_look
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import NO_DETECTION
@@ -26,11 +26,18 @@ from refdet_training.evaluation.detection_protocol import DetectionProtocol, Fra
 from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
 
 
+def refinement_of(networks: Sequence[str]) -> RefinementRule:
+    """A rule without weights, of the tracking network that looks again and the networks whose
+    features are compared, by name."""
+    tracker, *embedders = networks
+    return RefinementRule(tracker, SEPARATOR.join(embedders))
+
+
 class LookingDetector(FrameDetector):
     """A search network whose best candidates are looked at again.
 
     Args:
-        others: the tracking network that looks again, and the network whose template features are
+        others: the tracking network that looks again, and the networks whose template features are
             compared, if any.
 
     Attributes:
@@ -41,7 +48,7 @@ class LookingDetector(FrameDetector):
         self.looks: list[tuple[Look, ...]] = []
         count = config.refine_candidates
         settings = replace(config, score_threshold=0.0, max_detections=count, refine_candidates=0)
-        looking = RefinementRule(*(each.name for each in others))
+        looking = refinement_of([each.name for each in others])
         bundle = replace(bundle, calibration=UNCALIBRATED, refinement=looking)
         search, *networks = (
             Network.open(each, "auto", BackendConfig()) for each in (bundle, *others)
@@ -89,14 +96,14 @@ def fit_refinement(
     """The rule that tells right candidates from wrong ones, calibrated for the best of each frame.
 
     Args:
-        networks: names of the tracking network that looked again, and of the network whose template
-            features were compared, if any.
+        networks: names of the tracking network that looked again, and of the networks whose
+            template features were compared, if any.
         predictions: with their ``looks``.
         calibration: of the search network alone.
     """
     same_camera = _fitted(predictions, calibration, protocol)
     other_photos = _fitted(without_colours(predictions), calibration, protocol)
-    return RefinementRule(networks[0], "".join(networks[1:]), same_camera, other_photos)
+    return replace(refinement_of(networks), same_camera=same_camera, other_photos=other_photos)
 
 
 def without_colours(predictions: Sequence[RawPrediction]) -> list[RawPrediction]:

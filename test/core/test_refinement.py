@@ -18,6 +18,7 @@ from refdet_core.network import Network
 from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.search.base import Refiner
 from refdet_core.search.full_frame_search import FullFrameSearch
+from refdet_core.search.refinement import second_look
 from refdet_core.search.tiles import Tiles
 from refdet_core.types import Reference
 
@@ -38,7 +39,8 @@ class LookedAtAgain(FakeSearchFrame):
 
     @property
     def refiner(self):
-        return Refiner(self.again, self._rule, self._embedder)
+        embedders = () if self._embedder is None else (self._embedder,)
+        return Refiner(self.again, self._rule, embedders)
 
 
 class AgainFrame(FakeSearchFrame):
@@ -216,3 +218,23 @@ def test_the_rule_of_a_bundle_survives_its_description(tmp_path):
         description.write_text(yaml.safe_dump({**content, "refinement": wrong}))
         with pytest.raises(BundleError, match="'k'"):
             load_bundle(tmp_path)
+
+
+def test_features_of_two_networks_count_half_each():
+    class Embedder(FakeSearchFrame):
+        def __init__(self, seen, reference):
+            super().__init__([])
+            self._seen, self._reference = seen, reference
+
+        def embed(self, boxes_xyxy):
+            return np.tile(np.array(self._seen), (len(boxes_xyxy), 1))
+
+        def reference_embeddings(self, template_id):
+            return np.array([self._reference])
+
+    again = FakeSearchFrame([Thing.at(300, 200)])
+    alike, unlike = Embedder([3.0, 0.0], [5.0, 0.0]), Embedder([0.0, 2.0, 0.0], [1.0, 0.0, 0.0])
+    boxes = np.array([[280.0, 180.0, 320.0, 220.0]])
+    for embedders, cosine in (((alike,), 1.0), ((unlike,), 0.0), ((alike, unlike), 0.5), ((), 0.0)):
+        seen = second_look(Refiner(again, RULE, embedders), boxes, "car")
+        assert seen.cosines == pytest.approx([cosine])

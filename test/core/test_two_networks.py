@@ -16,7 +16,7 @@ from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.search.base import Refiner
 from refdet_core.search.local_tracker import LocalTracker
 from refdet_core.search.window import WindowConfig
-from refdet_core.tracking_bundles import comparing_bundle, tracking_bundles
+from refdet_core.tracking_bundles import comparing_bundles, tracking_bundles
 from refdet_core.types import LOST, TRACKING, Reference
 
 CONFIG = WindowConfig(track_verify_s=0.3)
@@ -56,7 +56,7 @@ class ComparedFrame(WatchedFrame):
         super().__init__([[Thing.at(x, y)]], [Thing.at(x, y, score=score)], time_s)
         alike = LookWeights(search=0.5, embedding=20.0, intercept=-14.0)
         rule = RefinementRule("tracker", "embedder", alike, alike, alike)
-        self._refiner = Refiner(self.others[0], rule, LooksLike(features))
+        self._refiner = Refiner(self.others[0], rule, (LooksLike(features),))
 
     @property
     def refiner(self):
@@ -261,26 +261,27 @@ def test_a_network_that_compares_looks_at_candidates_and_follows_nothing():
 @pytest.mark.parametrize(
     ("tracking", "expected"),
     [
-        (["follower"], "efficientnet_lite0"),
-        (["follower", "efficientnet_lite0"], None),  # it is there already
-        (["another"], None),  # nothing looks again
-        ([], None),
+        (["follower"], ["lighttrack", "efficientnet_lite0"]),
+        (["follower", "lighttrack"], ["efficientnet_lite0"]),  # the other is there already
+        (["another"], []),  # nothing looks again
+        ([], []),
     ],
 )
 def test_what_compares_comes_with_the_tracker_that_looks_again(tracking, expected):
-    search = replace(BUNDLE, refinement=RefinementRule("follower", "efficientnet_lite0"))
-    found = comparing_bundle(search, [replace(BUNDLE, name=name) for name in tracking])
-    assert (None if found is None else found.name) == expected
+    rule = RefinementRule("follower", "lighttrack+efficientnet_lite0")
+    search = replace(BUNDLE, refinement=rule)
+    found = comparing_bundles(search, [replace(BUNDLE, name=name) for name in tracking])
+    assert [bundle.name for bundle in found] == expected
 
 
 def test_a_rule_may_name_no_network_that_compares_or_one_that_is_not_there():
     followers = [replace(BUNDLE, name="follower")]
-    assert comparing_bundle(BUNDLE, followers) is None
+    assert comparing_bundles(BUNDLE, followers) == []
     search = replace(BUNDLE, refinement=RefinementRule("follower"))
-    assert comparing_bundle(search, followers) is None
+    assert comparing_bundles(search, followers) == []
     search = replace(BUNDLE, refinement=RefinementRule("follower", "nowhere"))
     with pytest.raises(BundleError, match="nowhere"):
-        comparing_bundle(search, followers)
+        comparing_bundles(search, followers)
 
 
 def test_a_network_that_only_compares_is_refused_for_searching_and_following():
