@@ -392,6 +392,19 @@ def test_a_false_lock_is_given_up_for_a_clearly_better_place(period_s) -> None:
     assert [each.centre() for each in shown].count(None) == 2
 
 
+def test_of_all_places_of_a_check_the_best_takes_a_false_lock() -> None:
+    watched = film()
+    watched.plan.lock("car", Thing.at(640, 360).box_xyxy)
+    watched.show_for(0.5, [Thing.at(640, 360, score=0.3)])
+    good, best = (
+        Thing.at(150, 150, score=0.9),
+        Thing.at(1100, 600, score=0.97),
+    )  # tiles in this order
+    for shown in watched.show_for(4.0, [Thing.at(640, 360, score=0.3), good, best]):
+        assert shown.centre() in (None, near((640, 360)), near((1100, 600)))
+    assert shown.centre() == near((1100, 600))
+
+
 def test_a_better_place_in_one_check_alone_is_not_believed() -> None:
     watched = tracked(score=0.6, auto_confirm_score=0.5)
     flash = Thing.at(*THERE, score=0.99)
