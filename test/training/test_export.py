@@ -137,7 +137,7 @@ def test_equal_weights_reach_their_convolutions_directly(bundle) -> None:
 
 def with_runtime_weights(monkeypatch) -> None:
     """Let the export write a detector with a convolution by the kernel."""
-    original = bundle_module._export
+    original = bundle_module.export_graph
 
     def export(module, inputs, path, *rest):
         original(module, inputs, path, *rest)
@@ -159,7 +159,7 @@ def with_runtime_weights(monkeypatch) -> None:
                 )
             onnx.save(graph, path)
 
-    monkeypatch.setattr(bundle_module, "_export", export)
+    monkeypatch.setattr(bundle_module, "export_graph", export)
 
 
 SLICE = ("twelve", "slice_start", "slice_end", "slice_axis")
