@@ -120,7 +120,7 @@ class TargetTracker:
         """
         self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
         self._last_full_search_s = frame.time_s
-        best = self._best_candidate(frame, candidates)
+        best = self._best_candidate(frame, candidates, _MAX_VERIFIED if is_whole else 1)
         if self._track.state != TRACKING:
             least = self._observation.score if self._observation is not None else -1.0
             if best is not None and best[1].score > least:
@@ -228,10 +228,10 @@ class TargetTracker:
         self._last_full_search_s, self._distractor, self._best_of_check = time_s, None, None
 
     def _best_candidate(
-        self, frame: SearchFrame, candidates: Candidates
+        self, frame: SearchFrame, candidates: Candidates, count: int
     ) -> Optional[Tuple[LocalTracker, Observation]]:
-        """Of the best candidates that are not tracked already, the one with the highest score in
-        its window."""
+        """Of the ``count`` best candidates that are not tracked already, the one with the highest
+        score in its window."""
         best: Optional[Tuple[LocalTracker, Observation]] = None
         for score, row in zip(candidates.scores[:_MAX_VERIFIED], candidates.boxes_xyxy):
             box_xyxy = as_tuple(row)
@@ -243,6 +243,9 @@ class TargetTracker:
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)
+            count -= 1
+            if not count:
+                break
         return best
 
     def _track_with(
