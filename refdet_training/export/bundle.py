@@ -109,12 +109,17 @@ def export_bundle(
                 f"ONNX Runtime differs from torch by {worst:.2g} (allowed {PARITY_TOLERANCE:g}); "
                 "the exported graphs do not compute what was trained."
             )
-        output.mkdir(exist_ok=True)
-        # The description is written last, so that a half-written folder is not a bundle with wrong
-        # hashes.
-        (output / DESCRIPTION).unlink(missing_ok=True)
-        for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS, DESCRIPTION):
-            (folder / item).replace(output / item)
+        return move_bundle(bundle, output, TEMPLATE_GRAPH, DETECTOR_GRAPH, TORCH_WEIGHTS)
+
+
+def move_bundle(bundle: Bundle, output: Path, *files: str) -> Bundle:
+    """The bundle with these files and its description moved to a folder on the same disk."""
+    output.mkdir(exist_ok=True)
+    # The description is moved last, so that a half-written folder is not a bundle with wrong
+    # hashes.
+    (output / DESCRIPTION).unlink(missing_ok=True)
+    for item in (*files, DESCRIPTION):
+        (bundle.folder / item).replace(output / item)
     return replace(bundle, folder=output)
 
 

@@ -12,7 +12,6 @@ import onnxruntime
 
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.bundle import (
-    DESCRIPTION,
     DETECTOR_GRAPH,
     TEMPLATE_GRAPH,
     TRACK,
@@ -21,7 +20,7 @@ from refdet_core.bundle import (
 )
 from refdet_core.calibration import Calibration
 from refdet_core.errors import BundleError
-from refdet_training.export.bundle import write_description
+from refdet_training.export.bundle import move_bundle, write_description
 from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE
 from refdet_training.published import graphs
@@ -63,12 +62,7 @@ def import_tracker(name: str, tracker: PublishedTracker, weights: Path, output: 
                 f"The bundle's graphs differ from the published ones by {worst:.2g} (allowed "
                 f"{PARITY_TOLERANCE:g}); are these the files that the documentation names?"
             )
-        output.mkdir(exist_ok=True)
-        # The description last: a half-written folder is then no bundle.
-        (output / DESCRIPTION).unlink(missing_ok=True)
-        for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, LICENCE, MODEL_CARD, DESCRIPTION):
-            shutil.move(str(folder / item), str(output / item))
-        return _describe(name, tracker, output)
+        return move_bundle(bundle, output, TEMPLATE_GRAPH, DETECTOR_GRAPH, LICENCE, MODEL_CARD)
 
 
 def _describe(name: str, tracker: PublishedTracker, folder: Path) -> Bundle:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.bundle import (
     COMPARE,
-    DESCRIPTION,
     DETECTOR_GRAPH,
     TEMPLATE_GRAPH,
     Bundle,
@@ -28,7 +27,7 @@ from refdet_core.bundle import (
 from refdet_core.calibration import Calibration
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
-from refdet_training.export.bundle import OPSET, export_graph, write_description
+from refdet_training.export.bundle import OPSET, export_graph, move_bundle, write_description
 from refdet_training.export.operators import check_bundle, refusal
 from refdet_training.export.parity import PARITY_TOLERANCE
 from refdet_training.published.bundle import LICENCE, MODEL_CARD
@@ -41,13 +40,12 @@ _IR_VERSION = 8
 _NOTHING = """
 detector (float[B, 3, H, W] frame, float[V, C, kh, kw] kernel)
   => (float[B, V, h, w] score, float[B, V, four, h, w] box, float[B, V] presence)
-<float zero = {0}, int64[1] last = {-1}, int64[2] around = {0, 2}, int64[1] side = {2}>
+<float zero = {0}, int64[1] side = {2}>
 {
   cells = AveragePool <kernel_shape = [32, 32], strides = [32, 32]> (frame)
   cell = ReduceMean <axes = [1], keepdims = 1> (cells)
-  view = ReduceMean <axes = [2, 3], keepdims = 1> (kernel)
-  view_mean = ReduceMean <axes = [1], keepdims = 1> (view)
-  view_row = Transpose <perm = [1, 0, 2, 3]> (view_mean)
+  view = ReduceMean <axes = [1, 2, 3], keepdims = 1> (kernel)
+  view_row = Transpose <perm = [1, 0, 2, 3]> (view)
   sum = Add(cell, view_row)
   score = Mul(sum, zero)
   edge = Unsqueeze(score, side)
@@ -148,12 +146,7 @@ def import_comparing(name: str, network: ComparingNetwork, weights: Path, output
         if findings:
             raise BundleError(refusal(findings))
         _check(encoder, bundle)
-        output.mkdir(exist_ok=True)
-        # The description last: a half-written folder is then no bundle.
-        (output / DESCRIPTION).unlink(missing_ok=True)
-        for item in (TEMPLATE_GRAPH, DETECTOR_GRAPH, LICENCE, MODEL_CARD, DESCRIPTION):
-            shutil.move(str(folder / item), str(output / item))
-        return _describe(name, network, output, shape)
+        return move_bundle(bundle, output, TEMPLATE_GRAPH, DETECTOR_GRAPH, LICENCE, MODEL_CARD)
 
 
 def _encoder(network: ComparingNetwork, weights: Path) -> _Encoder:
