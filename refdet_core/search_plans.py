@@ -65,7 +65,7 @@ def _auto_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
         tile_height=min(config.tile_height, _CHECK_TILE_PX),
         tile_overlap=min(config.tile_overlap, _CHECK_OVERLAP_PX),
         max_tiles_per_frame=1,
-        refine_candidates=min(config.refine_candidates, 1),
+        refine_candidates=0,  # suspects are examined in their windows
     )
     return TrackingPlan(_tiles_plan(bundle, config), _tiles_plan(bundle, check), settings)
 

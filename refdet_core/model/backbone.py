@@ -15,7 +15,10 @@ Channels = Tuple[float, float, float]
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-_NORMALISATION: Dict[str, Tuple[Channels, Channels]] = {"mobilenetv3_large_075": PLAIN}
+_NORMALISATION: Dict[str, Tuple[Channels, Channels]] = {
+    "mobilenetv3_large_075": PLAIN,
+    "tf_efficientnet_lite0": ((127.5,) * 3, (127.5,) * 3),
+}
 """(mean, std) that a pyramid's weights expect of RGB 0-255, where it is not ImageNet's. The weights
 of the 0.75 MobileNet were trained on COCO with plain 0-255 in TensorFlow; its one-sided padding is
 omitted because it costs ONNX Runtime a quarter of the graph's time."""

@@ -16,6 +16,7 @@ BACKBONES: Dict[str, Type[Backbone]] = {
     "mobilenetv3_large_100": Backbone,
     "mobilenetv3_large_075": Backbone,
     "efficientnet_b0": Backbone,
+    "tf_efficientnet_lite0": Backbone,
     "resnet18": Backbone,
     "resnet18_unpadded": UnpaddedResNet,
     "resnet50": Backbone,

@@ -15,7 +15,7 @@ from refdet_core.search.base import SearchFrame
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
 from refdet_core.search.refinement import View
-from refdet_core.search.verification import Verification, no_views
+from refdet_core.search.verification import Verification, no_views, refined_candidates_at
 from refdet_core.search.window import (
     WindowConfig,
     change_penalty,
@@ -96,7 +96,7 @@ class LocalTracker:
         """
         # A box given or found in this very frame already includes the camera's motion.
         if camera is not None and frame.time_s != self._time_s:
-            self._motion.move(camera)
+            self.move(camera)
         expected = self._expected(frame)
         self.box_xyxy = expected
         answer = combined(self._answers(frame, template_id, config, expected))
@@ -128,6 +128,27 @@ class LocalTracker:
         self._motion = Motion(sure.box_xyxy, velocity_px_s=sure.velocity_px_s)
         self._time_s, self._sure = sure.time_s, None
         self.box_xyxy = self._expected(frame)
+
+    def examine(self, frame: SearchFrame, template_id: str, config: WindowConfig) -> Observation:
+        """Look where the target is expected with the search network alone, which is cheaper."""
+        self.box_xyxy = self._expected(frame)
+        seen = refined_candidates_at(frame, template_id, self.box_xyxy, config)
+        score = 0.0
+        if len(seen):
+            best = int(np.argmax(seen.scores))
+            score = float(seen.scores[best])
+            self.box_xyxy = as_tuple(seen.boxes_xyxy[best])
+            self._motion.update(self.box_xyxy, score)
+        return Observation(_inside(self.box_xyxy, frame.frame_size), score, score)
+
+    @property
+    def verified_s(self) -> float:
+        """When the search network last verified the target, seconds; -inf: never."""
+        return self._verification.verified_s
+
+    def move(self, camera: np.ndarray) -> None:
+        """Expect the target where the camera's motion since the last frame took it."""
+        self._motion.move(camera)
 
     def learn(self, frame: SearchFrame, template_score: float, config: WindowConfig) -> None:
         """Learn from this frame if it certainly shows the target."""

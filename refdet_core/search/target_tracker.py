@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Deque, Iterator, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Deque, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -18,7 +19,34 @@ from refdet_core.search.verification import no_views
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
+_LEAST_SUSPICIOUS = 0.05  # probability of a candidate that a check examines
 _MARGIN = 1.5  # log-odds by which a distractor must beat the tracked object, in two frames
+
+
+@dataclass
+class _Check:
+    """One check of the whole frame, which goes tile by tile.
+
+    Attributes:
+        scores: probabilities of the candidates that were chosen for examination.
+        suspect: found in the last tile, not examined yet.
+        rival: the best of what was examined, and what its window showed.
+    """
+
+    scores: List[float] = field(default_factory=list)
+    suspect: Optional[LocalTracker] = None
+    rival: Optional[Tuple[LocalTracker, Observation]] = None
+
+    def is_among_best(self, score: float) -> bool:
+        """Whether fewer than :data:`_MAX_VERIFIED` candidates so far scored as much."""
+        return sum(other >= score for other in self.scores) < _MAX_VERIFIED
+
+    def move(self, camera: np.ndarray) -> None:
+        """Expect suspect and rival where the camera's motion took them."""
+        if self.suspect is not None:
+            self.suspect.move(camera)
+        if self.rival is not None:
+            self.rival[0].move(camera)
 
 
 class TargetTracker:
@@ -42,7 +70,7 @@ class TargetTracker:
         self._observation: Optional[Observation] = None
         self._last_full_search_s = 0.0
         self._distractor: Optional[LocalTracker] = None
-        self._best_of_check: Optional[Tuple[LocalTracker, Observation]] = None
+        self._check = _Check()
         self._presence = 0.0
         self._known_size: Optional[SizeRange] = None
         self._size_time_s = 0.0
@@ -100,7 +128,13 @@ class TargetTracker:
         if self._local_tracker is not None:
             self._observation = self._track_in_window(frame, self._local_tracker, camera)
             self._presence = self._observation.score
+        if camera is not None:
+            self._check.move(camera)
         self._check_distractor(frame, camera)
+
+    def was_verified(self, time_s: float) -> bool:
+        """Whether the target was verified in the frame of that time."""
+        return self._local_tracker is not None and self._local_tracker.verified_s == time_s
 
     def needs_full_frame_search(self, time_s: float) -> bool:
         """Whether the whole frame should be searched now, after :meth:`track`."""
@@ -109,35 +143,68 @@ class TargetTracker:
             return 0 < config.auto_check_s <= time_s - self._last_full_search_s
         return self._observation is None or self._observation.score < self._track.least_score
 
-    def update_from_full_frame(
-        self, frame: SearchFrame, candidates: Candidates, is_whole: bool = True
-    ) -> None:
+    def update_from_full_frame(self, frame: SearchFrame, candidates: Candidates) -> None:
         """Use the candidates of the whole frame, best first, to start a track or to question the
-        current one.
-
-        Args:
-            is_whole: False: they are of a part of the frame, and others will follow.
-        """
+        current one."""
         self._presence = max(self._presence, float(candidates.scores.max(initial=0.0)))
         self._last_full_search_s = frame.time_s
-        best = self._best_candidate(frame, candidates, _MAX_VERIFIED if is_whole else 1)
-        if self._track.state != TRACKING:
-            least = self._observation.score if self._observation is not None else -1.0
-            if best is not None and best[1].score > least:
-                self._switch_to(*best)
+        best = self._best_candidate(frame, candidates)
+        if self._track.state == TRACKING:
+            self._check = _Check(rival=best)
+            self.compare_with_rival(frame)
             return
-        known = self._best_of_check
-        if best is None or (known is not None and known[1].score >= best[1].score):
-            best = known
-        self._best_of_check = None if is_whole else best
-        if is_whole and best is not None and self._is_false_lock(frame, best[1]):
-            self._distractor = best[0]
+        least = self._observation.score if self._observation is not None else -1.0
+        if best is not None and best[1].score > least:
+            self._switch_to(*best)
+
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a candidate of the check waits for :meth:`examine_suspect`."""
+        return self._check.suspect is not None
+
+    def start_check(self, time_s: float) -> None:
+        """Start a check of the whole frame."""
+        self._check, self._last_full_search_s = _Check(), time_s
+
+    def suspect(self, frame: SearchFrame, candidates: Candidates) -> None:
+        """Choose what to examine of one tile's candidates, best first: the best, if it is one of
+        the best of the check so far."""
+        for score, row in zip(candidates.scores, candidates.boxes_xyxy):
+            box_xyxy = as_tuple(row)
+            if score < _LEAST_SUSPICIOUS or not self._check.is_among_best(float(score)):
+                return
+            if self._observation is None or not _contains(self._observation.box_xyxy, box_xyxy):
+                self._check.suspect = LocalTracker(box_xyxy, frame.time_s)
+                self._check.scores.append(float(score))
+                return
+
+    def examine_suspect(self, frame: SearchFrame) -> None:
+        """Look at the suspect in its window."""
+        suspect, self._check.suspect = self._check.suspect, None
+        if suspect is None:
+            return
+        observation = suspect.examine(frame, self._template_id, self._track.config)
+        self._presence = max(self._presence, observation.score)
+        rival = self._check.rival
+        if rival is None or observation.score > rival[1].score:
+            self._check.rival = (suspect, observation)
+
+    @property
+    def has_rival(self) -> bool:
+        """Whether something examined waits for :meth:`compare_with_rival`."""
+        return self._check.rival is not None
+
+    def compare_with_rival(self, frame: SearchFrame) -> None:
+        """Compare the tracked object with the best of what was examined."""
+        rival, self._check.rival = self._check.rival, None
+        if rival is not None and self._is_false_lock(frame, rival[1]):
+            self._distractor = rival[0]
 
     def mark_missed(self, time_s: float) -> None:
         """The frame could not be searched. Time passes, and the next window has the usual size
         because the backend may refuse a larger one."""
         self._observation, self._presence = None, 0.0
-        self._distractor = self._best_of_check = None
+        self._distractor, self._check = None, _Check()
         self.update_state(time_s)
         if self._local_tracker is not None:
             tracker = self._local_tracker
@@ -220,18 +287,19 @@ class TargetTracker:
     def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
         """Track another place from now on; it needs its own confirmation."""
         self._local_tracker, self._observation = local_tracker, observation
-        self._distractor = self._best_of_check = None
+        self._distractor, self._check = None, _Check()
         self._track.restart()
 
     def _resume(self, track_id: int, time_s: float) -> None:
         self._track.start(track_id, time_s)
-        self._last_full_search_s, self._distractor, self._best_of_check = time_s, None, None
+        self._last_full_search_s = time_s
+        self._distractor, self._check = None, _Check()
 
     def _best_candidate(
-        self, frame: SearchFrame, candidates: Candidates, count: int
+        self, frame: SearchFrame, candidates: Candidates
     ) -> Optional[Tuple[LocalTracker, Observation]]:
-        """Of the ``count`` best candidates that are not tracked already, the one with the highest
-        score in its window."""
+        """Of the best candidates that are not tracked already, the one with the highest score in
+        its window."""
         best: Optional[Tuple[LocalTracker, Observation]] = None
         for score, row in zip(candidates.scores[:_MAX_VERIFIED], candidates.boxes_xyxy):
             box_xyxy = as_tuple(row)
@@ -243,9 +311,6 @@ class TargetTracker:
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)
-            count -= 1
-            if not count:
-                break
         return best
 
     def _track_with(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Callable, Deque, Dict, Mapping, Optional, Sequence
+from typing import Callable, Deque, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from refdet_core.errors import RefdetError
 from refdet_core.search.base import SearchFrame, SearchPlan, SearchResult
 from refdet_core.search.camera_motion import CameraMotion
 from refdet_core.search.full_frame_search import FullFrameSearch
-from refdet_core.search.scales import SizeRange
 from refdet_core.search.target_tracker import TargetTracker
+from refdet_core.search.track_check import TrackCheck
 from refdet_core.search.track_state import AutoConfig
 from refdet_core.types import BoxXYXY
 
@@ -27,7 +27,7 @@ class TrackingPlan(SearchPlan):
 
     Args:
         full_frame_search: how the whole frame is searched for targets without a track.
-        check_search: how it is searched to check tracks; may be spread over several frames.
+        check_search: how it is searched to check tracks: one tile in each frame.
         config: see :class:`~refdet_core.search.track_state.AutoConfig`.
     """
 
@@ -35,8 +35,7 @@ class TrackingPlan(SearchPlan):
         self, full_frame_search: FullFrameSearch, check_search: FullFrameSearch, config: AutoConfig
     ) -> None:
         self._full_frame_search = full_frame_search
-        self._check_search = check_search
-        self._checked: Dict[str, Optional[SizeRange]] = {}
+        self._check = TrackCheck(check_search)
         self._config = config
         self._trackers: Dict[str, TargetTracker] = {}
         self._track_ids = itertools.count(1)
@@ -98,30 +97,11 @@ class TrackingPlan(SearchPlan):
             if tracker.needs_full_frame_search(frame.time_s)
         }
         if all(self._trackers[name].is_tracking for name in wanted):
-            self._check_tracks(frame, wanted)
+            self._check.step(frame, self._trackers, wanted)
         else:
             views = {name: self._trackers[name].views_of_lost for name in wanted}
             for name, seen in self._full_frame_search.candidates(frame, wanted, views).items():
                 self._trackers[name].update_from_full_frame(frame, seen)
-
-    def _check_tracks(self, frame: SearchFrame, due: Mapping[str, Optional[SizeRange]]) -> None:
-        """Search this frame's part of the whole frame for distractors of tracked targets.
-
-        The sizes stay until the last part was searched, so that the parts remain the same.
-        """
-        self._checked = {
-            name: size
-            for name, size in (self._checked or due).items()
-            if name in self._trackers and self._trackers[name].is_tracking
-        }
-        if not self._checked:
-            return
-        found = self._check_search.candidates(frame, self._checked)
-        is_whole = self._check_search.round_is_over
-        for name, seen in found.items():
-            self._trackers[name].update_from_full_frame(frame, seen, is_whole)
-        if is_whole:
-            self._checked = {}
 
     def _new_tracker(self, template_id: str) -> TargetTracker:
         return TargetTracker(template_id, self._track_ids, self._config)

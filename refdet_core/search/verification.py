@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import partial
-from typing import Any, Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, List, Optional, Sequence
 
 import numpy as np
 
@@ -95,20 +95,18 @@ class Verification:
         """The probability of a check in this frame."""
         refiner = frame.refiner
         self.refuted = False
-        search = partial(candidates_at, frame, template_id, box_xyxy, config)
         if followed and refiner is not None and refiner.rule.followed is not None:
-            calls: List[Callable[[], Any]] = [search, partial(view_of, refiner, box_xyxy)]
+            calls: List[Callable[[], Any]] = [
+                partial(candidates_at, frame, template_id, box_xyxy, config),
+                partial(view_of, refiner, box_xyxy),
+            ]
             here, view = frame.together(calls)
             known = reference_views(refiner, template_id)
             goes_on = self._goes_on(refiner.rule.followed, view, known, _best_score(here))
             if goes_on is not None:
                 self.refuted = goes_on < _REFUTED
                 return goes_on
-        else:
-            here = search()
-        if refiner is not None:  # as in a full-frame search, so that scores compare
-            here = refined(here, refiner, template_id, 1, self._views)
-        return _best_score(here)
+        return _best_score(refined_candidates_at(frame, template_id, box_xyxy, config, self._views))
 
     def _goes_on(
         self, weights: LookWeights, view: View, references: KnownViews, search_score: float
@@ -142,6 +140,18 @@ def candidates_at(
     windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
     seen = frame.infer(windows[:1], [template_id])[template_id][0]
     return seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
+
+
+def refined_candidates_at(
+    frame: SearchFrame,
+    template_id: str,
+    box_xyxy: BoxXYXY,
+    config: WindowConfig,
+    views: Sequence[View] = (),
+) -> Candidates:
+    """The same, and the best looked at again as in a full-frame search, so that scores compare."""
+    here = candidates_at(frame, template_id, box_xyxy, config)
+    return here if frame.refiner is None else refined(here, frame.refiner, template_id, 1, views)
 
 
 def _best_score(candidates: Candidates) -> float:

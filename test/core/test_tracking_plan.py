@@ -231,6 +231,19 @@ def test_in_steady_state_a_frame_costs_one_window_and_now_and_then_one_tile() ->
     assert shown[-1].of().status.window_xyxy == edges
 
 
+def test_a_check_among_look_alikes_examines_the_best_ones_in_frames_of_their_own() -> None:
+    watched = tracked()
+    places = [(x, y) for x in (100.0, 640.0, 1180.0) for y in (80.0, 640.0)]
+    look_alikes = [Thing.at(*place, score=0.5 + 0.05 * i) for i, place in enumerate(places)]
+    shown = watched.show_for(10.0, [Thing.at(*HERE), *look_alikes])
+    costs = [(len(each.search_frame.tiles), len(each.search_frame.windows)) for each in shown]
+    # the window that follows the target, and a tile, or a suspect, or the comparison with one
+    assert max(tiles + windows for tiles, windows in costs) == 2
+    examined = sum(windows > 1 for _, windows in costs[150:])  # checks that begin with the best
+    checks = sum(tiles for tiles, _ in costs[150:]) / 8
+    assert 3 * checks <= examined <= 5 * checks
+
+
 def test_without_checks_nothing_but_the_window_is_looked_at() -> None:
     watched = tracked(score=0.75, auto_check_s=0.0)
     shown = watched.show_for(5.0, [Thing.at(*HERE, score=0.75), Thing.at(*THERE, score=0.99)])

@@ -11,7 +11,7 @@ from refdet_core.model.heads import BOX_BASE_PX, Head, decode_boxes  # noqa: E40
 from refdet_core.model.siamese import Siamese, SiameseConfig  # noqa: E402
 
 
-@pytest.mark.parametrize("backbone", ["mobilenetv3_large_100", "efficientnet_b0", "resnet18"])
+@pytest.mark.parametrize("backbone", ["mobilenetv3_large_100", "tf_efficientnet_lite0", "resnet18"])
 def test_the_original_configuration_gives_a_32x32_heatmap_for_320_pixels(backbone: str) -> None:
     model = Siamese(SiameseConfig(backbone=backbone)).eval()
     assert sum(p.numel() for p in model.parameters()) < 50e6
