@@ -14,9 +14,11 @@ from benchmarks.speed.scene import TILES, TRACK, follow, set_templates, textured
 from benchmarks.speed.section import Chart, Section
 from benchmarks.speed.settings import Settings
 from benchmarks.speed.timing import interleaved
+from refdet_core.backends.base import Backend
 from refdet_core.detector import Detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import BackendError
+from refdet_core.network import Network
 
 GOAL = 1.3
 JUDGED = "whole frame in tiles"
@@ -69,9 +71,7 @@ def _cases(
     frame_bgr = textured_frame(settings.frame_size)
 
     def ready() -> Detector:
-        detector = Detector.open(
-            settings.bundle_folder, settings.backend, config, settings.backend_config
-        )
+        detector = settings.open(config)
         (set_templates if config is TILES else follow)(detector, frame_bgr, 1)
         detector.detect(frame_bgr)
         return detector
@@ -90,9 +90,26 @@ def _cases(
 
 
 def _bare(settings: Settings, detector: Detector, frame_bgr: np.ndarray) -> Callable[[], object]:
-    """One run of the graph on the input that the detector gives it for this frame."""
+    """One run of each graph that the detector runs for this frame, on the input it gives it."""
+    runs = []
+    for network in (Network(detector.bundle, detector.backend), *detector.others):
+        seen = _inputs(network.backend, detector, frame_bgr)
+        if seen is not None:
+            runs.append(_bare_run(settings, network, *seen))
+
+    def run_all() -> None:
+        for run in runs:
+            run()
+
+    return run_all
+
+
+def _inputs(
+    backend: Backend[Any], detector: Detector, frame_bgr: np.ndarray
+) -> tuple[np.ndarray, Any] | None:
+    """What the detector gives this backend for this frame, at last; None: nothing."""
     seen: list[tuple[np.ndarray, Any]] = []
-    backend, infer = detector.backend, detector.backend.infer
+    infer = backend.infer
 
     def watched(frames: np.ndarray, features: Any) -> Any:
         seen.append((frames, features))
@@ -101,10 +118,14 @@ def _bare(settings: Settings, detector: Detector, frame_bgr: np.ndarray) -> Call
     backend.infer = watched  # type: ignore[method-assign]
     detector.detect(frame_bgr)
     backend.infer = infer  # type: ignore[method-assign]
-    frames, features = seen[-1]
-    if backend.info.name != "onnxruntime":
-        return lambda: infer(frames, features)
-    bundle = detector.bundle
-    session = open_session(bundle.detector_graph, settings.threads)
-    inputs = dict(zip(bundle.kernel_names, features), frame=frames)
+    return seen[-1] if seen else None
+
+
+def _bare_run(
+    settings: Settings, network: Network, frames: np.ndarray, features: Any
+) -> Callable[[], object]:
+    if network.backend.info.name != "onnxruntime":
+        return lambda: network.backend.infer(frames, features)
+    session = open_session(network.bundle.detector_graph, settings.threads)
+    inputs = dict(zip(network.bundle.kernel_names, features), frame=frames)
     return lambda: session.run(None, inputs)

@@ -12,8 +12,6 @@ from benchmarks.speed.scene import TILES, TRACK, follow, object_boxes, set_templ
 from benchmarks.speed.section import Chart, Section, skipped
 from benchmarks.speed.settings import Settings
 from benchmarks.speed.timing import interleaved
-from refdet_core.backends import open_backend
-from refdet_core.detector import Detector
 from refdet_core.errors import RefdetError
 from refdet_core.types import Reference
 
@@ -36,10 +34,8 @@ def measure(settings: Settings) -> Section:
         f"OpenCV on {cv2.getNumThreads()} thread(s). The trackers look into a window; "
         "refdet in tiles and matchTemplate look at the whole frame."
     ]
-    bundle = settings.bundle
     cases: dict[str, Callable[[], object]] = {}
-    with open_backend(settings.backend, bundle, settings.backend_config) as backend:
-        followed, searched = Detector(bundle, backend, TRACK), Detector(bundle, backend, TILES)
+    with settings.open(TRACK) as followed, settings.open(TILES) as searched:
         follow(followed, frame_bgr, 1)
         set_templates(searched, frame_bgr, 1)
         cases[_FOLLOWED] = partial(followed.detect, frame_bgr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from benchmarks.speed.settings import Settings
 from benchmarks.speed.timing import interleaved
 from refdet_core.backends import open_backend
 from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.imaging import Crop
 from refdet_core.templates import encode_references
 from refdet_core.types import TRACKING, Reference
@@ -37,20 +39,23 @@ TILE_PX = 320
 def templates(settings: Settings) -> Section:
     """Templates encoded once against templates encoded for every frame; tracked targets."""
     frame_bgr = textured_frame(settings.frame_size)
-    bundle = settings.bundle
     cases: dict[str, Callable[[], object]] = {}
-    with open_backend(settings.backend, bundle, settings.backend_config) as backend:
+    with ExitStack() as opened:
+
+        def ready(config: DetectorConfig) -> Detector:
+            return opened.enter_context(settings.open(config))
+
         for count in COUNTS:
-            cached, following = Detector(bundle, backend, TILES), Detector(bundle, backend, TRACK)
+            cached, following = ready(TILES), ready(TRACK)
             boxes = set_templates(cached, frame_bgr, count)
             references = [Reference(frame_bgr, box_xyxy) for box_xyxy in boxes]
             follow(following, frame_bgr, count)
             cases[f"cached {count}"] = partial(cached.detect, frame_bgr)
             cases[f"encoded {count}"] = partial(_encode_and_detect, cached, frame_bgr, references)
             cases[f"followed {count}"] = partial(following.detect, frame_bgr)
-        best_view = Detector(bundle, backend, replace(TILES, reference_pooling="best_view"))
+        best_view = ready(replace(TILES, reference_pooling="best_view"))
         set_templates(best_view, frame_bgr, 1, references=5)
-        with_heatmap = Detector(bundle, backend, TILES)
+        with_heatmap = ready(TILES)
         set_templates(with_heatmap, frame_bgr, 1)
         cases["five references"] = partial(best_view.detect, frame_bgr)
         cases["heatmap"] = partial(with_heatmap.detect, frame_bgr, heatmaps=True)
@@ -96,10 +101,10 @@ def frame_sizes(settings: Settings) -> Section:
     cases: dict[str, Callable[[], object]] = {}
     rows: list[list[Any]] = []
     bundle = settings.bundle
-    with open_backend(settings.backend, bundle, settings.backend_config) as backend:
+    with ExitStack() as opened:
         for size in sizes:
             frame_bgr = textured_frame(size)
-            detector = Detector(bundle, backend, TILES)
+            detector = opened.enter_context(settings.open(TILES))
             set_templates(detector, frame_bgr, 1)
             cases[_text(size)] = partial(detector.detect, frame_bgr)
             crops = tiles_of(size, bundle)

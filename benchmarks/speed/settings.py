@@ -7,6 +7,8 @@ from pathlib import Path
 
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle, load_bundle
+from refdet_core.detector import Detector
+from refdet_core.detector_config import DetectorConfig
 
 FRAME_SIZE = (1280, 720)
 
@@ -42,6 +44,10 @@ class Settings:
     @property
     def bundle(self) -> Bundle:
         return load_bundle(self.bundle_folder)
+
+    def open(self, config: DetectorConfig) -> Detector:
+        """The detector as a user gets it, with all its networks."""
+        return Detector.open(self.bundle_folder, self.backend, config, self.backend_config)
 
     @property
     def backend_config(self) -> BackendConfig:

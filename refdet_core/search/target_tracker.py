@@ -162,13 +162,14 @@ class TargetTracker:
         """Whether a candidate of the check waits for :meth:`examine_suspect`."""
         return self._check.suspect is not None
 
-    def start_check(self, time_s: float) -> None:
+    def start_check(self) -> None:
         """Start a check of the whole frame."""
-        self._check, self._last_full_search_s = _Check(), time_s
+        self._check = _Check()
 
     def suspect(self, frame: SearchFrame, candidates: Candidates) -> None:
         """Choose what to examine of one tile's candidates, best first: the best, if it is one of
         the best of the check so far."""
+        self._last_full_search_s = frame.time_s
         for score, row in zip(candidates.scores, candidates.boxes_xyxy):
             box_xyxy = as_tuple(row)
             if score < _LEAST_SUSPICIOUS or not self._check.is_among_best(float(score)):

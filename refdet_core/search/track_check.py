@@ -44,7 +44,7 @@ class TrackCheck:
         if not self._sizes:
             self._sizes, self._all_searched = dict(due), False
             for name in due:
-                trackers[name].start_check(frame.time_s)
+                trackers[name].start_check()
         self._sizes = {
             name: size
             for name, size in self._sizes.items()

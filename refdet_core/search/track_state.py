@@ -39,8 +39,7 @@ class AutoConfig(WindowConfig):
             ``auto_confirm_score``.
         auto_forget_s: a target that returns later than this many seconds after its loss gets a new
             track id.
-        auto_check_s: seconds from the start of one check of the whole frame to the next while
-            tracking; 0: never.
+        auto_check_s: seconds between two checks of the whole frame while tracking; 0: never.
     """
 
     auto_start_score: float = 0.3
