@@ -134,7 +134,7 @@ recipes: train-data  ## train all recipes for STEPS= without one fold of places,
 	@$(PYTHON_IN_VENV) -m benchmarks.recipes.train --data $(PREPARED) --weights $(DATA)/weights \
 		--steps $(STEPS) --output runs/recipes
 	@$(PYTHON_IN_VENV) -m benchmarks.recipes --data $(PREPARED) --runs runs/recipes \
-		--bundle base=default --output runs/recipes/table.md
+		--single 10 --config tile_scale=1 --bundle base=default --output runs/recipes/table.md
 
 lock: setup  ## pin requirements/*.txt again from requirements/*.in
 	@$(PYTHON_IN_VENV) bootstrap/lock.py

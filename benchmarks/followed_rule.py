@@ -40,6 +40,7 @@ from refdet_core.search.refinement import followed_evidence, reference_views, vi
 from refdet_core.search.verification import candidates_at, no_views
 from refdet_core.tracking_bundles import BEST
 from refdet_training.datasets.splits import read_splits
+from refdet_training.evaluation.second_looks import look_weights
 
 _EVERY_S = 0.2  # between two looks
 _ON_TARGET, _OFF_TARGET, _VIEW = 0.3, 0.05, 0.5  # IoU; boxes in between teach nothing
@@ -53,7 +54,7 @@ class Look:
     Attributes:
         fold: of its place.
         kind: ``right``, ``absent`` or ``drifted``; empty: in between.
-        evidence: see :func:`refdet_core.refinement_rule.evidence`, ``(4,)``.
+        evidence: see :func:`refdet_core.refinement_rule.evidence`, ``(5,)``.
     """
 
     fold: str
@@ -113,8 +114,7 @@ def fitted(looks: Sequence[Look]) -> LookWeights:
     spread = np.maximum(rows.std(axis=0), 1e-3)
     weights *= len(weights) / weights.sum()
     model = LogisticRegression(C=1.0).fit(rows / spread, right, sample_weight=weights)
-    numbers = (*model.coef_[0] / spread, model.intercept_[0])
-    return LookWeights(*(round(float(number), 4) for number in numbers))
+    return look_weights(model.coef_[0] / spread, float(model.intercept_[0]))
 
 
 def report(looks: Sequence[Look]) -> str:

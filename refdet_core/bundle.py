@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Ty
 import yaml
 
 from refdet_core.calibration import Calibration
+from refdet_core.cohort import load_cohort
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.placement import AT_CELL, PLACEMENTS
@@ -205,9 +206,11 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
             f"{list(_UPGRADES)}; export the model again with this version."
         )
     bundle = _from_mapping(folder, _UPGRADES[version](content), description)
-    for graph in (bundle.template_graph, bundle.detector_graph):
-        if not graph.is_file():
-            raise BundleError(f"The bundle '{folder}' lacks {graph.name}.")
+    for file in (bundle.template_graph, bundle.detector_graph):
+        if not file.is_file():
+            raise BundleError(f"The bundle '{folder}' lacks {file.name}.")
+    if bundle.refinement is not None and bundle.refinement.cohort:
+        load_cohort(folder / bundle.refinement.cohort)
     if verify:
         _verify(bundle)
     return bundle

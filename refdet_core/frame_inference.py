@@ -13,6 +13,7 @@ from refdet_core.backends.base import Backend
 from refdet_core.box_correction import correct_boxes
 from refdet_core.boxes import as_tuple
 from refdet_core.bundle import TRACK, Bundle
+from refdet_core.cohort import load_cohort
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop, extract, to_blob
@@ -95,7 +96,9 @@ class NetworkSearchFrame(SearchFrame):
         named = {item._bundle.name: item for item in self._others}
         if not {rule.tracker, *rule.embedders} <= named.keys():
             return None
-        return Refiner(named[rule.tracker], rule, tuple(named[name] for name in rule.embedders))
+        embedders = tuple(named[name] for name in rule.embedders)
+        cohort = load_cohort(self._bundle.folder / rule.cohort) if rule.cohort else None
+        return Refiner(named[rule.tracker], rule, embedders, cohort)
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]

@@ -14,6 +14,7 @@ from refdet_core.bundle import (
     load_bundle,
     released_names,
 )
+from refdet_core.cohort import load_cohort
 from refdet_core.errors import BundleError
 from refdet_core.refinement_rule import SEPARATOR
 
@@ -56,12 +57,17 @@ def comparing_bundles(search: Bundle, tracking: Sequence[Bundle]) -> List[Bundle
     is no second look.
 
     Raises:
-        BundleError: there is no such bundle.
+        BundleError: there is no such bundle, or the search bundle's cohort is of others.
     """
-    rule, names = search.refinement, [bundle.name for bundle in tracking]
-    if rule is None or rule.tracker not in names:
+    rule, there = search.refinement, {bundle.name: bundle for bundle in tracking}
+    if rule is None or rule.tracker not in there:
         return []
-    return [_load(name) for name in rule.embedders if name not in names]
+    added = [_load(name) for name in rule.embedders if name not in there]
+    if rule.cohort:
+        compared = {**there, **{bundle.name: bundle for bundle in added}}
+        features = sum(compared[name].kernel_shape[0] for name in rule.embedders)
+        load_cohort(search.folder / rule.cohort).check(features)
+    return added
 
 
 def _load(name: str) -> Bundle:

@@ -1,7 +1,8 @@
-"""All systems beside each other, followed from the first box on videos of places not trained on.
+"""All systems beside each other on videos of places not trained on: followed from the first box,
+and found in single frames.
 
     python -m benchmarks.recipes --data PREPARED --runs runs/recipes [--split fold3]
-        [--source aerial_sequences] [--frames 60] [--output runs/recipes/table.md]
+        [--source aerial_sequences] [--frames 60] [--single 10] [--output runs/recipes/table.md]
 
 ``--runs`` holds a folder for each recipe with the bundles ``bundle`` (trained) and ``untrained``
 (the same network as it began), as ``make recipes`` writes them. Other bundles, the released one
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.recipes.cost import Cost, window_cost
+from benchmarks.recipes.found import found_share
 from benchmarks.recipes.tracked import RECALL_IOU, Accuracy, accuracy
 from benchmarks.recipes.train import FOLD, TRAINED, UNTRAINED
 from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
@@ -27,13 +29,16 @@ from refdet_training.evaluation.overrides import detector_config
 
 @dataclass(frozen=True)
 class Row:
-    """One system; ``before`` is its untrained network's accuracy, where there is one."""
+    """One system; ``before`` is its untrained network, where there is one, ``found`` a share of
+    single frames."""
 
     name: str
     steps: int | None
     cost: Cost
     trained: Accuracy | None
     before: Accuracy | None
+    found: float | None
+    found_before: float | None
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
@@ -47,12 +52,19 @@ def measure(options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for name, folder, untrained in _bundles(options):
         bundle = load_bundle(folder)
+        kinds = ((folder, "trained"), (untrained, "untrained"))
         numbers = [
             accuracy(path, instances, options.frames, config, f"{name} {kind}") if path else None
-            for path, kind in ((folder, "trained"), (untrained, "untrained"))
+            for path, kind in kinds
+        ]
+        shares = [
+            found_share(path, instances, options.single, config, f"{name} {kind}")
+            if path and options.single
+            else None
+            for path, kind in kinds
         ]
         cost = window_cost(bundle, options.rounds, options.threads)
-        rows.append(Row(name, bundle.training.get("steps"), cost, numbers[0], numbers[1]))
+        rows.append(Row(name, bundle.training.get("steps"), cost, *numbers, *shares))
         print(as_markdown([rows[-1]]).splitlines()[-1], flush=True)
     return rows
 
@@ -61,8 +73,9 @@ def as_markdown(rows: list[Row]) -> str:
     """The table."""
     lines = [
         "| system | steps | parameters, M | GFLOP a frame | ms a frame | success AUC | "
-        f"precision 20 px | recall IoU {RECALL_IOU:g} | untrained: AUC | recall |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"precision 20 px | recall IoU {RECALL_IOU:g} | found in single frames | "
+        "untrained: AUC | recall | found |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cost = row.cost
@@ -73,7 +86,9 @@ def as_markdown(rows: list[Row]) -> str:
             f"{cost.gflop:.2f}",
             f"{cost.ms:.0f}",
             *_numbers(row.trained, ("success_auc", "precision_20px", "recall")),
+            _share(row.found),
             *_numbers(row.before, ("success_auc", "recall")),
+            _share(row.found_before),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -81,6 +96,10 @@ def as_markdown(rows: list[Row]) -> str:
 
 def _numbers(found: Accuracy | None, names: tuple[str, ...]) -> list[str]:
     return ["" if found is None else f"{getattr(found, name):.3f}" for name in names]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _bundles(options: argparse.Namespace) -> list[tuple[str, Path, Path | None]]:
@@ -108,7 +127,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recipes",
-        description="All systems beside each other, followed from the first box.",
+        description="All systems beside each other, followed from the first box and found.",
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data sets")
     parser.add_argument("--runs", type=Path, help="folder with a folder for each recipe")
@@ -121,6 +140,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--frames", type=int, default=60, help="first N of each sequence, 0: all (%(default)s)"
+    )
+    parser.add_argument(
+        "--single",
+        type=int,
+        default=0,
+        help="N later frames of each sequence are also searched whole (%(default)s)",
     )
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the detector"

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 
+from refdet_core.cohort import Cohort
 from refdet_core.decoding import Candidates
 from refdet_core.errors import ConfigError
 from refdet_core.imaging import Crop
@@ -127,11 +128,13 @@ class Refiner:
         rule: what its answers count.
         embedders: the frame through the networks whose template features are compared, side by
             side; empty: the rule does without.
+        cohort: what their cosines are compared with; None: the rule does without.
     """
 
     frame: SearchFrame
     rule: RefinementRule
     embedders: Tuple[SearchFrame, ...] = ()
+    cohort: Optional[Cohort] = None
 
 
 @dataclass(frozen=True)

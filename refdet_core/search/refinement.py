@@ -44,7 +44,9 @@ def refined(
     seen = second_look(refiner, candidates.boxes_xyxy[worth], template_id, views)
     boxes_xyxy, scores = candidates.boxes_xyxy.copy(), candidates.scores.copy()
     boxes_xyxy[worth] = seen.boxes_xyxy
-    scores[worth] = refiner.rule(scores[worth], seen.scores, seen.cosines, seen.overlaps)
+    scores[worth] = refiner.rule(
+        scores[worth], seen.scores, seen.cosines, seen.overlaps, seen.relative_cosines
+    )
     order = np.argsort(-scores, kind="stable")
     return Candidates(boxes_xyxy, scores, candidates.presence).chosen(order)
 
@@ -61,12 +63,17 @@ class SecondLook:
             ``(N,)``; 0 where no network compares them.
         overlaps: of the colours in the box and of the most similar reference, ``(N,)``; None if no
             reference is of this camera.
+        relative_cosines: the cosines in relation to a cohort's, ``(N,)``; None without one, see
+            :class:`~refdet_core.cohort.Cohort`.
+        features: of what is in the boxes, ``(N, C)``.
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     cosines: np.ndarray
     overlaps: Optional[np.ndarray]
+    relative_cosines: Optional[np.ndarray]
+    features: np.ndarray
 
 
 def second_look(
@@ -87,7 +94,10 @@ def second_look(
         frame_bgr = refiner.frame.frame_bgr
         colours = [object_colours(frame_bgr, as_tuple(box)) for box in tight_xyxy]
         overlaps = np.array([most_overlap(one, known.colours) for one in colours])
-    return SecondLook(tight_xyxy, scores, cosines, overlaps)
+    relative = None
+    if refiner.cohort is not None and known.embeddings:
+        relative = refiner.cohort.relative_cosines(embeddings, np.stack(known.embeddings))
+    return SecondLook(tight_xyxy, scores, cosines, overlaps, relative, embeddings)
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ def most_overlap(colours: np.ndarray, known: Sequence[np.ndarray]) -> float:
 
 
 def followed_evidence(search_score: float, view: View, known: KnownViews) -> np.ndarray:
-    """The row ``(1, 4)`` that ``RefinementRule.followed`` weighs.
+    """The row ``(1, 5)`` that ``RefinementRule.followed`` weighs.
 
     The trackers' own scores led to this box, so they count as neither yes nor no.
     """

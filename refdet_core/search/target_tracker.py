@@ -19,6 +19,7 @@ from refdet_core.search.verification import no_views
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
+_MAX_EXAMINED = 6  # suspects of a check whose tiles come one by one
 _LEAST_SUSPICIOUS = 0.05  # probability of a candidate that a check examines
 _MARGIN = 1.5  # log-odds by which a distractor must beat the tracked object, in two frames
 
@@ -38,8 +39,8 @@ class _Check:
     rival: Optional[Tuple[LocalTracker, Observation]] = None
 
     def is_among_best(self, score: float) -> bool:
-        """Whether fewer than :data:`_MAX_VERIFIED` candidates so far scored as much."""
-        return sum(other >= score for other in self.scores) < _MAX_VERIFIED
+        """Whether fewer than :data:`_MAX_EXAMINED` candidates so far scored as much."""
+        return sum(other >= score for other in self.scores) < _MAX_EXAMINED
 
     def move(self, camera: np.ndarray) -> None:
         """Expect suspect and rival where the camera's motion took them."""

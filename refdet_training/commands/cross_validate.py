@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from refdet_core.bundle import DESCRIPTION, load_bundle
@@ -109,8 +110,9 @@ def run(options: argparse.Namespace) -> None:
                 write_predictions(kept, found)
             predictions[fold] = read_predictions(kept)
         if networks:
-            methods[" + ".join([name, *networks])] = pool(
-                predictions, protocol, options.allowed_fpr, networks
+            pooled = pool(predictions, protocol, options.allowed_fpr, networks)
+            methods[" + ".join([name, *networks])] = _with_cohort(
+                pooled, options.output / ("_".join(["cohort", name, *networks]) + ".npy")
             )
         methods[name] = pool(predictions, protocol, options.allowed_fpr)
     content = {name: numbers.as_dict() for name, numbers in methods.items()}
@@ -118,6 +120,14 @@ def run(options: argparse.Namespace) -> None:
     shown = table(methods)
     write_whole(options.output / TABLE, shown.encode())
     print(shown)
+
+
+def _with_cohort(numbers: PooledNumbers, file: Path) -> PooledNumbers:
+    """The numbers, whose rule names the file that holds their cohort now."""
+    if numbers.cohort is None or numbers.refinement is None:
+        return numbers
+    numbers.cohort.save(file)
+    return replace(numbers, refinement=replace(numbers.refinement, cohort=file.name))
 
 
 def _trained(options: argparse.Namespace, fold: int, available: list[int]) -> Path:

@@ -7,7 +7,6 @@ calibration becomes a part of the joined graph.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from refdet_core.bundle import load_bundle
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from refdet_core.calibration import Calibration, logit, sigmoid
     from refdet_core.model.joined import JoinedSiamese
     from refdet_core.model.siamese import Siamese
-    from refdet_training.export import export_bundle, publish
+    from refdet_training.export import export_bundle, publish, with_refinement
 
     parts, networks = [load_bundle(folder) for folder in options.bundles], []
     for part in parts:
@@ -65,9 +64,12 @@ def run(options: argparse.Namespace) -> None:
         training={"joined": [{part.name: part.version} for part in parts]},
     )
     threshold = sum(float(logit(part.score_threshold)) for part in parts) / len(parts)
-    rules = [part.refinement for part in parts if part.refinement is not None]
+    for part in parts:
+        if part.refinement is not None:
+            bundle = with_refinement(bundle, part.refinement, part.folder)
+            break
     publish(
-        replace(bundle, refinement=rules[0] if rules else None),
+        bundle,
         Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0),
         round(float(sigmoid(threshold)), 3),
         {"parts": [{"name": part.name, "scores": part.scores} for part in parts]},

@@ -21,7 +21,7 @@ from refdet_training.evaluation.detection_protocol import DetectionProtocol
 from refdet_training.evaluation.evaluate_bundle import EvaluationSettings, evaluate_bundle
 from refdet_training.evaluation.overrides import detector_config
 from refdet_training.evaluation.tables import all_numbers
-from refdet_training.export import publish
+from refdet_training.export import publish, with_refinement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,11 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         "pooled": found["pooled"],
         "by_fold": found["by_fold"],
     }
-    publish(replace(bundle, refinement=refinement), calibration, threshold, scores)
+    if refinement is not None:
+        bundle = with_refinement(bundle, refinement, path.parent)
+    else:
+        bundle = replace(bundle, refinement=None)
+    publish(bundle, calibration, threshold, scores)
     print(f"published: {bundle.folder}, threshold {threshold:.3f}")
 
 

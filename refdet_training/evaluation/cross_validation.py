@@ -18,6 +18,7 @@ import numpy as np
 from refdet_core.boxes import as_tuple
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration
+from refdet_core.cohort import Cohort
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import SourceError
 from refdet_core.refinement_rule import RefinementRule
@@ -37,6 +38,8 @@ from refdet_training.evaluation.detection_protocol import (
 from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
 from refdet_training.evaluation.second_looks import (
     LookingDetector,
+    cohort_of,
+    compared_with,
     fit_refinement,
     refined,
     without_colours,
@@ -58,6 +61,8 @@ class PooledNumbers:
         numbers: see :func:`~refdet_training.evaluation.detection_numbers.summarise`, with that
             calibration and threshold.
         by_fold: the same for each fold alone.
+        cohort: of all folds, for networks that compare; the numbers are with that of the other
+            folds.
     """
 
     calibration: Calibration
@@ -65,6 +70,7 @@ class PooledNumbers:
     numbers: dict[str, Any]
     by_fold: dict[int, dict[str, Any]]
     refinement: RefinementRule | None = None
+    cohort: Cohort | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and YAML."""
@@ -133,7 +139,10 @@ def measure_fold(
         found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
     finally:
         detector.close()
-    looks = detector.looks if isinstance(detector, LookingDetector) else [()] * len(found)
+    looks: Sequence[tuple[Look, ...]] = [()] * len(found)
+    references: Sequence[tuple[tuple[float, ...], ...]] = [()] * len(found)
+    if isinstance(detector, LookingDetector):
+        looks, references = detector.looks, detector.references
     families = {(item.source, item.video_id): item.family for item in [*kept, *elsewhere]}
     return [
         RawPrediction(
@@ -141,8 +150,9 @@ def measure_fold(
             families[item.source, item.video_id],
             item,
             seen,
+            known,
         )
-        for item, seen in zip(found, looks, strict=True)
+        for item, seen, known in zip(found, looks, references, strict=True)
     ]
 
 
@@ -161,6 +171,14 @@ def pool(
     Raises:
         SourceError: all answers are right or all are wrong.
     """
+    cohort = None
+    if networks:
+        whole = predictions
+        predictions = {
+            fold: compared_with(_cohort(whole, without=fold), found)
+            for fold, found in whole.items()
+        }
+        cohort = _cohort(whole) if len(whole) > 1 else None
     everything = [item for found in predictions.values() for item in found]
     calibration = fit_probability(everything, protocol)
     rule = fit_refinement(networks, everything, calibration, protocol) if networks else None
@@ -181,6 +199,15 @@ def pool(
             for fold, found in calibrated.items()
         },
         rule,
+        cohort,
+    )
+
+
+def _cohort(
+    predictions: Mapping[int, Sequence[RawPrediction]], without: int | None = None
+) -> Cohort | None:
+    return cohort_of(
+        [item for fold, found in predictions.items() if fold != without for item in found]
     )
 
 
@@ -226,6 +253,7 @@ def write_predictions(path: Path, predictions: Sequence[RawPrediction]) -> None:
             "box_xyxy": [float(value) for value in item.prediction.box_xyxy],
             "truth_xyxy": item.prediction.truth_xyxy,
             "looks": [asdict(look) for look in item.looks],
+            "references": item.references,
         }
         for item in predictions
     ]
@@ -250,7 +278,8 @@ def read_predictions(path: Path) -> list[RawPrediction]:
         )
         looks = tuple(_look(**look) for look in row.get("looks", []))
         families = row["object_family"], row["shown_family"]
-        found.append(RawPrediction(*families, prediction, looks))
+        references = tuple(tuple(features) for features in row.get("references", []))
+        found.append(RawPrediction(*families, prediction, looks, references))
     return found
 
 
@@ -258,10 +287,12 @@ def _look(
     box_xyxy: Sequence[float],
     score: float,
     tracker_box_xyxy: Sequence[float],
+    tracker_score: float,
+    features: Sequence[float] = (),
     **numbers: float | None,
 ) -> Look:
     boxes = as_tuple(np.array(box_xyxy)), as_tuple(np.array(tracker_box_xyxy))
-    return Look(boxes[0], score, boxes[1], **numbers)
+    return Look(boxes[0], score, boxes[1], tracker_score, features=tuple(features), **numbers)
 
 
 def _calibrated(

@@ -45,8 +45,9 @@ class Look:
 
     Attributes:
         box_xyxy, score: of the search network, uncalibrated.
-        tracker_box_xyxy, tracker_score, cosine, overlap: see
+        tracker_box_xyxy, tracker_score, cosine, overlap, relative_cosine: see
             :class:`~refdet_core.search.refinement.SecondLook`.
+        features: that the cosine is of, ``(C,)``; empty where no network compares them.
     """
 
     box_xyxy: BoxXYXY
@@ -55,6 +56,8 @@ class Look:
     tracker_score: float
     cosine: float = 0.0
     overlap: float | None = None
+    relative_cosine: float | None = None
+    features: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,14 @@ class RawPrediction:
         object_family, shown_family: of the object and of the searched video.
         prediction: its ``score`` is the raw score of the strongest candidate.
         looks: the frame's best candidates, where a tracking network looked at them again.
+        references: features of the object's references, which ``looks`` were compared with.
     """
 
     object_family: str
     shown_family: str
     prediction: Prediction
     looks: tuple[Look, ...] = ()
+    references: tuple[tuple[float, ...], ...] = ()
 
 
 def probabilities(calibration: Calibration, scores: np.ndarray) -> np.ndarray:

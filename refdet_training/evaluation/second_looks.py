@@ -11,19 +11,23 @@ from sklearn.linear_model import LogisticRegression
 from refdet_core.backends.config import BackendConfig
 from refdet_core.bundle import Bundle
 from refdet_core.calibration import Calibration, logit
+from refdet_core.cohort import Cohort
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.metrics import box_iou
 from refdet_core.network import Network
 from refdet_core.refinement_rule import SEPARATOR, LookWeights, RefinementRule, evidence
-from refdet_core.search.refinement import second_look
+from refdet_core.search.refinement import reference_views, second_look
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import NO_DETECTION
 from refdet_training.evaluation.calibration import prediction_weights
 from refdet_training.evaluation.detection_numbers import LOOSE_IOU
 from refdet_training.evaluation.detection_protocol import DetectionProtocol, FrameDetector
 from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
+
+_ELSEWHERE_IOU = 0.05  # candidates that overlap an object less are other things
+_COHORT_SIZE = 600
 
 
 def refinement_of(networks: Sequence[str]) -> RefinementRule:
@@ -42,10 +46,12 @@ class LookingDetector(FrameDetector):
 
     Attributes:
         looks: for each searched frame its candidates, best first.
+        references: for each searched frame the features of the object's references.
     """
 
     def __init__(self, bundle: Bundle, others: Sequence[Bundle], config: DetectorConfig) -> None:
         self.looks: list[tuple[Look, ...]] = []
+        self.references: list[tuple[tuple[float, ...], ...]] = []
         count = config.refine_candidates
         settings = replace(config, score_threshold=0.0, max_detections=count, refine_candidates=0)
         looking = refinement_of([each.name for each in others])
@@ -59,17 +65,20 @@ class LookingDetector(FrameDetector):
         self._detector.set_template(references)
 
     def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
-        detections = self._detector.detect(frame_bgr).detections
-        self.looks.append(())
-        if not detections:
-            return NO_DETECTION
         detector = self._detector
+        detections = detector.detect(frame_bgr).detections
         frame = NetworkSearchFrame(
             detector.backend, detector.bundle, detector.bank, frame_bgr, 0.0, detector.others
         )
+        refiner = frame.refiner
+        assert refiner is not None, "Its networks were opened with it."
+        known = reference_views(refiner, DEFAULT_TEMPLATE_ID)
+        self.references.append(tuple(map(_rounded, known.embeddings)))
+        self.looks.append(())
+        if not detections:
+            return NO_DETECTION
         boxes_xyxy = np.array([item.bbox_xyxy for item in detections])
-        assert frame.refiner is not None, "Its networks were opened with it."
-        seen = second_look(frame.refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
+        seen = second_look(refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
         self.looks[-1] = tuple(
             Look(
                 item.bbox_xyxy,
@@ -78,6 +87,7 @@ class LookingDetector(FrameDetector):
                 float(seen.scores[i]),
                 float(seen.cosines[i]),
                 None if seen.overlaps is None else float(seen.overlaps[i]),
+                features=_rounded(seen.features[i]),
             )
             for i, item in enumerate(detections)
         )
@@ -85,6 +95,52 @@ class LookingDetector(FrameDetector):
 
     def close(self) -> None:
         self._detector.close()
+
+
+def _rounded(features: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in features)
+
+
+def cohort_of(predictions: Sequence[RawPrediction]) -> Cohort | None:
+    """What the search network took for the objects and was none of them; None: nothing of it has
+    features."""
+    features = [
+        look.features
+        for item in predictions
+        for look in item.looks
+        if look.features and _overlap(look, item) < _ELSEWHERE_IOU
+    ]
+    if not features:
+        return None
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(features))[:_COHORT_SIZE]
+    return Cohort(np.array([features[i] for i in sorted(chosen)], dtype=np.float16))
+
+
+def compared_with(
+    cohort: Cohort | None, predictions: Sequence[RawPrediction]
+) -> list[RawPrediction]:
+    """The predictions, with the ``relative_cosine`` of their looks."""
+    if cohort is None:
+        return list(predictions)
+    compared = []
+    for item in predictions:
+        looks = item.looks
+        if looks:
+            features = np.array([look.features for look in looks])
+            values = cohort.relative_cosines(features, np.array(item.references))
+            looks = tuple(
+                replace(look, relative_cosine=float(value))
+                for look, value in zip(looks, values, strict=True)
+            )
+        compared.append(replace(item, looks=looks))
+    return compared
+
+
+def _overlap(look: Look, item: RawPrediction) -> float:
+    """IoU with the object; 0 where it is away."""
+    truth = item.prediction.truth_xyxy
+    return 0.0 if truth is None else box_iou(look.tracker_box_xyxy, truth)
 
 
 def fit_refinement(
@@ -121,26 +177,26 @@ def _fitted(
     ones."""
     weights = prediction_weights(predictions, protocol)
     looks = [look for item in predictions for look in item.looks]
-    right = [
-        item.prediction.truth_xyxy is not None
-        and box_iou(look.tracker_box_xyxy, item.prediction.truth_xyxy) >= LOOSE_IOU
-        for item in predictions
-        for look in item.looks
-    ]
+    right = [_overlap(look, item) >= LOOSE_IOU for item in predictions for look in item.looks]
     row_weights = np.repeat(weights, [len(item.looks) for item in predictions])
     rows = evidence(*_answers(looks, calibration))
     # Scaled to one spread, since the regression prefers small weights.
     spread = np.maximum(rows.std(axis=0), 1e-3)
     first = LogisticRegression(C=1.0).fit(rows / spread, right, sample_weight=row_weights)
-    found = LookWeights(*first.coef_[0] / spread, float(first.intercept_[0]))
+    found = look_weights(first.coef_[0] / spread, float(first.intercept_[0]))
     rule = RefinementRule("any", "", found, found)
     best = [refined(item, rule, calibration) for item in predictions]
     values = logit(np.array([item.prediction.score for item in best]))[:, None]
     answers = [item.prediction.iou >= LOOSE_IOU for item in best]
     second = LogisticRegression(C=1.0).fit(values, answers, sample_weight=weights)
     slope, shift = float(second.coef_[0, 0]), float(second.intercept_[0])
-    numbers = (*slope * found.array, slope * found.intercept + shift)
-    return LookWeights(*(round(float(number), 4) for number in numbers))
+    return look_weights(slope * found.array, slope * found.intercept + shift)
+
+
+def look_weights(array: np.ndarray, intercept: float) -> LookWeights:
+    """Weights of the columns of :func:`~refdet_core.refinement_rule.evidence`, rounded."""
+    search, tracker, embedding, colours, relative = (round(float(value), 4) for value in array)
+    return LookWeights(search, tracker, embedding, colours, round(intercept, 4), relative)
 
 
 def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration) -> RawPrediction:
@@ -159,11 +215,14 @@ def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration)
 
 def _answers(
     looks: Sequence[Look], calibration: Calibration
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """What a :class:`RefinementRule` takes of some candidates."""
     search = probabilities(calibration, np.array([look.score for look in looks]))
     tracker = np.array([look.tracker_score for look in looks])
     cosines = np.array([look.cosine for look in looks])
-    overlaps = [look.overlap for look in looks]
-    known = None if None in overlaps else np.array(overlaps, dtype=float)
-    return search, tracker, cosines, known
+    overlaps = _known([look.overlap for look in looks])
+    return search, tracker, cosines, overlaps, _known([look.relative_cosine for look in looks])
+
+
+def _known(values: Sequence[float | None]) -> np.ndarray | None:
+    return None if None in values else np.array(values, dtype=float)

@@ -28,11 +28,13 @@ from refdet_core.bundle import (
     file_sha256,
 )
 from refdet_core.calibration import Calibration
+from refdet_core.cohort import COHORT_FILE, load_cohort
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.model.config import EMBEDDING
 from refdet_core.model.joined import Network, describe_network
 from refdet_core.placement import AT_CELL
+from refdet_core.refinement_rule import RefinementRule
 from refdet_core.tracking_rule import TrackingRule
 from refdet_training.export.dense import DENSE_TOLERANCE, dense_difference
 from refdet_training.export.operators import check_bundle, refusal
@@ -132,6 +134,20 @@ def publish(
     )
     write_description(published)
     return published
+
+
+def with_refinement(bundle: Bundle, rule: RefinementRule, folder: Path) -> Bundle:
+    """The bundle with this rule of the second look; its cohort is copied from ``folder``.
+
+    Raises:
+        BundleError: the cohort cannot be read.
+    """
+    if rule.cohort:
+        load_cohort(folder / rule.cohort).save(bundle.folder / COHORT_FILE)
+        rule = replace(rule, cohort=COHORT_FILE)
+        hashes = {**bundle.sha256, COHORT_FILE: file_sha256(bundle.folder / COHORT_FILE)}
+        bundle = replace(bundle, sha256=hashes)
+    return replace(bundle, refinement=rule)
 
 
 def write_description(bundle: Bundle) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from fake_search_frame import BUNDLE, FakeBackend, FakeSearchFrame, Thing
 
 from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
-from refdet_core.detector import Detector, DetectorConfig
+from refdet_core.cohort import Cohort
+from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector, DetectorConfig
 from refdet_core.errors import BundleError
+from refdet_core.frame_inference import NetworkSearchFrame
 from refdet_core.network import Network
 from refdet_core.refinement_rule import LookWeights, RefinementRule
 from refdet_core.search.base import Refiner
 from refdet_core.search.local_tracker import LocalTracker
+from refdet_core.search.refinement import second_look
 from refdet_core.search.window import WindowConfig
 from refdet_core.tracking_bundles import comparing_bundles, tracking_bundles
 from refdet_core.types import LOST, TRACKING, Reference
@@ -282,6 +286,33 @@ def test_a_rule_may_name_no_network_that_compares_or_one_that_is_not_there():
     search = replace(BUNDLE, refinement=RefinementRule("follower", "nowhere"))
     with pytest.raises(BundleError, match="nowhere"):
         comparing_bundles(search, followers)
+
+
+def test_a_cohort_of_other_networks_is_refused_at_the_start(tmp_path):
+    lighttrack = load_bundle(BUNDLES_FOLDER / "lighttrack")
+    rule = RefinementRule("lighttrack", "lighttrack", cohort="cohort.npy")
+    search = replace(BUNDLE, folder=tmp_path, refinement=rule)
+    count = lighttrack.kernel_shape[0]
+    for features, refused in ((count, False), (count + 1, True)):
+        Cohort(np.eye(3, features)).save(tmp_path / "cohort.npy")
+        if refused:
+            with pytest.raises(BundleError, match="publish the model again"):
+                comparing_bundles(search, [lighttrack])
+        else:
+            assert comparing_bundles(search, [lighttrack]) == []
+
+
+def test_the_released_second_look_compares_with_a_cohort():
+    photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    frame_bgr = cv2.copyMakeBorder(photo, 200, 100, 300, 100, cv2.BORDER_CONSTANT, value=(90,) * 3)
+    with Detector.open(BUNDLES_FOLDER / "small") as detector:
+        detector.set_template([Reference(photo)])
+        frame = NetworkSearchFrame(
+            detector.backend, detector.bundle, detector.bank, frame_bgr, 0.0, detector.others
+        )
+        boxes_xyxy = np.array([[300.0, 200.0, 364.0, 264.0], [20.0, 20.0, 84.0, 84.0]])
+        seen = second_look(frame.refiner, boxes_xyxy, DEFAULT_TEMPLATE_ID)
+    assert seen.relative_cosines[0] > seen.relative_cosines[1] + 2
 
 
 def test_a_network_that_only_compares_is_refused_for_searching_and_following():

@@ -210,3 +210,44 @@ def test_the_command_measures_what_is_there_and_publish_takes_it(
     numbers = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
     assert numbers["mine"]["pooled"]["recall_iou50"] == 0.625
     assert (tmp_path / "out" / "cross_validation.md").is_file()
+
+
+def with_features(predictions, of_the_object, of_others):
+    """The same; what the looks at the object's box show has these features."""
+
+    def shown(look):
+        return of_the_object if look.box_xyxy == BOX else of_others
+
+    return [
+        replace(
+            item,
+            looks=tuple(replace(look, features=shown(look), cosine=0.5) for look in item.looks),
+            references=((1.0, 0.0, 0.0),),
+        )
+        for item in predictions
+    ]
+
+
+def test_cosines_are_compared_with_a_cohort_of_the_other_folds() -> None:
+    """The object of each fold looks like its reference, other things like each other."""
+    folds = {
+        fold: with_features(
+            looked_at_again(fold, 20, 10, 20), (0.8, 0.0, 0.6), (0.0, *np.roll([1.0, 0.0], fold))
+        )
+        for fold in (0, 1)
+    }
+    numbers = pool(folds, DetectionProtocol(), 0.05, ["fear", "light"])
+    assert numbers.refinement.other_photos.relative > 0
+    assert numbers.cohort is not None
+    things, known = np.array([[0.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0]])
+    assert numbers.cohort.relative_cosines(things, known)[0] < 0, "all folds' others are in it"
+    one = pool({0: folds[0]}, DetectionProtocol(), 0.05, ["fear", "light"])
+    assert one.cohort is None and one.refinement.other_photos.relative == 0
+
+
+def test_features_are_kept(tmp_path) -> None:
+    found = with_features(looked_at_again(0, 2, 1, 1), (1.0, 0.0), (0.0, 1.0))
+    write_predictions(tmp_path / "p.json", found)
+    again = read_predictions(tmp_path / "p.json")
+    assert [item.looks for item in again] == [item.looks for item in found]
+    assert [item.references for item in again] == [item.references for item in found]

@@ -14,8 +14,9 @@ from benchmarks.followed_rule import Look, fitted, report
 def looks(fold, kind, count, cosine, overlap, seed):
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, 0.02, (count, 2))
+    none = np.zeros(count)
     rows = np.column_stack(
-        [rng.normal(size=count), np.zeros(count), noise + np.array([cosine, overlap])]
+        [rng.normal(size=count), none, noise + np.array([cosine, overlap]), none]
     )
     return [Look(fold, kind, row) for row in rows]
 
