@@ -19,6 +19,7 @@ from refdet_core.errors import BundleError
 COHORT_FILE = "cohort.npy"
 _NEAREST = 1 / 16  # share of the cohort that counts: what is most like the one compared
 _LEAST_SPREAD = 1e-3  # of cosines
+_ENOUGH = 2.0  # standard deviations; more only says that nothing like it is in the cohort
 
 
 class Cohort:
@@ -56,7 +57,7 @@ class Cohort:
 
     def relative_cosines(self, embeddings: np.ndarray, known: np.ndarray) -> np.ndarray:
         """How far the cosine of each of these things with the most similar known one lies above
-        those of either with its nearest in the cohort, in standard deviations.
+        those of either with its nearest in the cohort, in standard deviations; at most 2.
 
         Args:
             embeddings: ``(M, C)``, rows of length 1.
@@ -71,7 +72,7 @@ class Cohort:
         known_means, known_spreads = self._nearest(known)
         by_thing = (cosines - means[:, None]) / spreads[:, None]
         by_known = (cosines - known_means) / known_spreads
-        return np.asarray(((by_thing + by_known) / 2).max(axis=1))
+        return np.minimum(((by_thing + by_known) / 2).max(axis=1), _ENOUGH)
 
     def save(self, path: Path) -> None:
         """Write the file that :func:`load_cohort` reads."""

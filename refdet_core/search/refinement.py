@@ -63,8 +63,8 @@ class SecondLook:
             ``(N,)``; 0 where no network compares them.
         overlaps: of the colours in the box and of the most similar reference, ``(N,)``; None if no
             reference is of this camera.
-        relative_cosines: the cosines in relation to a cohort's, ``(N,)``; None without one, see
-            :class:`~refdet_core.cohort.Cohort`.
+        relative_cosines: with the references, in relation to a cohort's, ``(N,)``; None without
+            one, see :class:`~refdet_core.cohort.Cohort`.
         features: of what is in the boxes, ``(N, C)``.
     """
 
@@ -86,7 +86,8 @@ def second_look(
         views: how the object looked in earlier frames, as further references.
     """
     tight_xyxy, scores = _tracked(refiner.frame, boxes_xyxy, template_id)
-    known = reference_views(refiner, template_id).with_views(views)
+    references = reference_views(refiner, template_id)
+    known = references.with_views(views)
     embeddings = _embeddings(refiner, tight_xyxy)
     cosines = np.array([most_alike(embedding, known.embeddings) for embedding in embeddings])
     overlaps = None
@@ -95,8 +96,9 @@ def second_look(
         colours = [object_colours(frame_bgr, as_tuple(box)) for box in tight_xyxy]
         overlaps = np.array([most_overlap(one, known.colours) for one in colours])
     relative = None
-    if refiner.cohort is not None and known.embeddings:
-        relative = refiner.cohort.relative_cosines(embeddings, np.stack(known.embeddings))
+    if refiner.cohort is not None and references.embeddings:
+        # Recent views are not compared so: one that slipped off the object would be certain.
+        relative = refiner.cohort.relative_cosines(embeddings, np.stack(references.embeddings))
     return SecondLook(tight_xyxy, scores, cosines, overlaps, relative, embeddings)
 
 
