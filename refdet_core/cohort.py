@@ -72,7 +72,7 @@ class Cohort:
         known_means, known_spreads = self._nearest(known)
         by_thing = (cosines - means[:, None]) / spreads[:, None]
         by_known = (cosines - known_means) / known_spreads
-        return np.minimum(((by_thing + by_known) / 2).max(axis=1), _ENOUGH)
+        return np.asarray(np.minimum(((by_thing + by_known) / 2).max(axis=1), _ENOUGH))
 
     def save(self, path: Path) -> None:
         """Write the file that :func:`load_cohort` reads."""
