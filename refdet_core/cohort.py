@@ -19,7 +19,7 @@ from refdet_core.errors import BundleError
 COHORT_FILE = "cohort.npy"
 _NEAREST = 1 / 16  # share of the cohort that counts: what is most like the one compared
 _LEAST_SPREAD = 1e-3  # of cosines
-_ENOUGH = 2.0  # standard deviations; more only says that nothing like it is in the cohort
+_ENOUGH = 4.0  # standard deviations; more only says that nothing like it is in the cohort
 
 
 class Cohort:
@@ -57,7 +57,7 @@ class Cohort:
 
     def relative_cosines(self, embeddings: np.ndarray, known: np.ndarray) -> np.ndarray:
         """How far the cosine of each of these things with the most similar known one lies above
-        those of either with its nearest in the cohort, in standard deviations; at most 2.
+        those of either with its nearest in the cohort, in standard deviations; at most 4.
 
         Args:
             embeddings: ``(M, C)``, rows of length 1.
