@@ -34,7 +34,8 @@ def change(folder, **values):
 
 def test_the_released_bundle_is_complete_unchanged_and_small():
     bundle = load_bundle(verify=True)
-    assert set(bundle.sha256) == {"template_encoder.onnx", "detector.onnx", "weights.pt"}
+    files = {"template_encoder.onnx", "detector.onnx", "weights.pt", "cohort.npy"}
+    assert set(bundle.sha256) == files
     size = sum(path.stat().st_size for path in DEFAULT_BUNDLE.rglob("*") if path.is_file())
     assert size <= 20e6
     assert 0 < bundle.score_threshold < 1
@@ -78,6 +79,15 @@ def test_a_wrong_description_is_refused(copy, values, message):
 def test_a_description_that_is_no_mapping_is_refused(copy, text):
     (copy / "bundle.yaml").write_text(text)
     with pytest.raises(BundleError, match=r"bundle\.yaml"):
+        load_bundle(copy)
+
+
+def test_a_bundle_without_the_cohort_of_its_rule_is_refused(copy):
+    change(copy, refinement={"tracker": "fear", "cohort": "cohort.npy"})
+    with pytest.raises(BundleError, match=r"cohort\.npy cannot be read"):
+        load_bundle(copy)
+    change(copy, refinement={"tracker": "fear", "cohort": "../cohort.npy"})
+    with pytest.raises(BundleError, match="a file in the bundle's folder"):
         load_bundle(copy)
 
 
