@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
 import yaml
 
 from refdet_core.calibration import Calibration
-from refdet_core.cohort import load_cohort
+from refdet_core.cohort import Cohort, load_cohort
 from refdet_core.crop_rule import CropRule
 from refdet_core.errors import BundleError
 from refdet_core.placement import AT_CELL, PLACEMENTS
@@ -128,6 +129,16 @@ class Bundle:
         """Smallest side of a frame that the network takes and that has at least ``px`` pixels."""
         return -(-max(px, self.least_side) // self.frame_multiple) * self.frame_multiple
 
+    @cached_property
+    def cohort(self) -> Optional[Cohort]:
+        """What the second look compares cosines with; None: its rule does without.
+
+        Raises:
+            BundleError: the file cannot be read.
+        """
+        name = "" if self.refinement is None else self.refinement.cohort
+        return load_cohort(self.folder / name) if name else None
+
     @property
     def template_graph(self) -> Path:
         return self.folder / TEMPLATE_GRAPH
@@ -209,8 +220,7 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     for file in (bundle.template_graph, bundle.detector_graph):
         if not file.is_file():
             raise BundleError(f"The bundle '{folder}' lacks {file.name}.")
-    if bundle.refinement is not None and bundle.refinement.cohort:
-        load_cohort(folder / bundle.refinement.cohort)
+    bundle.cohort  # noqa: B018 - whether it can be read
     if verify:
         _verify(bundle)
     return bundle

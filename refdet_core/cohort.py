@@ -8,7 +8,6 @@ have taken for other objects: adaptive symmetric score normalisation, from speak
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Tuple
 
@@ -92,11 +91,6 @@ def load_cohort(path: Path) -> Cohort:
         BundleError: it cannot be read.
     """
     try:
-        return _load(path, path.stat().st_mtime_ns)
+        return Cohort(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
         raise BundleError(f"The cohort {path} cannot be read: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _load(path: Path, _changed_ns: int) -> Cohort:
-    return Cohort(np.load(path, allow_pickle=False))

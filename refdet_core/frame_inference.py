@@ -13,7 +13,6 @@ from refdet_core.backends.base import Backend
 from refdet_core.box_correction import correct_boxes
 from refdet_core.boxes import as_tuple
 from refdet_core.bundle import TRACK, Bundle
-from refdet_core.cohort import load_cohort
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop, extract, to_blob
@@ -97,8 +96,7 @@ class NetworkSearchFrame(SearchFrame):
         if not {rule.tracker, *rule.embedders} <= named.keys():
             return None
         embedders = tuple(named[name] for name in rule.embedders)
-        cohort = load_cohort(self._bundle.folder / rule.cohort) if rule.cohort else None
-        return Refiner(named[rule.tracker], rule, embedders, cohort)
+        return Refiner(named[rule.tracker], rule, embedders, self._bundle.cohort)
 
     def infer(
         self, crops: Sequence[Crop], template_ids: Sequence[str]

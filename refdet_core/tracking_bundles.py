@@ -14,7 +14,6 @@ from refdet_core.bundle import (
     load_bundle,
     released_names,
 )
-from refdet_core.cohort import load_cohort
 from refdet_core.errors import BundleError
 from refdet_core.refinement_rule import SEPARATOR
 
@@ -63,10 +62,10 @@ def comparing_bundles(search: Bundle, tracking: Sequence[Bundle]) -> List[Bundle
     if rule is None or rule.tracker not in there:
         return []
     added = [_load(name) for name in rule.embedders if name not in there]
-    if rule.cohort:
+    if search.cohort is not None:
         compared = {**there, **{bundle.name: bundle for bundle in added}}
         features = sum(compared[name].kernel_shape[0] for name in rule.embedders)
-        load_cohort(search.folder / rule.cohort).check(features)
+        search.cohort.check(features)
     return added
 
 

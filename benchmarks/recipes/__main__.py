@@ -95,7 +95,7 @@ def as_markdown(rows: list[Row]) -> str:
 
 
 def _numbers(found: Accuracy | None, names: tuple[str, ...]) -> list[str]:
-    return ["" if found is None else f"{getattr(found, name):.3f}" for name in names]
+    return [_share(None if found is None else getattr(found, name)) for name in names]
 
 
 def _share(value: float | None) -> str:

@@ -15,7 +15,12 @@ from refdet_core.search.base import SearchFrame
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
 from refdet_core.search.refinement import View
-from refdet_core.search.verification import Verification, no_views, refined_candidates_at
+from refdet_core.search.verification import (
+    Verification,
+    candidates_at,
+    looked_at_again,
+    no_views,
+)
 from refdet_core.search.window import (
     WindowConfig,
     change_penalty,
@@ -132,7 +137,8 @@ class LocalTracker:
     def examine(self, frame: SearchFrame, template_id: str, config: WindowConfig) -> Observation:
         """Look where the target is expected with the search network alone, which is cheaper."""
         self.box_xyxy = self._expected(frame)
-        seen = refined_candidates_at(frame, template_id, self.box_xyxy, config)
+        here = candidates_at(frame, template_id, self.box_xyxy, config)
+        seen = looked_at_again(frame, template_id, here)
         score = 0.0
         if len(seen):
             best = int(np.argmax(seen.scores))

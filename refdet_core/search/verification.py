@@ -95,18 +95,18 @@ class Verification:
         """The probability of a check in this frame."""
         refiner = frame.refiner
         self.refuted = False
+        search = partial(candidates_at, frame, template_id, box_xyxy, config)
         if followed and refiner is not None and refiner.rule.followed is not None:
-            calls: List[Callable[[], Any]] = [
-                partial(candidates_at, frame, template_id, box_xyxy, config),
-                partial(view_of, refiner, box_xyxy),
-            ]
+            calls: List[Callable[[], Any]] = [search, partial(view_of, refiner, box_xyxy)]
             here, view = frame.together(calls)
             known = reference_views(refiner, template_id)
             goes_on = self._goes_on(refiner.rule.followed, view, known, _best_score(here))
             if goes_on is not None:
                 self.refuted = goes_on < _REFUTED
                 return goes_on
-        return _best_score(refined_candidates_at(frame, template_id, box_xyxy, config, self._views))
+        else:
+            here = search()
+        return _best_score(looked_at_again(frame, template_id, here, self._views))
 
     def _goes_on(
         self, weights: LookWeights, view: View, references: KnownViews, search_score: float
@@ -142,15 +142,10 @@ def candidates_at(
     return seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
 
 
-def refined_candidates_at(
-    frame: SearchFrame,
-    template_id: str,
-    box_xyxy: BoxXYXY,
-    config: WindowConfig,
-    views: Sequence[View] = (),
+def looked_at_again(
+    frame: SearchFrame, template_id: str, here: Candidates, views: Sequence[View] = ()
 ) -> Candidates:
-    """The same, and the best looked at again as in a full-frame search, so that scores compare."""
-    here = candidates_at(frame, template_id, box_xyxy, config)
+    """The candidates, the best looked at again as in a full-frame search: their scores compare."""
     return here if frame.refiner is None else refined(here, frame.refiner, template_id, 1, views)
 
 

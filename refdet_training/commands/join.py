@@ -64,12 +64,9 @@ def run(options: argparse.Namespace) -> None:
         training={"joined": [{part.name: part.version} for part in parts]},
     )
     threshold = sum(float(logit(part.score_threshold)) for part in parts) / len(parts)
-    for part in parts:
-        if part.refinement is not None:
-            bundle = with_refinement(bundle, part.refinement, part.folder)
-            break
+    ruling = next((part for part in parts if part.refinement is not None), parts[0])
     publish(
-        bundle,
+        with_refinement(bundle, ruling.refinement, ruling.folder),
         Calibration(score_weight=1.0, presence_weight=0.0, intercept=0.0),
         round(float(sigmoid(threshold)), 3),
         {"parts": [{"name": part.name, "scores": part.scores} for part in parts]},

@@ -111,10 +111,7 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         "pooled": found["pooled"],
         "by_fold": found["by_fold"],
     }
-    if refinement is not None:
-        bundle = with_refinement(bundle, refinement, path.parent)
-    else:
-        bundle = replace(bundle, refinement=None)
+    bundle = with_refinement(bundle, refinement, path.parent)
     publish(bundle, calibration, threshold, scores)
     print(f"published: {bundle.folder}, threshold {threshold:.3f}")
 

@@ -136,13 +136,13 @@ def publish(
     return published
 
 
-def with_refinement(bundle: Bundle, rule: RefinementRule, folder: Path) -> Bundle:
-    """The bundle with this rule of the second look; its cohort is copied from ``folder``.
+def with_refinement(bundle: Bundle, rule: RefinementRule | None, folder: Path) -> Bundle:
+    """The bundle with this rule of the second look, or none; its cohort is copied from ``folder``.
 
     Raises:
         BundleError: the cohort cannot be read.
     """
-    if rule.cohort:
+    if rule is not None and rule.cohort:
         load_cohort(folder / rule.cohort).save(bundle.folder / COHORT_FILE)
         rule = replace(rule, cohort=COHORT_FILE)
         hashes = {**bundle.sha256, COHORT_FILE: file_sha256(bundle.folder / COHORT_FILE)}

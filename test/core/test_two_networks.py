@@ -291,10 +291,10 @@ def test_a_rule_may_name_no_network_that_compares_or_one_that_is_not_there():
 def test_a_cohort_of_other_networks_is_refused_at_the_start(tmp_path):
     lighttrack = load_bundle(BUNDLES_FOLDER / "lighttrack")
     rule = RefinementRule("lighttrack", "lighttrack", cohort="cohort.npy")
-    search = replace(BUNDLE, folder=tmp_path, refinement=rule)
     count = lighttrack.kernel_shape[0]
     for features, refused in ((count, False), (count + 1, True)):
         Cohort(np.eye(3, features)).save(tmp_path / "cohort.npy")
+        search = replace(BUNDLE, folder=tmp_path, refinement=rule)
         if refused:
             with pytest.raises(BundleError, match="publish the model again"):
                 comparing_bundles(search, [lighttrack])
