@@ -48,7 +48,7 @@ class PairDataModule(LightningDataModule):
         tune_split: name of the split that is measured on while training.
         store: folder for training pairs that are drawn once, seen through the backbone's frozen
             stem and kept, see :mod:`refdet_training.pairs.stored_pairs`; None draws every pair
-            anew. Needs a backbone with a stem, and ``model.frozen_blocks`` of 1 or more.
+            anew. Needs ``model.frozen_blocks`` of all stages up to the finest stride.
         store_pairs: how many of them, for each data set and split.
         batch_size: pairs per step and device.
         pairs_per_epoch: over all devices; no pair is ever drawn twice, so an epoch is only the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Sequence, Tuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from refdet_core.errors import ConfigError
 from refdet_core.model.backbone import PLAIN, Backbone, Channels
@@ -35,8 +35,8 @@ class AlexNet(Backbone):
         net = _layers(2, False) if name == "alexnet" else _layers(1, True)
         return net, [256]
 
-    def levels(self, stem: Tensor) -> List[Tensor]:
-        return [self.net(stem)]
+    def parts(self) -> List[List[nn.Module]]:
+        return [[self.net]]
 
 
 def _layers(groups: int, normalised: bool) -> nn.Sequential:

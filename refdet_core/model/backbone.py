@@ -75,18 +75,32 @@ class Backbone(nn.Module):
         return self.levels(self.stem(image))
 
     def stem(self, image: Tensor) -> Tensor:
-        """What :meth:`levels` begins with: the normalised image; some backbones add layers that
-        stay frozen in training."""
-        return (image - self.mean) / self.std if self.normalises else image
+        """What :meth:`levels` begins with: the features of the finest level, or, in backbones whose
+        layers cannot be told apart, the normalised image."""
+        normalised = (image - self.mean) / self.std if self.normalises else image
+        return _through(self.parts()[0], normalised)
 
     def levels(self, stem: Tensor) -> List[Tensor]:
         """The features of every level, from what :meth:`stem` gave."""
-        features: List[Tensor] = self.net(stem)
+        features = [stem]
+        for layers in self.parts()[1:]:
+            features.append(_through(layers, features[-1]))
         return features
 
     def stem_layers(self) -> nn.Module:
-        """The layers of :meth:`stem`; none in most backbones."""
-        return nn.Sequential()
+        """The layers of :meth:`stem`."""
+        return nn.Sequential(*self.parts()[0])
+
+    def parts(self) -> List[List[nn.Module]]:
+        """The layers up to each level, from the level before; the first are the stem."""
+        if hasattr(self.net, "blocks"):  # MobileNets and EfficientNets
+            first = [layer for name, layer in self.net.named_children() if name != "blocks"]
+            layers = [*first, *self.net.blocks]
+            ends = [len(first) + stage for stage in self.net._stage_out_idx]
+        else:
+            layers = list(self.net.values())
+            ends = [list(self.net).index(name) + 1 for name in self.net.return_layers]
+        return [layers[begin:end] for begin, end in zip([0, *ends], ends)]
 
     def _build(
         self, name: str, strides: Sequence[int], pretrained: bool
@@ -119,6 +133,12 @@ class Backbone(nn.Module):
                 f"{path} lacks weights of {len(result.missing_keys)} layers of this backbone, "
                 f"first {result.missing_keys[0]}; is it of another architecture?"
             )
+
+
+def _through(layers: Sequence[nn.Module], features: Tensor) -> Tensor:
+    for layer in layers:
+        features = layer(features)
+    return features
 
 
 def timm_pyramid(name: str, strides: Sequence[int], pretrained: bool, **options: Any) -> Any:

@@ -108,16 +108,8 @@ class FearBackbone(Backbone):
         )
         return net, list(CHANNELS)
 
-    def stem(self, image: Tensor) -> Tensor:
-        features: Tensor = self.stem_layers()(super().stem(image))
-        return features
-
-    def levels(self, stem: Tensor) -> List[Tensor]:
-        return [stem, self.net["layer2"](stem)]
-
-    def stem_layers(self) -> nn.Module:
-        layers: nn.Module = self.net["layer1"]
-        return layers
+    def parts(self) -> List[List[nn.Module]]:
+        return [[self.net["layer1"]], [self.net["layer2"]]]
 
     def load_weights(self, path: Path) -> None:
         """Take the weights of the published ONNX graph, convolution by convolution.

@@ -28,6 +28,9 @@ class VitBackbone(Backbone):
             block.attn.fused_attn = False
         return net, [net.embed_dim]
 
+    def parts(self) -> List[List[nn.Module]]:
+        return [[]]
+
     def levels(self, stem: Tensor) -> List[Tensor]:
         height, width = stem.shape[2] // self.stride, stem.shape[3] // self.stride
         tokens = self.net.forward_features(stem)[:, self.net.num_prefix_tokens :]

@@ -92,7 +92,7 @@ def store_pairs(
         raise ConfigError(
             f"Pairs can be stored behind a frozen stem only; the backbone "
             f"'{network.config.backbone}' has {'one that learns' if layers else 'none'}. Set "
-            "model.frozen_blocks to 1 or more with the backbone fear_xs, or omit data.store."
+            "model.frozen_blocks to the number of its stages, or omit data.store."
         )
     config = replace(config, references=(config.references[1],) * 2)
     key = json.loads(
