@@ -15,14 +15,13 @@ from benchmarks.tracking.methods import (
     TrackerMethod,
     TrackingMethod,
 )
-from refdet_core.bundle import BUNDLES_FOLDER, load_bundle
+from refdet_core.bundle import load_bundle
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.detector_config import DetectorConfig
-from refdet_core.refinement_rule import SEPARATOR
-from refdet_core.search.track_state import LONGEST_S
-from refdet_core.tracking_bundles import AUTO, NONE
+from refdet_core.tracking_bundles import AUTO
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import BundleDetector
+from refdet_training.evaluation.following import trackers_alone
 from refdet_training.evaluation.tracking_protocol import TrackingByDetection
 
 
@@ -89,15 +88,12 @@ def published(names: str) -> TrackingMethod:
     """Published trackers alone, as their authors publish them: a box in every frame.
 
     Args:
-        names: their bundles, joined by ``+``; the first one also stands for the search network,
-            which is not asked.
+        names: their bundles, joined by ``+``.
 
     Raises:
         RefdetError: there is no such bundle.
     """
-    alone = BUNDLES_FOLDER / names.split(SEPARATOR)[0]
-    config = DetectorConfig(track_persistence="stubborn", track_verify_s=LONGEST_S)
-    return RefdetTrack(alone, config, names if SEPARATOR in names else NONE, names)
+    return RefdetTrack(*trackers_alone(names), names)
 
 
 def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> TrackingMethod:

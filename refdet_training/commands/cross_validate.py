@@ -2,23 +2,32 @@
 
 For each fold of places a network is trained on the others and measured on it. Existing results are
 kept, so an interrupted run resumes where it stopped. To measure again, delete the folds'
-predictions_NAME.json; to train again, delete the folds.
+predictions_NAME.json and tracks_NAME.json; to train again, delete the folds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from refdet_core.bundle import DESCRIPTION, load_bundle
+from refdet_core.bundle import DESCRIPTION, Bundle, load_bundle
+from refdet_core.cohort import COHORT_FILE, Cohort
+from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
+from refdet_core.refinement_rule import SEPARATOR
+from refdet_core.tracking_bundles import BEST
 from refdet_training.commands.evaluate import add_allowed_fpr
 from refdet_training.datasets.splits import fold_split
 from refdet_training.datasets.whole_files import write_whole
 from refdet_training.evaluation.cross_validation import (
     PooledNumbers,
+    cohort_without,
+    detector_of,
     folds_of,
     measure_fold,
     pool,
@@ -26,8 +35,10 @@ from refdet_training.evaluation.cross_validation import (
     table,
     write_predictions,
 )
-from refdet_training.evaluation.detection_protocol import DetectionProtocol
+from refdet_training.evaluation.detection_protocol import DetectionProtocol, FrameDetector
+from refdet_training.evaluation.held_out import RawPrediction
 from refdet_training.evaluation.overrides import detector_config
+from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
 NUMBERS = "cross_validation.json"
 TABLE = "cross_validation.md"
@@ -70,6 +81,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "template features are compared there, e.g. fear lighttrack efficientnet_lite0",
     )
     parser.add_argument(
+        "--zero-shot",
+        nargs="+",
+        default=[],
+        metavar="BACKBONE=WEIGHTS",
+        help="also measure the cosines of these backbones' features, with no training of ours",
+    )
+    parser.add_argument(
+        "--follow",
+        type=float,
+        metavar="FPS",
+        help="also follow every object through its video, at so many frames a second: with the "
+        "searches track and auto, and with the published trackers alone",
+    )
+    parser.add_argument(
         "settings",
         nargs=argparse.REMAINDER,
         help="further arguments of refdet-train fit after --, e.g. -- --trainer.max_steps 600",
@@ -88,38 +113,158 @@ def run(options: argparse.Namespace) -> None:
     if unknown:
         raise ConfigError(f"There are no folds {unknown}; the data has {available}.")
     protocol = DetectionProtocol(frames=options.frames, absent=options.absent)
-    search = detector_config(options.config)
     bundles = {options.recipe.stem: {fold: _trained(options, fold, available) for fold in folds}}
-    for item in options.beside:
-        name, _, path = item.partition("=")
-        if not path:
-            raise ConfigError(f"--beside takes NAME=BUNDLE, got '{item}'.")
-        bundles[name] = dict.fromkeys(folds, Path(path))
+    for name, path in _named(options.beside, "--beside", "NAME=BUNDLE"):
+        bundles[name] = dict.fromkeys(folds, path)
     looking = [load_bundle(folder) for folder in options.refine]
     networks = [bundle.name for bundle in looking]
     methods: dict[str, PooledNumbers] = {}
+    searching: dict[str, dict[int, Path]] = {}
     for name, by_fold in bundles.items():
         predictions = {}
         for fold, bundle in by_fold.items():
-            parts = "_".join(["predictions", name, *networks])
-            kept = options.output / f"{fold_split(fold)}" / f"{parts}.json"
-            if not kept.is_file():
-                measured = load_bundle(bundle)
-                found = measure_fold(measured, options.data, fold, protocol, search, looking)
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                write_predictions(kept, found)
-            predictions[fold] = read_predictions(kept)
+            predictions[fold] = _measured(
+                options,
+                fold,
+                "_".join([name, *networks]),
+                protocol,
+                partial(_bundle_detector, bundle, detector_config(options.config), looking),
+            )
         if networks:
             pooled = pool(predictions, protocol, options.allowed_fpr, networks)
             methods[" + ".join([name, *networks])] = _with_cohort(
                 pooled, options.output / ("_".join(["cohort", name, *networks]) + ".npy")
             )
         methods[name] = pool(predictions, protocol, options.allowed_fpr)
+        searching[name] = by_fold
+        if name == options.recipe.stem and options.follow:
+            found = next(iter(methods.values()))
+            searching[name] = {
+                fold: _as_published(bundle, found, cohort_without(predictions, fold))
+                for fold, bundle in by_fold.items()
+            }
+    for name, path in _named(options.zero_shot, "--zero-shot", "BACKBONE=WEIGHTS"):
+        predictions = {
+            fold: _measured(
+                options, fold, f"zero_shot_{name}", protocol, partial(_untrained, name, path)
+            )
+            for fold in folds
+        }
+        methods[f"{name}, zero-shot"] = pool(predictions, protocol, options.allowed_fpr)
     content = {name: numbers.as_dict() for name, numbers in methods.items()}
     write_whole(options.output / NUMBERS, json.dumps(content, indent=1).encode())
     shown = table(methods)
+    if options.follow:
+        shown += "\n" + _followed(options, searching, folds)
     write_whole(options.output / TABLE, shown.encode())
     print(shown)
+
+
+def _named(items: Sequence[str], option: str, form: str) -> Iterator[tuple[str, Path]]:
+    """NAME=PATH each."""
+    for item in items:
+        name, _, path = item.partition("=")
+        if not path:
+            raise ConfigError(f"{option} takes {form}, got '{item}'.")
+        yield name, Path(path)
+
+
+def _measured(
+    options: argparse.Namespace,
+    fold: int,
+    name: str,
+    protocol: DetectionProtocol,
+    opened: Callable[[], FrameDetector],
+) -> list[RawPrediction]:
+    """The fold's predictions, kept or made now."""
+    kept = options.output / fold_split(fold) / f"predictions_{name}.json"
+    if not kept.is_file():
+        detector = opened()
+        try:
+            found = measure_fold(detector, options.data, fold, protocol)
+        finally:
+            detector.close()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(kept, found)
+    predictions: list[RawPrediction] = read_predictions(kept)
+    return predictions
+
+
+def _bundle_detector(
+    bundle: Path, search: DetectorConfig, looking: Sequence[Bundle]
+) -> FrameDetector:
+    return detector_of(load_bundle(bundle), search, looking)
+
+
+def _untrained(name: str, weights: Path) -> FrameDetector:
+    from refdet_training.evaluation.baselines import UntrainedBackbone
+
+    return UntrainedBackbone(name, weights)
+
+
+def _as_published(trained: Path, numbers: PooledNumbers, cohort: Cohort | None) -> Path:
+    """A copy of a fold's bundle with the calibration, threshold and rule that a release gets, and a
+    cohort of the other folds. Followed targets are judged as by the released bundle."""
+    from refdet_training.export.bundle import with_refinement, write_description
+
+    folder = trained.with_name("searching")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(trained, folder)
+    bundle, rule = load_bundle(folder), numbers.refinement
+    if rule is not None:
+        released = load_bundle(None).refinement
+        if released is not None and released.embedding == rule.embedding:
+            rule = replace(rule, followed=released.followed)
+        rule = replace(rule, cohort=COHORT_FILE if cohort is not None else "")
+        if cohort is not None:
+            cohort.save(trained.parent / COHORT_FILE)
+    bundle = replace(bundle, calibration=numbers.calibration, score_threshold=numbers.threshold)
+    write_description(with_refinement(bundle, rule, trained.parent))
+    return folder
+
+
+def _followed(
+    options: argparse.Namespace, searching: dict[str, dict[int, Path]], folds: list[int]
+) -> str:
+    """The table of how objects were followed."""
+    from refdet_training.evaluation import fold_tracks
+    from refdet_training.evaluation.following import (
+        AUTOMATIC,
+        TRACK,
+        FollowingDetector,
+        trackers_alone,
+    )
+
+    fps, config = options.follow, detector_config(options.config)
+    opened: dict[str, dict[int, Callable[[], FollowingDetector]]] = {}
+    for name, by_fold in searching.items():
+        for search in (TRACK, AUTOMATIC):
+            opened[f"{name} {search}"] = {
+                fold: partial(FollowingDetector, bundle, search, fps, config, BEST)
+                for fold, bundle in by_fold.items()
+            }
+    for names in (*BEST.split(SEPARATOR), BEST):
+        alone, stubborn, together = trackers_alone(names)
+        opened[names] = dict.fromkeys(
+            folds, partial(FollowingDetector, alone, TRACK, fps, stubborn, together)
+        )
+    methods: dict[str, dict[int, list[fold_tracks.FollowedObject]]] = {}
+    for name, by_fold_opened in opened.items():
+        methods[name] = {}
+        for fold, make in by_fold_opened.items():
+            file = "tracks_" + name.replace(" ", "_") + ".json"
+            kept = options.output / fold_split(fold) / file
+            if not kept.is_file():
+                tracker = make()
+                try:
+                    found = fold_tracks.follow_fold(
+                        tracker, options.data, fold, TrackingProtocol(), f"{name}, fold {fold}"
+                    )
+                finally:
+                    tracker.close()
+                fold_tracks.write_followed(kept, found)
+            methods[name][fold] = fold_tracks.read_followed(kept)
+    return fold_tracks.table(methods)
 
 
 def _with_cohort(numbers: PooledNumbers, file: Path) -> PooledNumbers:

@@ -11,39 +11,62 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refdet_core.boxes import mean_side
 from refdet_core.imaging import Crop, extract, to_blob
-from refdet_core.model.backbones import Backbone
+from refdet_core.model.backbones import make_backbone
 from refdet_core.model.correlation import unit
 from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.detection_protocol import FrameDetector
 
 _SCALES = (0.75, 1.0, 1.33)
+_OBJECT_PX = 48  # network pixels
+_SHOWN_AT = (0.25, 4.0)  # scales of a frame, ...
+_MOST_PIXELS = 4e6  # ... and its largest size
 
 
 class UntrainedBackbone(FrameDetector):
-    """Zero-shot: the pretrained backbone's features, each reference's box as kernel at several
-    scales, cosine correlation over the native frame; the peak takes the reference's box size.
+    """Zero-shot: the pretrained backbone's features of one level, each reference's box as kernel at
+    several scales, cosine correlation over the whole frame; the peak takes the reference's box
+    size. Frames are shown at the scale at which the first reference's object has 48 pixels.
+
+    Args:
+        name: of the backbone, see :data:`refdet_core.model.backbones.BACKBONES`.
+        weights: what its ``load_weights`` takes.
+        strides: the levels that it is built with.
+        level: which of them is compared.
+
+    Raises:
+        ConfigError: there is no such backbone, or these are not its weights.
     """
 
-    def __init__(self, name: str, weights: Path, stride: int = 8) -> None:
-        self._backbone = Backbone(name, (stride,)).eval()
+    def __init__(
+        self, name: str, weights: Path, strides: Sequence[int] = (8, 16), level: int = -1
+    ) -> None:
+        self._backbone = make_backbone(name, strides).eval()
         self._backbone.load_weights(weights)
-        self._stride = stride
+        self._stride, self._level = strides[level], level
+        self._shown_at = 1.0
 
     def set_references(self, references: Sequence[Reference]) -> None:
+        boxes = [check_reference(reference) for reference in references]
+        fitting = _OBJECT_PX / mean_side(boxes[0])
+        self._shown_at = float(np.clip(fitting, *_SHOWN_AT))
         self._kernels: list[tuple[Tensor, float, float]] = []
         for scale in _SCALES:
-            for reference in references:
-                x1, y1, x2, y2 = check_reference(reference)
+            for reference, (x1, y1, x2, y2) in zip(references, boxes, strict=True):
                 width, height = (x2 - x1) * scale, (y2 - y1) * scale
-                cells = [max(1, round(side / self._stride)) | 1 for side in (height, width)]
+                cells = [
+                    max(1, round(side * self._shown_at / self._stride)) | 1
+                    for side in (height, width)
+                ]
                 rows, columns = (count + 8 for count in cells)
+                pixels = self._stride / (scale * self._shown_at)  # of the photo, in a cell
                 crop = Crop(
-                    int((x1 + x2) / 2 - columns * self._stride / scale / 2),
-                    int((y1 + y2) / 2 - rows * self._stride / scale / 2),
-                    max(1, int(columns * self._stride / scale)),
-                    max(1, int(rows * self._stride / scale)),
+                    int((x1 + x2) / 2 - columns * pixels / 2),
+                    int((y1 + y2) / 2 - rows * pixels / 2),
+                    max(1, int(columns * pixels)),
+                    max(1, int(rows * pixels)),
                     columns * self._stride,
                     rows * self._stride,
                 )
@@ -53,8 +76,11 @@ class UntrainedBackbone(FrameDetector):
 
     def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         height, width = frame_bgr.shape[:2]
-        width, height = -(-width // 32) * 32, -(-height // 32) * 32
-        crop = Crop(0, 0, width, height, width, height)
+        scale = min(self._shown_at, float(np.sqrt(_MOST_PIXELS / (width * height))))
+        out_width, out_height = (-(-round(side * scale) // 32) * 32 for side in (width, height))
+        crop = Crop(
+            0, 0, round(out_width / scale), round(out_height / scale), out_width, out_height
+        )
         features = self._features(extract(frame_bgr, crop))
         best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
         for kernel, box_width, box_height in self._kernels:
@@ -65,7 +91,7 @@ class UntrainedBackbone(FrameDetector):
             peak = float(response.max())
             if peak > best[1]:
                 row, column = divmod(int(response.argmax()), response.shape[1])
-                x, y = (column + 0.5) * self._stride, (row + 0.5) * self._stride
+                x, y = ((cell + 0.5) * self._stride / scale for cell in (column, row))
                 best = (
                     (x - box_width / 2, y - box_height / 2, x + box_width / 2, y + box_height / 2),
                     peak,
@@ -74,7 +100,7 @@ class UntrainedBackbone(FrameDetector):
 
     @torch.no_grad()
     def _features(self, image_bgr: np.ndarray) -> Tensor:
-        return unit(self._backbone(torch.from_numpy(to_blob([image_bgr])))[0])
+        return unit(self._backbone(torch.from_numpy(to_blob([image_bgr])))[self._level])
 
 
 class MatchTemplate(FrameDetector):

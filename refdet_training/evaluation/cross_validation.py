@@ -31,6 +31,7 @@ from refdet_training.evaluation.calibration import absent_pairs, fit_probability
 from refdet_training.evaluation.detection_numbers import summarise
 from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
+    FrameDetector,
     Prediction,
     long_enough,
     run_protocol,
@@ -104,20 +105,10 @@ def folds_of(prepared: Path) -> list[int]:
 
 
 def measure_fold(
-    bundle: Bundle,
-    prepared: Path,
-    fold: int,
-    protocol: DetectionProtocol,
-    search: DetectorConfig,
-    looking: Sequence[Bundle] = (),
+    detector: FrameDetector, prepared: Path, fold: int, protocol: DetectionProtocol
 ) -> list[RawPrediction]:
     """Look for the fold's objects in their own later frames, and in frames of other families'
-    videos of the same data set, of this fold or another.
-
-    Args:
-        looking: a tracking network that looks again at the best candidates, and networks whose
-            template features are compared; none: no second look.
-    """
+    videos of the same data set, of this fold or another."""
     held_out, elsewhere = [], []
     for source in prepared_sources(prepared):
         splits = load_splits(prepared / source)
@@ -130,15 +121,7 @@ def measure_fold(
                 for item in load_instances(prepared, split, [source])
             ]
     kept, _ = long_enough(held_out, protocol)
-    detector: BundleDetector | LookingDetector
-    if not looking:
-        detector = BundleDetector(replace(bundle, calibration=UNCALIBRATED), search)
-    else:
-        detector = LookingDetector(bundle, looking, search)
-    try:
-        found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
-    finally:
-        detector.close()
+    found, _ = run_protocol(detector, kept, protocol, f"fold {fold}", elsewhere)
     looks: Sequence[tuple[Look, ...]] = [()] * len(found)
     references: Sequence[tuple[tuple[float, ...], ...]] = [()] * len(found)
     if isinstance(detector, LookingDetector):
@@ -154,6 +137,20 @@ def measure_fold(
         )
         for item, seen, known in zip(found, looks, references, strict=True)
     ]
+
+
+def detector_of(
+    bundle: Bundle, search: DetectorConfig, looking: Sequence[Bundle] = ()
+) -> BundleDetector | LookingDetector:
+    """What :func:`measure_fold` measures of a bundle.
+
+    Args:
+        looking: a tracking network that looks again at the best candidates, and networks whose
+            template features are compared; none: no second look.
+    """
+    if looking:
+        return LookingDetector(bundle, looking, search)
+    return BundleDetector(replace(bundle, calibration=UNCALIBRATED), search)
 
 
 def pool(
@@ -175,10 +172,9 @@ def pool(
     if networks:
         whole = predictions
         predictions = {
-            fold: compared_with(_cohort(whole, without=fold), found)
-            for fold, found in whole.items()
+            fold: compared_with(cohort_without(whole, fold), found) for fold, found in whole.items()
         }
-        cohort = _cohort(whole) if len(whole) > 1 else None
+        cohort = cohort_without(whole) if len(whole) > 1 else None
     everything = [item for found in predictions.values() for item in found]
     calibration = fit_probability(everything, protocol)
     rule = fit_refinement(networks, everything, calibration, protocol) if networks else None
@@ -203,9 +199,10 @@ def pool(
     )
 
 
-def _cohort(
+def cohort_without(
     predictions: Mapping[int, Sequence[RawPrediction]], without: int | None = None
 ) -> Cohort | None:
+    """The cohort of all folds but one."""
     return cohort_of(
         [item for fold, found in predictions.items() if fold != without for item in found]
     )

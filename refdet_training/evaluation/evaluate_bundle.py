@@ -95,6 +95,7 @@ def _baselines(bundle: Bundle, weights: Path | None) -> Sequence[Method]:
                 f"The bundle '{bundle.folder}' does not say which backbone it has; omit the "
                 "backbone weights."
             )
-        untrained = UntrainedBackbone(bundle.model["backbone"], weights)
+        model = bundle.model
+        untrained = UntrainedBackbone(model["backbone"], weights, model["strides"], level=0)
         found.insert(0, Method(UNTRAINED, untrained, BASELINE_THRESHOLD))
     return found

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
-from refdet_core.bundle import BUNDLES_FOLDER, refinement_rule
+from refdet_core.bundle import BUNDLES_FOLDER, load_bundle, refinement_rule
 from refdet_core.errors import ConfigError, SourceError
 from refdet_training.cli import main
-from refdet_training.datasets.index import write_splits
+from refdet_training.datasets.index import write_index, write_splits
 from refdet_training.datasets.instance import FrameRef
 from refdet_training.datasets.splits import is_fold, read_splits
 from refdet_training.evaluation.cross_validation import (
@@ -29,6 +31,9 @@ from refdet_training.evaluation.detection_protocol import (
     DetectionProtocol,
     Prediction,
 )
+from refdet_training.evaluation.fold_tracks import NUMBERS as FOLLOWED
+from refdet_training.evaluation.fold_tracks import FollowedObject
+from refdet_training.evaluation.fold_tracks import table as follow_table
 from refdet_training.evaluation.held_out import Look, RawPrediction
 
 BOX = (10.0, 10.0, 30.0, 30.0)
@@ -251,3 +256,70 @@ def test_features_are_kept(tmp_path) -> None:
     again = read_predictions(tmp_path / "p.json")
     assert [item.looks for item in again] == [item.looks for item in found]
     assert [item.references for item in again] == [item.references for item in found]
+
+
+def wandering(folder: Path, split: str) -> None:
+    """A prepared data set with a textured thing on another texture, which moves to the right."""
+    rng = np.random.default_rng(0)
+    ground, thing = (
+        cv2.resize(rng.integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8), (side, side))
+        for side in (320, 56)
+    )
+    (folder / "a").mkdir(parents=True)
+    rows = []
+    for number in range(10):
+        frame, x = ground.copy(), 60 + 6 * number
+        frame[120:176, x : x + 56] = thing
+        cv2.imwrite(str(folder / "a" / f"{number}.png"), frame)
+        row = {"source": "clips", "kind": "", "video_frame": -1, "frame": number}
+        row |= {"video_id": "a", "object_id": "it", "family": "a", "picture": f"a/{number}.png"}
+        rows.append(row | {"x1": x, "y1": 120.0, "x2": x + 56.0, "y2": 176.0})
+    write_index(folder, rows)
+    write_splits(folder, {split: ["a"]})
+
+
+def test_objects_are_followed_too_and_backbones_measured_without_training(tmp_path, capsys) -> None:
+    pytest.importorskip("torch")
+    wandering(tmp_path / "prepared" / "clips", "fold0")
+    fold = tmp_path / "out" / "fold0"
+    shutil.copytree(BUNDLES_FOLDER / "small", fold / "bundle")
+    recipe = load_bundle(fold / "bundle").name
+    write_predictions(fold / f"predictions_{recipe}.json", fold_of(0, 30, 10, 0.1))
+    write_predictions(fold / "predictions_zero_shot_fear_xs.json", fold_of(0, 20, 20, 0.1))
+    given = ["cross-validate", "--recipe", f"{recipe}.yaml", "--data", str(tmp_path / "prepared")]
+    given += ["--output", str(tmp_path / "out"), "--zero-shot", "fear_xs=weights.onnx"]
+    assert main([*given, "--follow", "10"]) == 0
+    printed = capsys.readouterr().out
+    assert "| **fear_xs, zero-shot** | **pooled** | 0.50" in printed
+    assert (tmp_path / "out" / "cross_validation.md").read_text().strip() in printed
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    followed = {row[0].strip("| "): float(row[2]) for row in rows if row[1] == "1"}
+    assert list(followed) == [
+        f"{recipe} track",
+        f"{recipe} auto",
+        "lighttrack",
+        "fear",
+        "nanotrackv3",
+        "lighttrack+fear+nanotrackv3",
+    ]
+    assert followed["lighttrack"] > 0.6 and followed["lighttrack+fear+nanotrackv3"] > 0.6
+    again = load_bundle(fold / "searching")
+    numbers = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
+    assert again.score_threshold == numbers[recipe]["threshold"]
+    for kept in fold.glob("tracks_*.json"):
+        content = json.loads(kept.read_text())
+        kept.write_text(json.dumps([{**content[0], "numbers": dict.fromkeys(FOLLOWED, 0.25)}]))
+    assert main([*given, "--follow", "10"]) == 0
+    assert "| 1 | 0.250 | 0.250 | 0.250 | 0.250 | 0.250 ± 0.000 |" in capsys.readouterr().out
+
+
+def test_following_is_shown_by_fold() -> None:
+    def followed(auc):
+        return FollowedObject("v", "o", dict(zip(FOLLOWED, (auc, 1.0, None), strict=True)))
+
+    shown = follow_table({"mine": {0: [followed(0.2), followed(0.4)], 3: [followed(0.9)]}})
+    assert shown.splitlines()[2:] == [
+        "| mine | 3 | 0.500 | 1.000 | – | 0.300 | 0.900 | 0.600 ± 0.300 |"
+    ]
+    assert "fold 0" in shown and "fold 3" in shown
+    assert "| nothing | 0 | – | – | – | – |" in follow_table({"nothing": {0: []}})
