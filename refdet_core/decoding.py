@@ -53,6 +53,9 @@ class Candidates:
         )
 
 
+NOTHING = Candidates(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+
+
 def best_view(
     score: np.ndarray,
     box: np.ndarray,

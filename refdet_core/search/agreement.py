@@ -8,6 +8,7 @@ from typing import Sequence
 import numpy as np
 
 from refdet_core.boxes import as_boxes, as_tuple, iou_matrix
+from refdet_core.decoding import NOTHING, Candidates
 from refdet_core.types import BoxXYXY
 
 _LEAST_IOU = 0.3
@@ -22,12 +23,14 @@ class Answer:
         score: its probability, as this network says.
         template_score: the same without the help of a recent view.
         rate: how fast the size follows this box, in [0, 1].
+        rivals: what else it sees there that may be the target.
     """
 
     box_xyxy: BoxXYXY
     score: float
     template_score: float
     rate: float
+    rivals: Candidates = NOTHING
 
 
 def combined(answers: Sequence[Answer]) -> Answer:
@@ -47,4 +50,5 @@ def combined(answers: Sequence[Answer]) -> Answer:
         best.score,
         best.template_score,
         float(weights @ [answer.rate for answer in answers]),
+        Candidates.joined([answer.rivals for answer in answers]),
     )

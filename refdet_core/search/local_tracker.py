@@ -8,10 +8,11 @@ from typing import Deque, List, Optional, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import area, as_tuple, clip
+from refdet_core.boxes import area, as_boxes, as_tuple, clip
 from refdet_core.imaging import Crop
 from refdet_core.search.agreement import Answer, combined
 from refdet_core.search.base import SearchFrame
+from refdet_core.search.distractors import Distractors, rivals
 from refdet_core.search.motion import Motion
 from refdet_core.search.recent_view import RecentView
 from refdet_core.search.refinement import View
@@ -33,6 +34,7 @@ from refdet_core.types import BoxXYXY
 
 _TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
+_CERTAIN = 0.5  # from this probability on, what is seen beside the target is something else
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class LocalTracker:
         self.views = no_views() if views is None else views
         self._verification = Verification(self.views)
         self._motion = Motion(box_xyxy)
+        self._distractors = Distractors()
         self._time_s = self._seen_s = time_s
         self._sure: Optional[_Sure] = None
 
@@ -124,6 +127,9 @@ class LocalTracker:
             self._sure = _Sure(self.box_xyxy, self._motion.velocity_px_s, frame.time_s)
         elif refuted and self._sure is not None:
             self._go_back_to(self._sure, frame)
+        if verified:
+            certain = score >= _CERTAIN and self._verification.verified_s == frame.time_s
+            self._distractors.learn(answer.rivals, answer.box_xyxy, frame.time_s, certain)
         return Observation(_inside(self.box_xyxy, frame.frame_size), score, alone)
 
     def _go_back_to(self, sure: _Sure, frame: SearchFrame) -> None:
@@ -152,9 +158,14 @@ class LocalTracker:
         """When the search network last verified the target, seconds; -inf: never."""
         return self._verification.verified_s
 
+    def is_distractor(self, box_xyxy: BoxXYXY) -> bool:
+        """Whether something that was seen beside the target is here."""
+        return bool(self._distractors.are_at(as_boxes(box_xyxy), self.box_xyxy)[0])
+
     def move(self, camera: np.ndarray) -> None:
         """Expect the target where the camera's motion since the last frame took it."""
         self._motion.move(camera)
+        self._distractors.move(camera)
 
     def learn(self, frame: SearchFrame, template_score: float, config: WindowConfig) -> None:
         """Learn from this frame if it certainly shows the target."""
@@ -188,43 +199,47 @@ class LocalTracker:
         )
         return frame.together(
             [
-                partial(_answer, tracker, crops, recent, template_id, config, expected)
+                partial(self._answer, tracker, crops, recent, template_id, config, expected)
                 for tracker, crops, recent in zip(trackers, windows, self._recent)
             ]
         )
 
+    def _answer(
+        self,
+        tracker: SearchFrame,
+        windows: List[Crop],
+        recent: RecentView,
+        template_id: str,
+        config: WindowConfig,
+        expected: BoxXYXY,
+    ) -> Answer:
+        """The candidate in one network's windows that is most like the target's next box."""
+        rule = config.rule(tracker.rule)
+        candidates, alone = recent.infer(tracker, windows, template_id, config)
+        visible = area(clip(candidates.boxes_xyxy, *tracker.frame_size)) > 0
+        candidates, alone = candidates.chosen(visible), alone[visible]
+        ranking = ranking_scores(candidates, expected, windows[0], rule)
+        ranking[self._distractors.are_at(candidates.boxes_xyxy, expected)] = 0.0
+        if not ranking.any():
+            return Answer(expected, 0.0, 0.0, 0.0, candidates)
+        best = int(np.argmax(ranking))
+        score = float(candidates.scores[best])
+        box_xyxy = within_step(as_tuple(candidates.boxes_xyxy[best]), expected, rule.max_step_px)
+        penalty = float(change_penalty(candidates.boxes_xyxy[best : best + 1], expected, rule)[0])
+        rate = rule.scale_lr if rule.scales > 1 else rule.size_lr * score * penalty
+        return Answer(box_xyxy, score, float(alone[best]), rate, rivals(candidates, best))
+
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to the expected position; its centre stays in the frame."""
-        x1, y1, x2, y2 = self._motion.predict(max(0.0, frame.time_s - self._time_s))
+        passed_s = max(0.0, frame.time_s - self._time_s)
+        x1, y1, x2, y2 = self._motion.predict(passed_s)
+        self._distractors.expect(passed_s)
         self._time_s = frame.time_s
         width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]
         frame_width, frame_height = frame.frame_size
         x = min(max((x1 + x2) / 2, 0.0), float(frame_width))
         y = min(max((y1 + y2) / 2, 0.0), float(frame_height))
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _answer(
-    tracker: SearchFrame,
-    windows: List[Crop],
-    recent: RecentView,
-    template_id: str,
-    config: WindowConfig,
-    expected: BoxXYXY,
-) -> Answer:
-    """The candidate in one network's windows that is most like the target's next box."""
-    rule = config.rule(tracker.rule)
-    candidates, alone = recent.infer(tracker, windows, template_id, config)
-    visible = area(clip(candidates.boxes_xyxy, *tracker.frame_size)) > 0
-    candidates, alone = candidates.chosen(visible), alone[visible]
-    if not len(candidates):
-        return Answer(expected, 0.0, 0.0, 0.0)
-    best = int(np.argmax(ranking_scores(candidates, expected, windows[0], rule)))
-    score = float(candidates.scores[best])
-    box_xyxy = within_step(as_tuple(candidates.boxes_xyxy[best]), expected, rule.max_step_px)
-    penalty = float(change_penalty(candidates.boxes_xyxy[best : best + 1], expected, rule)[0])
-    rate = rule.scale_lr if rule.scales > 1 else rule.size_lr * score * penalty
-    return Answer(box_xyxy, score, float(alone[best]), rate)
 
 
 def _inside(box_xyxy: BoxXYXY, frame_size: Tuple[int, int]) -> BoxXYXY:

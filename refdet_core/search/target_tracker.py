@@ -21,7 +21,7 @@ from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetSta
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
 _MAX_EXAMINED = 6  # suspects of a check whose tiles come one by one
 _LEAST_SUSPICIOUS = 0.05  # probability of a candidate that a check examines
-_MARGIN = 1.5  # log-odds by which a distractor must beat the tracked object, in two frames
+_MARGIN = 1.5  # log-odds by which a challenger must beat the tracked object, in two frames
 
 
 @dataclass
@@ -70,7 +70,7 @@ class TargetTracker:
         self._local_tracker: Optional[LocalTracker] = None
         self._observation: Optional[Observation] = None
         self._last_full_search_s = 0.0
-        self._distractor: Optional[LocalTracker] = None
+        self._challenger: Optional[LocalTracker] = None
         self._check = _Check()
         self._presence = 0.0
         self._known_size: Optional[SizeRange] = None
@@ -131,7 +131,7 @@ class TargetTracker:
             self._presence = self._observation.score
         if camera is not None:
             self._check.move(camera)
-        self._check_distractor(frame, camera)
+        self._check_challenger(frame, camera)
 
     def was_verified(self, time_s: float) -> bool:
         """Whether the target was verified in the frame of that time."""
@@ -200,13 +200,13 @@ class TargetTracker:
         """Compare the tracked object with the best of what was examined."""
         rival, self._check.rival = self._check.rival, None
         if rival is not None and self._is_false_lock(frame, rival[1]):
-            self._distractor = rival[0]
+            self._challenger = rival[0]
 
     def mark_missed(self, time_s: float) -> None:
         """The frame could not be searched. Time passes, and the next window has the usual size
         because the backend may refuse a larger one."""
         self._observation, self._presence = None, 0.0
-        self._distractor, self._check = None, _Check()
+        self._challenger, self._check = None, _Check()
         self.update_state(time_s)
         if self._local_tracker is not None:
             tracker = self._local_tracker
@@ -258,19 +258,19 @@ class TargetTracker:
             local_tracker.learn(frame, observation.template_score, track.config)
         return observation
 
-    def _check_distractor(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
-        """Check the distractor again; switch to it if it still looks more like the target."""
-        distractor, self._distractor = self._distractor, None
-        if distractor is None:
+    def _check_challenger(self, frame: SearchFrame, camera: Optional[np.ndarray]) -> None:
+        """Check the challenger again; switch to it if it still looks more like the target."""
+        challenger, self._challenger = self._challenger, None
+        if challenger is None:
             return
-        observation = self._track_with(frame, distractor, 0.0, camera)
+        observation = self._track_with(frame, challenger, 0.0, camera)
         if self._is_false_lock(frame, observation):
             self._track.drop()
-            self._views = distractor.views
-            self._switch_to(distractor, observation)
+            self._views = challenger.views
+            self._switch_to(challenger, observation)
 
-    def _is_false_lock(self, frame: SearchFrame, distractor: Observation) -> bool:
-        """Whether the tracked object looks clearly less like the target than the distractor.
+    def _is_false_lock(self, frame: SearchFrame, challenger: Observation) -> bool:
+        """Whether the tracked object looks clearly less like the target than the challenger.
 
         Never while the tracked object is unseen: then it is about to be lost, which is no false
         lock. The template alone decides: recent views of the wrong object must not defend it.
@@ -279,7 +279,7 @@ class TargetTracker:
         if own is None or own.score < self._track.least_score:
             return False
         anew = self._track_with(frame, LocalTracker(own.box_xyxy, frame.time_s), 0.0)
-        odds = logit(np.array([distractor.template_score, anew.template_score]))
+        odds = logit(np.array([challenger.template_score, anew.template_score]))
         return float(odds[0] - odds[1]) > _MARGIN
 
     def _remember_size(self, box_xyxy: BoxXYXY, time_s: float) -> None:
@@ -289,13 +289,13 @@ class TargetTracker:
     def _switch_to(self, local_tracker: LocalTracker, observation: Observation) -> None:
         """Track another place from now on; it needs its own confirmation."""
         self._local_tracker, self._observation = local_tracker, observation
-        self._distractor, self._check = None, _Check()
+        self._challenger, self._check = None, _Check()
         self._track.restart()
 
     def _resume(self, track_id: int, time_s: float) -> None:
         self._track.start(track_id, time_s)
         self._last_full_search_s = time_s
-        self._distractor, self._check = None, _Check()
+        self._challenger, self._check = None, _Check()
 
     def _best_candidate(
         self, frame: SearchFrame, candidates: Candidates
@@ -309,11 +309,22 @@ class TargetTracker:
                 continue
             if self._observation is not None and _contains(self._observation.box_xyxy, box_xyxy):
                 continue
+            if self._was_beside(box_xyxy):
+                continue
             local_tracker = LocalTracker(box_xyxy, frame.time_s, self.views_of_lost)
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)
         return best
+
+    def _was_beside(self, box_xyxy: BoxXYXY) -> bool:
+        """Whether this was seen beside a target that is lost now.
+
+        What is beside a tracked object may be the target that the object was taken for.
+        """
+        if self._track.state == TRACKING or self._local_tracker is None:
+            return False
+        return self._local_tracker.is_distractor(box_xyxy)
 
     def _track_with(
         self,
