@@ -113,7 +113,8 @@ train-smoke: train-data  ## a few minutes of training on DATA=, through to a mea
 cross-validate: train-data  ## train the released recipe without each fold of places, measure it there
 	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \
 		--beside small=refdet_core/bundles/small --refine fear lighttrack \
-		efficientnet_lite0 --allowed-fpr 0.03 -- $(SETTINGS)
+		efficientnet_lite0 --allowed-fpr 0.03 --follow 5 \
+		--zero-shot fear_xs=$(DATA)/weights/fear_backbone.onnx -- $(SETTINGS)
 
 train-release: cross-validate  ## train the released model again: two hours on a CPU, resumes if interrupted
 	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \

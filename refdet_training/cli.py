@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from refdet_core.command_line import run_command
 
 COMMANDS = {
+    "label": "label video that has no boxes, where two published trackers agree",
     "prepare": "turn labelled videos or photos into an indexed data set",
     "fit": "train, from a recipe (--config FILE) and any of its settings as --key value",
     "export": "write a bundle from a checkpoint, or check one for TensorRT 8.4",

@@ -1,0 +1,1 @@
+"""Labels for video without boxes: what several trackers agree on."""
