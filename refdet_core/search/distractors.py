@@ -21,14 +21,22 @@ from refdet_core.types import BoxXYXY
 _LEAST_SCORE = 0.3  # of a candidate that is worth remembering ...
 _LEAST_SHARE = 0.5  # ... and its least share of the target's score
 _APART_IOU = 0.1  # a distractor overlaps the target by less
-_SAME_IOU = 0.3  # a candidate that overlaps a distractor's expected box so much is it
-_KNOWN_TIMES = 3  # seen so often beside the target, a distractor is believed
+_SAME_IOU = 0.3  # a candidate that overlaps a distractor's expected box so much is it, ...
+_PART_IOU = 0.2  # ... and one that overlaps it so much is not the target
+_EXPECTED_IOU = 0.5  # so much it overlaps its expected box unless the camera jerks
+_KNOWN_TIMES = 3  # seen so often in a row where it was expected, a distractor is believed
 _FORGOTTEN_S = 1.0  # unseen for so long, it is forgotten
 
 
 @dataclass
 class _Distractor:
-    """One of them; ``box_xyxy`` is where it is expected in the present frame."""
+    """One of them.
+
+    Attributes:
+        box_xyxy: where it is expected in the present frame.
+        seen_s: when it was seen last, seconds.
+        times: how often in a row it was seen beside the target where it was expected.
+    """
 
     motion: Motion
     box_xyxy: BoxXYXY
@@ -65,7 +73,7 @@ class Distractors:
         apart = np.array(known)[iou_matrix(np.array(known), expected)[:, 0] < _APART_IOU]
         with_them = iou_matrix(boxes_xyxy, apart).max(axis=1, initial=0.0)
         with_target = iou_matrix(boxes_xyxy, expected)[:, 0]
-        return np.asarray(with_them > np.maximum(with_target, _APART_IOU))
+        return np.asarray(with_them > np.maximum(with_target, _PART_IOU))
 
     def learn(
         self, candidates: Candidates, target_xyxy: BoxXYXY, time_s: float, certain: bool
@@ -84,6 +92,8 @@ class Distractors:
         for one in sorted(self._all, key=lambda one: -one.times):
             overlaps = iou_matrix(unmatched.boxes_xyxy, as_boxes(one.box_xyxy))[:, 0]
             best = int(np.argmax(overlaps)) if len(overlaps) else -1
+            if certain and (best < 0 or overlaps[best] < _EXPECTED_IOU):
+                one.times = 0
             if best < 0 or overlaps[best] < _SAME_IOU:
                 continue
             box_xyxy = as_tuple(unmatched.boxes_xyxy[best])

@@ -58,12 +58,22 @@ def test_where_it_meets_the_target_nothing_is_said() -> None:
     assert not after(5).are_at(np.array([shifted(62)]), shifted(50)).any()
 
 
-def test_unseen_it_is_followed_for_a_second() -> None:
+def test_unseen_it_is_known_for_a_second_while_the_target_is_unseen_too() -> None:
     distractors = after(5)
     for number in range(5, 20):
-        distractors.learn(seen(shifted(0)), TARGET, 0.1 * number, True)
+        distractors.learn(seen(), TARGET, 0.1 * number, False)
         known = distractors.are_at(np.array([shifted(60)]), TARGET)[0]
         assert known == (number <= 14), number
+
+
+def test_it_is_known_again_once_it_was_seen_where_it_was_expected() -> None:
+    distractors = after(5)
+    for number, dx in enumerate([60, None, 60, 60, 82, 83, 84, 85]):  # gone once, a jerk of 22 px
+        distractors.expect(0.1)
+        boxes = [] if dx is None else [shifted(dx)]
+        distractors.learn(seen(*boxes), TARGET, 0.5 + 0.1 * number, True)
+        known = distractors.are_at(np.array([shifted(60 if dx is None else dx)]), TARGET)[0]
+        assert known == (number in (0, 6, 7)), number
 
 
 def test_rivals_are_those_that_compete_with_the_chosen_one() -> None:
