@@ -19,7 +19,7 @@ from refdet_core.search.verification import no_views
 from refdet_core.types import SEARCHING, TRACKING, BoxXYXY, Detection, TargetStatus
 
 _MAX_VERIFIED = 3  # candidates of the full frame that are checked in a window
-_MAX_EXAMINED = 6  # suspects of a check whose tiles come one by one
+_MAX_EXAMINED = 3  # suspects of a check whose tiles come one by one
 _LEAST_SUSPICIOUS = 0.05  # probability of a candidate that a check examines
 _MARGIN = 1.5  # log-odds by which a challenger must beat the tracked object, in two frames
 

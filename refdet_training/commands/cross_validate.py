@@ -19,11 +19,10 @@ from refdet_core.bundle import DESCRIPTION, Bundle, load_bundle
 from refdet_core.cohort import COHORT_FILE, Cohort
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError
-from refdet_core.refinement_rule import SEPARATOR
-from refdet_core.tracking_bundles import BEST
 from refdet_training.commands.evaluate import add_allowed_fpr
 from refdet_training.datasets.splits import fold_split
 from refdet_training.datasets.whole_files import write_whole
+from refdet_training.evaluation import fold_tracks
 from refdet_training.evaluation.cross_validation import (
     PooledNumbers,
     cohort_without,
@@ -38,7 +37,6 @@ from refdet_training.evaluation.cross_validation import (
 from refdet_training.evaluation.detection_protocol import DetectionProtocol, FrameDetector
 from refdet_training.evaluation.held_out import RawPrediction
 from refdet_training.evaluation.overrides import detector_config
-from refdet_training.evaluation.tracking_protocol import TrackingProtocol
 
 NUMBERS = "cross_validation.json"
 TABLE = "cross_validation.md"
@@ -155,7 +153,13 @@ def run(options: argparse.Namespace) -> None:
     write_whole(options.output / NUMBERS, json.dumps(content, indent=1).encode())
     shown = table(methods)
     if options.follow:
-        shown += "\n" + _followed(options, searching, folds)
+        config = detector_config(options.config)
+        methods_that_follow = fold_tracks.followers(searching, folds, options.follow, config)
+        followed = fold_tracks.follow_all(methods_that_follow, options.data, options.output)
+        shown += "\n" + fold_tracks.table(followed)
+    shown += "".join(
+        f"\n{name} may have seen these places.\n" for name in bundles if name != options.recipe.stem
+    )
     write_whole(options.output / TABLE, shown.encode())
     print(shown)
 
@@ -221,50 +225,6 @@ def _as_published(trained: Path, numbers: PooledNumbers, cohort: Cohort | None) 
     bundle = replace(bundle, calibration=numbers.calibration, score_threshold=numbers.threshold)
     write_description(with_refinement(bundle, rule, trained.parent))
     return folder
-
-
-def _followed(
-    options: argparse.Namespace, searching: dict[str, dict[int, Path]], folds: list[int]
-) -> str:
-    """The table of how objects were followed."""
-    from refdet_training.evaluation import fold_tracks
-    from refdet_training.evaluation.following import (
-        AUTOMATIC,
-        TRACK,
-        FollowingDetector,
-        trackers_alone,
-    )
-
-    fps, config = options.follow, detector_config(options.config)
-    opened: dict[str, dict[int, Callable[[], FollowingDetector]]] = {}
-    for name, by_fold in searching.items():
-        for search in (TRACK, AUTOMATIC):
-            opened[f"{name} {search}"] = {
-                fold: partial(FollowingDetector, bundle, search, fps, config, BEST)
-                for fold, bundle in by_fold.items()
-            }
-    for names in (*BEST.split(SEPARATOR), BEST):
-        alone, stubborn, together = trackers_alone(names)
-        opened[names] = dict.fromkeys(
-            folds, partial(FollowingDetector, alone, TRACK, fps, stubborn, together)
-        )
-    methods: dict[str, dict[int, list[fold_tracks.FollowedObject]]] = {}
-    for name, by_fold_opened in opened.items():
-        methods[name] = {}
-        for fold, make in by_fold_opened.items():
-            file = "tracks_" + name.replace(" ", "_") + ".json"
-            kept = options.output / fold_split(fold) / file
-            if not kept.is_file():
-                tracker = make()
-                try:
-                    found = fold_tracks.follow_fold(
-                        tracker, options.data, fold, TrackingProtocol(), f"{name}, fold {fold}"
-                    )
-                finally:
-                    tracker.close()
-                fold_tracks.write_followed(kept, found)
-            methods[name][fold] = fold_tracks.read_followed(kept)
-    return fold_tracks.table(methods)
 
 
 def _with_cohort(numbers: PooledNumbers, file: Path) -> PooledNumbers:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from refdet_core.detector_config import DetectorConfig
+from refdet_core.refinement_rule import SEPARATOR
+from refdet_core.tracking_bundles import BEST
 from refdet_training.datasets.index import load_instances, load_splits, prepared_sources
 from refdet_training.datasets.splits import fold_split
 from refdet_training.datasets.whole_files import write_whole
+from refdet_training.evaluation.following import (
+    AUTOMATIC,
+    TRACK,
+    FollowingDetector,
+    trackers_alone,
+)
 from refdet_training.evaluation.tracking_numbers import summarise
 from refdet_training.evaluation.tracking_protocol import Tracker, TrackingProtocol, run_tracking
 
+OpenTracker = Callable[[], FollowingDetector]
 NUMBERS = ("success_auc", "precision_20px", "st_iou")
 """Of :func:`~refdet_training.evaluation.tracking_numbers.summarise`."""
 
@@ -28,23 +39,54 @@ class FollowedObject:
     numbers: dict[str, float | None]
 
 
-def follow_fold(
-    tracker: Tracker, prepared: Path, fold: int, protocol: TrackingProtocol, label: str
-) -> list[FollowedObject]:
-    """Follow the fold's objects, each from the first frame that shows it."""
-    name = fold_split(fold)
-    held_out = [
-        item for item in prepared_sources(prepared) if load_splits(prepared / item).get(name)
-    ]
-    tracks, _ = run_tracking(tracker, load_instances(prepared, name, held_out), protocol, label)
-    return [
-        FollowedObject(
-            track.video_id,
-            track.object_id,
-            {number: summarise([track])[number] for number in NUMBERS},
-        )
-        for track in tracks
-    ]
+def followers(
+    searching: Mapping[str, Mapping[int, Path]],
+    folds: Sequence[int],
+    fps: float,
+    config: DetectorConfig,
+) -> dict[str, dict[int, OpenTracker]]:
+    """What is measured: the searches ``track`` and ``auto`` with each search network and the
+    published trackers, and these trackers alone.
+
+    Args:
+        searching: search network by name and fold.
+        fps: of the videos, frames a second.
+        config: of the searches.
+    """
+    found: dict[str, dict[int, OpenTracker]] = {}
+    for name, by_fold in searching.items():
+        for search in (TRACK, AUTOMATIC):
+            found[f"{name} {search}"] = {
+                fold: partial(FollowingDetector, bundle, search, fps, config, BEST)
+                for fold, bundle in by_fold.items()
+            }
+    for names in (*BEST.split(SEPARATOR), BEST):
+        alone, stubborn, together = trackers_alone(names)
+        opened = partial(FollowingDetector, alone, TRACK, fps, stubborn, together)
+        found[names] = dict.fromkeys(folds, opened)
+    return found
+
+
+def follow_all(
+    methods: Mapping[str, Mapping[int, OpenTracker]], prepared: Path, output: Path
+) -> dict[str, dict[int, list[FollowedObject]]]:
+    """Follow every fold's objects with every method. What ``output`` holds already is kept."""
+    followed: dict[str, dict[int, list[FollowedObject]]] = {}
+    for name, by_fold in methods.items():
+        followed[name] = {}
+        for fold, opened in by_fold.items():
+            file = "tracks_" + name.replace(" ", "_") + ".json"
+            kept = output / fold_split(fold) / file
+            if not kept.is_file():
+                tracker = opened()
+                try:
+                    found = _follow_fold(tracker, prepared, fold, f"{name}, fold {fold}")
+                finally:
+                    tracker.close()
+                write_whole(kept, json.dumps([asdict(item) for item in found], indent=1).encode())
+            rows = json.loads(kept.read_text(encoding="utf-8"))
+            followed[name][fold] = [FollowedObject(**row) for row in rows]
+    return followed
 
 
 def table(methods: Mapping[str, Mapping[int, Sequence[FollowedObject]]]) -> str:
@@ -67,14 +109,22 @@ def table(methods: Mapping[str, Mapping[int, Sequence[FollowedObject]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_followed(path: Path, found: Sequence[FollowedObject]) -> None:
-    """Keep what :func:`follow_fold` found."""
-    write_whole(path, json.dumps([asdict(item) for item in found], indent=1).encode())
-
-
-def read_followed(path: Path) -> list[FollowedObject]:
-    """What :func:`write_followed` wrote."""
-    return [FollowedObject(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+def _follow_fold(tracker: Tracker, prepared: Path, fold: int, label: str) -> list[FollowedObject]:
+    """Follow the fold's objects, each from the first frame that shows it."""
+    name = fold_split(fold)
+    held_out = [
+        source for source in prepared_sources(prepared) if load_splits(prepared / source).get(name)
+    ]
+    instances = load_instances(prepared, name, held_out)
+    tracks, _ = run_tracking(tracker, instances, TrackingProtocol(), label)
+    return [
+        FollowedObject(
+            track.video_id,
+            track.object_id,
+            {number: summarise([track])[number] for number in NUMBERS},
+        )
+        for track in tracks
+    ]
 
 
 def _mean(found: Sequence[FollowedObject], number: str) -> float | None:

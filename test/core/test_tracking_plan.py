@@ -242,7 +242,7 @@ def test_a_check_among_look_alikes_examines_the_best_ones_in_frames_of_their_own
     later = costs[150:]  # checks that begin with the tile that was best in the last one
     tiles, examined = sum(tiles for tiles, _ in later), sum(windows > 1 for _, windows in later)
     assert tiles >= 2 * 8
-    assert 0.25 * tiles <= examined < tiles  # at most six and the comparison, of eight tiles
+    assert 0.25 * tiles <= examined < tiles  # at most three and the comparison, of eight tiles
 
 
 def test_without_checks_nothing_but_the_window_is_looked_at() -> None:
