@@ -56,6 +56,13 @@ def _intersections(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarra
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
+def centred_in(boxes_xyxy: np.ndarray, outer_xyxy: BoxXYXY) -> np.ndarray:
+    """Which boxes ``(N, 4)`` have their centre in that box or on its edge, ``(N,)``."""
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    outer = np.asarray(outer_xyxy)
+    return np.asarray(((centres >= outer[:2]) & (centres <= outer[2:])).all(axis=1))
+
+
 def clip(boxes_xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
     """Clip boxes to ``[0, width] x [0, height]``."""
     limits = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)

@@ -21,7 +21,7 @@ from refdet_core.detector_config import DetectorConfig
 from refdet_core.tracking_bundles import AUTO
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import BundleDetector
-from refdet_training.evaluation.following import trackers_alone
+from refdet_training.evaluation.following import begin_anew, trackers_alone
 from refdet_training.evaluation.tracking_protocol import TrackingByDetection
 
 
@@ -51,7 +51,7 @@ class RefdetTrack(BoxMethod):
         )
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        _set_references(self.detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
+        begin_anew(self.detector, [Reference(frame_bgr, box_xyxy, same_camera=True)])
         self.detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
         self.detector.detect(frame_bgr, time_s=0.0)
 
@@ -75,7 +75,7 @@ class RefdetAuto(PhotoMethod):
         )
 
     def start(self, photos: Sequence[Reference]) -> None:
-        _set_references(self._detector, photos)
+        begin_anew(self._detector, photos)
 
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
         return _detect(self._detector, frame_bgr, time_s)
@@ -105,13 +105,6 @@ def refdet_tiles(bundle: Path | None, config: DetectorConfig) -> TrackingMethod:
     detector = BundleDetector(load_bundle(bundle), replace(config, search="tiles"))
     tracker = TrackingByDetection(detector, detector.threshold)
     return TrackerMethod("refdet tiles", tracker, detector.close)
-
-
-def _set_references(detector: Detector, references: Sequence[Reference]) -> None:
-    # Clearing first drops the track of the previous object; replacing could keep it.
-    if detector.bank.templates:
-        detector.clear_template()
-    detector.set_template(references)
 
 
 def _detect(detector: Detector, frame_bgr: np.ndarray, time_s: float) -> Answer:

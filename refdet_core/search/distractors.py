@@ -13,7 +13,7 @@ from typing import List
 
 import numpy as np
 
-from refdet_core.boxes import as_boxes, as_tuple, iou_matrix
+from refdet_core.boxes import as_boxes, as_tuple, centred_in, iou_matrix
 from refdet_core.decoding import Candidates
 from refdet_core.search.motion import Motion
 from refdet_core.types import BoxXYXY
@@ -88,7 +88,7 @@ class Distractors:
         """
         others = candidates.suppressed(_SAME_IOU)
         apart = iou_matrix(others.boxes_xyxy, as_boxes(target_xyxy))[:, 0] < _APART_IOU
-        unmatched = others.chosen(apart & ~_centred_in(others.boxes_xyxy, target_xyxy))
+        unmatched = others.chosen(apart & ~centred_in(others.boxes_xyxy, target_xyxy))
         for one in sorted(self._all, key=lambda one: -one.times):
             overlaps = iou_matrix(unmatched.boxes_xyxy, as_boxes(one.box_xyxy))[:, 0]
             best = int(np.argmax(overlaps)) if len(overlaps) else -1
@@ -114,10 +114,3 @@ def rivals(candidates: Candidates, best: int) -> Candidates:
     rival = candidates.scores >= least
     rival[best] = False
     return candidates.chosen(rival)
-
-
-def _centred_in(boxes_xyxy: np.ndarray, outer_xyxy: BoxXYXY) -> np.ndarray:
-    """Which boxes ``(N, 4)`` have their centre in that box."""
-    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    outer = np.asarray(outer_xyxy)
-    return np.asarray(((centres >= outer[:2]) & (centres <= outer[2:])).all(axis=1))

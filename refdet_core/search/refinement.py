@@ -15,7 +15,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import area, as_boxes, as_tuple, clip
+from refdet_core.boxes import area, as_boxes, as_tuple, centred_in, clip
 from refdet_core.colours import object_colours, overlap
 from refdet_core.decoding import Candidates
 from refdet_core.refinement_rule import evidence
@@ -174,11 +174,8 @@ def _tracked(
     seen = frame.infer(windows, [template_id])[template_id]
     boxes, scores = np.array(boxes_xyxy), np.zeros(len(boxes_xyxy))
     for i, found in enumerate(seen):
-        x1, y1, x2, y2 = boxes_xyxy[i]
-        centres = (found.boxes_xyxy[:, :2] + found.boxes_xyxy[:, 2:]) / 2
-        inside = ((centres >= (x1, y1)) & (centres <= (x2, y2))).all(axis=1)
         clipped = clip(found.boxes_xyxy, *frame.frame_size)
-        inside &= area(clipped) > 0
+        inside = centred_in(found.boxes_xyxy, as_tuple(boxes_xyxy[i])) & (area(clipped) > 0)
         if inside.any():
             best = int(np.argmax(np.where(inside, found.scores, -1.0)))
             boxes[i], scores[i] = clipped[best], found.scores[best]

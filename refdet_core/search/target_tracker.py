@@ -7,7 +7,7 @@ from typing import Deque, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from refdet_core.boxes import as_tuple, mean_side
+from refdet_core.boxes import as_boxes, as_tuple, centred_in, mean_side
 from refdet_core.calibration import logit
 from refdet_core.decoding import Candidates
 from refdet_core.search.base import SearchFrame, SearchResult
@@ -175,7 +175,7 @@ class TargetTracker:
             box_xyxy = as_tuple(row)
             if score < _LEAST_SUSPICIOUS or not self._check.is_among_best(float(score)):
                 return
-            if self._observation is None or not _contains(self._observation.box_xyxy, box_xyxy):
+            if not self._is_observed_at(box_xyxy):
                 self._check.suspect = LocalTracker(box_xyxy, frame.time_s)
                 self._check.scores.append(float(score))
                 return
@@ -307,15 +307,18 @@ class TargetTracker:
             box_xyxy = as_tuple(row)
             if score < self._track.config.auto_start_score:
                 continue
-            if self._observation is not None and _contains(self._observation.box_xyxy, box_xyxy):
-                continue
-            if self._was_beside(box_xyxy):
+            if self._is_observed_at(box_xyxy) or self._was_beside(box_xyxy):
                 continue
             local_tracker = LocalTracker(box_xyxy, frame.time_s, self.views_of_lost)
             observation = self._track_with(frame, local_tracker, 0.0)
             if best is None or observation.score > best[1].score:
                 best = (local_tracker, observation)
         return best
+
+    def _is_observed_at(self, box_xyxy: BoxXYXY) -> bool:
+        """Whether this box is centred in what was observed in the window."""
+        seen = self._observation
+        return seen is not None and bool(centred_in(as_boxes(box_xyxy), seen.box_xyxy)[0])
 
     def _was_beside(self, box_xyxy: BoxXYXY) -> bool:
         """Whether this was seen beside a target that is lost now.
@@ -336,9 +339,3 @@ class TargetTracker:
     ) -> Observation:
         config = self._track.config
         return local_tracker.track(frame, self._template_id, config, least_score, camera, followed)
-
-
-def _contains(outer_xyxy: BoxXYXY, inner_xyxy: BoxXYXY) -> bool:
-    """Whether the inner box's centre lies in the outer box."""
-    x, y = (inner_xyxy[0] + inner_xyxy[2]) / 2, (inner_xyxy[1] + inner_xyxy[3]) / 2
-    return outer_xyxy[0] <= x <= outer_xyxy[2] and outer_xyxy[1] <= y <= outer_xyxy[3]

@@ -9,6 +9,7 @@ from typing import Any, Callable, Deque, List, Optional, Sequence
 
 import numpy as np
 
+from refdet_core.boxes import centred_in
 from refdet_core.decoding import Candidates
 from refdet_core.refinement_rule import LookWeights
 from refdet_core.search.base import SearchFrame
@@ -159,11 +160,4 @@ def _same_place(boxes_xyxy: np.ndarray, box_xyxy: BoxXYXY) -> np.ndarray:
     x, y = (box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2
     x1, y1, x2, y2 = boxes_xyxy.T
     around = (x1 <= x) & (x <= x2) & (y1 <= y) & (y <= y2)
-    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
-    inside = (
-        (box_xyxy[0] <= centre_x)
-        & (centre_x <= box_xyxy[2])
-        & (box_xyxy[1] <= centre_y)
-        & (centre_y <= box_xyxy[3])
-    )
-    return np.asarray(around | inside)
+    return np.asarray(around | centred_in(boxes_xyxy, box_xyxy))

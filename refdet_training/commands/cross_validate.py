@@ -221,9 +221,9 @@ def _as_published(trained: Path, numbers: PooledNumbers, cohort: Cohort | None) 
             rule = replace(rule, followed=released.followed)
         rule = replace(rule, cohort=COHORT_FILE if cohort is not None else "")
         if cohort is not None:
-            cohort.save(trained.parent / COHORT_FILE)
+            cohort.save(folder / COHORT_FILE)
     bundle = replace(bundle, calibration=numbers.calibration, score_threshold=numbers.threshold)
-    write_description(with_refinement(bundle, rule, trained.parent))
+    write_description(with_refinement(bundle, rule, folder))
     return folder
 
 

@@ -119,11 +119,9 @@ def _follow_fold(tracker: Tracker, prepared: Path, fold: int, label: str) -> lis
     tracks, _ = run_tracking(tracker, instances, TrackingProtocol(), label)
     return [
         FollowedObject(
-            track.video_id,
-            track.object_id,
-            {number: summarise([track])[number] for number in NUMBERS},
+            track.video_id, track.object_id, {number: numbers[number] for number in NUMBERS}
         )
-        for track in tracks
+        for track, numbers in ((track, summarise([track])) for track in tracks)
     ]
 
 

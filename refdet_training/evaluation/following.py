@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,11 +51,8 @@ class FollowingDetector(Tracker):
         )
 
     def start(self, frame_bgr: np.ndarray, box_xyxy: BoxXYXY) -> None:
-        # Clearing first drops the track of the previous object; replacing could keep it.
-        if self._detector.bank.templates:
-            self._detector.clear_template()
         photo = Reference(frame_bgr, box_xyxy, same_camera=self._from_box)
-        self._detector.set_template([photo])
+        begin_anew(self._detector, [photo])
         if self._from_box:
             self._detector.lock(DEFAULT_TEMPLATE_ID, box_xyxy)
         self._number = 0
@@ -71,6 +69,14 @@ class FollowingDetector(Tracker):
     def close(self) -> None:
         """Release the backends."""
         self._detector.close()
+
+
+def begin_anew(detector: Detector, references: Sequence[Reference]) -> None:
+    """Give the detector a new object; nothing is left of the previous one."""
+    # Clearing first drops the track of the previous object; replacing could keep it.
+    if detector.bank.templates:
+        detector.clear_template()
+    detector.set_template(references)
 
 
 def trackers_alone(names: str) -> tuple[Path, DetectorConfig, str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refdet_core.boxes import area, as_boxes, clip, iou_matrix, mean_side, nms
+from refdet_core.boxes import area, as_boxes, centred_in, clip, iou_matrix, mean_side, nms
 from refdet_core.types import BoxXYXY
 
 
@@ -58,3 +58,9 @@ def test_nms_of_nothing_is_nothing() -> None:
 def test_nms_keeps_the_earlier_of_equal_scores() -> None:
     boxes = as_boxes([[0, 0, 10, 10], [0, 0, 10, 10]])
     assert nms(boxes, np.array([0.5, 0.5]), 0.5).tolist() == [0]
+
+
+def test_a_box_is_centred_in_another_up_to_its_edge() -> None:
+    boxes = np.array([[0, 0, 4, 4], [6, 6, 14, 14], [6, 6, 16, 14], [2, 20, 4, 24]], float)
+    assert centred_in(boxes, (2.0, 2.0, 10.0, 10.0)).tolist() == [True, True, False, False]
+    assert centred_in(np.zeros((0, 4)), (2.0, 2.0, 10.0, 10.0)).shape == (0,)
