@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -39,7 +39,7 @@ class FrameRef:
         elif self.video_frame is None:
             frame = cv2.imread(str(self.path))
         else:
-            video = _open_video(str(self.path), os.getpid())
+            video = _open_video(str(self.path))
             if video.get(cv2.CAP_PROP_POS_FRAMES) != self.video_frame:
                 video.set(cv2.CAP_PROP_POS_FRAMES, self.video_frame)
             frame = video.read()[1]
@@ -59,10 +59,27 @@ def _map_pixels(path: Path) -> np.ndarray | None:
         return None
 
 
-@lru_cache(maxsize=8)
-def _open_video(path: str, process_id: int) -> cv2.VideoCapture:
-    """An open video of this process; forked workers would share its file position."""
-    return cv2.VideoCapture(path)
+def _keep_open() -> Callable[[str], cv2.VideoCapture]:
+    """Opens a video, or returns it while it is among the eight used last."""
+    return lru_cache(maxsize=8)(cv2.VideoCapture)
+
+
+_open_video = _keep_open()
+_videos_of_parents: list[object] = []
+
+
+def _leave_videos_to_the_parent() -> None:
+    """A forked worker opens videos of its own, and never closes one of its parent's.
+
+    They would share a file position; and closing one waits for the decoder's threads, which no
+    fork takes along.
+    """
+    global _open_video
+    _videos_of_parents.append(_open_video)
+    _open_video = _keep_open()
+
+
+os.register_at_fork(after_in_child=_leave_videos_to_the_parent)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 
 import cv2
@@ -480,7 +481,10 @@ def test_names_that_leave_the_folder_are_not_followed(videos, tmp_path):
     assert manifest["counts"]["videos"] == 2
 
 
-def test_an_open_video_is_not_shared_with_a_forked_process(videos):
+@pytest.mark.parametrize("open_before", [0, 20])
+def test_an_open_video_is_not_shared_with_a_forked_process(videos, tmp_path, open_before):
+    for number in range(open_before):
+        FrameRef(shutil.copy(videos / "car1.mp4", tmp_path / f"{number}.mp4"), 0).read()
     ref = FrameRef(videos / "car1.mp4", 3)
     expected = ref.read()
     child = os.fork()
