@@ -28,7 +28,8 @@ _MOST_PIXELS = 4e6  # ... and its largest size
 class UntrainedBackbone(FrameDetector):
     """Zero-shot: the pretrained backbone's features of one level, each reference's box as kernel at
     several scales, cosine correlation over the whole frame; the peak takes the reference's box
-    size. Frames are shown at the scale at which the first reference's object has 48 pixels.
+    size. Frames are shown at the scale at which the first reference's object has 48 pixels, but
+    at a quarter to four times their own size and with four megapixels at most.
 
     Args:
         name: of the backbone, see :data:`refdet_core.model.backbones.BACKBONES`.
@@ -46,44 +47,25 @@ class UntrainedBackbone(FrameDetector):
         self._backbone = make_backbone(name, strides).eval()
         self._backbone.load_weights(weights)
         self._stride, self._level = strides[level], level
-        self._shown_at = 1.0
 
     def set_references(self, references: Sequence[Reference]) -> None:
         boxes = [check_reference(reference) for reference in references]
-        fitting = _OBJECT_PX / mean_side(boxes[0])
-        self._shown_at = float(np.clip(fitting, *_SHOWN_AT))
-        self._kernels: list[tuple[Tensor, float, float]] = []
-        for scale in _SCALES:
-            for reference, (x1, y1, x2, y2) in zip(references, boxes, strict=True):
-                width, height = (x2 - x1) * scale, (y2 - y1) * scale
-                cells = [
-                    max(1, round(side * self._shown_at / self._stride)) | 1
-                    for side in (height, width)
-                ]
-                rows, columns = (count + 8 for count in cells)
-                pixels = self._stride / (scale * self._shown_at)  # of the photo, in a cell
-                crop = Crop(
-                    int((x1 + x2) / 2 - columns * pixels / 2),
-                    int((y1 + y2) / 2 - rows * pixels / 2),
-                    max(1, int(columns * pixels)),
-                    max(1, int(rows * pixels)),
-                    columns * self._stride,
-                    rows * self._stride,
-                )
-                features = self._features(extract(reference.image_bgr, crop))
-                kernel = features[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
-                self._kernels.append((kernel, width, height))
+        self._references = list(zip(references, boxes, strict=True))
+        self._fitting = float(np.clip(_OBJECT_PX / mean_side(boxes[0]), *_SHOWN_AT))
+        self._kernels: tuple[float, list[tuple[Tensor, float, float]]] = (0.0, [])
 
     def detect(self, frame_bgr: np.ndarray) -> tuple[BoxXYXY, float]:
         height, width = frame_bgr.shape[:2]
-        scale = min(self._shown_at, float(np.sqrt(_MOST_PIXELS / (width * height))))
+        scale = min(self._fitting, float(np.sqrt(_MOST_PIXELS / (width * height))))
         out_width, out_height = (-(-round(side * scale) // 32) * 32 for side in (width, height))
         crop = Crop(
             0, 0, round(out_width / scale), round(out_height / scale), out_width, out_height
         )
         features = self._features(extract(frame_bgr, crop))
         best: tuple[BoxXYXY, float] = ((0.0, 0.0, 1.0, 1.0), -1.0)
-        for kernel, box_width, box_height in self._kernels:
+        if self._kernels[0] != scale:
+            self._kernels = scale, self._kernels_at(scale)
+        for kernel, box_width, box_height in self._kernels[1]:
             pad = (kernel.shape[2] // 2, kernel.shape[3] // 2)
             response = F.conv2d(features, kernel, padding=pad)[0, 0] / (
                 kernel.shape[2] * kernel.shape[3]
@@ -97,6 +79,30 @@ class UntrainedBackbone(FrameDetector):
                     peak,
                 )
         return best[0], float(np.clip(best[1], 0, 1))
+
+    def _kernels_at(self, shown_at: float) -> list[tuple[Tensor, float, float]]:
+        """For frames at that scale; each with its box's width and height in frame pixels."""
+        kernels = []
+        for scale in _SCALES:
+            for reference, (x1, y1, x2, y2) in self._references:
+                width, height = (x2 - x1) * scale, (y2 - y1) * scale
+                cells = [
+                    max(1, round(side * shown_at / self._stride)) | 1 for side in (height, width)
+                ]
+                rows, columns = (count + 8 for count in cells)
+                pixels = self._stride / (scale * shown_at)  # of the photo, in a cell
+                crop = Crop(
+                    int((x1 + x2) / 2 - columns * pixels / 2),
+                    int((y1 + y2) / 2 - rows * pixels / 2),
+                    max(1, int(columns * pixels)),
+                    max(1, int(rows * pixels)),
+                    columns * self._stride,
+                    rows * self._stride,
+                )
+                features = self._features(extract(reference.image_bgr, crop))
+                kernel = features[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+                kernels.append((kernel, width, height))
+        return kernels
 
     @torch.no_grad()
     def _features(self, image_bgr: np.ndarray) -> Tensor:

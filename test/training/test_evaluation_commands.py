@@ -396,3 +396,9 @@ def test_baselines_find_a_copy_of_the_reference(name: str, tmp_path) -> None:
     assert np.abs(np.array(box_xyxy) - (128, 64, 168, 104)).max() <= tolerance
     assert 0.5 < score <= 1
     assert detector.detect(textured(rng, 192, 256))[1] < score
+    # So large a frame cannot be shown at the scale at which the object has 48 pixels.
+    large = textured(rng, 2400, 3200)
+    detector.set_references([Reference(large, (1088.0, 2072.0, 1128.0, 2112.0))])
+    box_xyxy, at_another_scale = detector.detect(large)
+    assert np.abs(np.array(box_xyxy) - (1088, 2072, 1128, 2112)).max() <= 2 * tolerance
+    assert at_another_scale > 0.7
