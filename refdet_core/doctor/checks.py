@@ -155,11 +155,11 @@ def nvcc() -> Facts:
     raise ModuleNotFoundError("nvcc is neither on the PATH nor in /usr/local/cuda/bin", name="nvcc")
 
 
-def bundle(folder: str = "") -> Facts:
-    """A model bundle, with its files compared to their sha256; "" is the released one."""
+def bundle(name: str) -> Facts:
+    """A model bundle (a released name or a folder), with its files compared to their sha256."""
     from refdet_core.bundle import load_bundle
 
-    found = load_bundle(Path(folder) if folder else None, verify=True)
+    found = load_bundle(Path(name), verify=True)
     return {
         "name": found.name,
         "version": found.version,

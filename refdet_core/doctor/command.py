@@ -65,7 +65,7 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
 
     Args:
         backend: the backend's name in settings.
-        bundle: a bundle besides the released one; it is opened instead.
+        bundle: a bundle besides the released ones; it is opened instead of ``base``.
         settings: ``key=value`` for the backend.
     """
     folder = "" if bundle is None else _folder(bundle)
@@ -74,10 +74,12 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
     }
     checks["engines"] = ("engines", folder, *settings)
     checks["backend"] = ("backend", backend, folder, *settings)
-    folders = list(dict.fromkeys(["", folder]))
-    checks.update((f"bundle {name}", ("bundle", name)) for name in folders)
+    names = _released()
+    if bundle is not None and str(bundle) not in names:
+        names.append(folder)
+    checks.update((f"bundle {name}", ("bundle", name)) for name in names)
     results = run_checks(checks)
-    bundles = {name: results[f"bundle {name}"] for name in folders}
+    bundles = {name: results[f"bundle {name}"] for name in names}
     return [
         package_section(results),
         machine_section(),
@@ -96,6 +98,14 @@ def _folder(bundle: Path) -> str:
     except Exception:  # what is missing is in the report
         return str(bundle.resolve())
     return str(bundle_folder(bundle).resolve())
+
+
+def _released() -> List[str]:
+    try:
+        from refdet_core.bundle import released_names  # needs packages, see above
+    except Exception:  # what is missing is in the report
+        return ["base"]
+    return released_names()
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import List, Mapping, Tuple
 
 from refdet_core.doctor.check_process import CheckResult
@@ -9,25 +10,25 @@ from refdet_core.doctor.report import BROKEN, WARNING, Finding, Section
 
 
 def bundle_section(bundles: Mapping[str, CheckResult]) -> Section:
-    """``bundles``: the result of the check ``bundle`` for each folder; "" is the released one."""
+    """``bundles``: the result of the check ``bundle`` for each released name and other folder."""
     facts: List[Tuple[str, str]] = []
     findings: List[Finding] = []
-    for folder, result in bundles.items():
-        title = folder or "released"
+    for name, result in bundles.items():
         if result.error:
-            facts.append((title, "unusable"))
+            own = Path(name).is_absolute()
+            facts.append((name, "unusable"))
             findings.append(
                 Finding(
                     BROKEN,
-                    f"The bundle {folder or 'that comes with refdet'} cannot be used: "
+                    f"The bundle {name}{'' if own else ' that comes with refdet'} cannot be used: "
                     f"{result.error}",
-                    "export it again (refdet-train export)" if folder else "install refdet again",
+                    "export it again (refdet-train export)" if own else "install refdet again",
                 )
             )
             continue
         verified = ", ".join(result.facts["verified"]) or "no file"
         text = "{name} {version}, {folder}".format(**result.facts)
-        facts.append((title, f"{text} (sha256 as in bundle.yaml: {verified})"))
+        facts.append((name, f"{text} (sha256 as in bundle.yaml: {verified})"))
     return Section("Model bundles", tuple(facts), tuple(findings))
 
 

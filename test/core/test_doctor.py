@@ -17,7 +17,7 @@ from refdet_core import backends
 from refdet_core.backends.base import BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.store import EngineStore
-from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle
+from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle, released_names
 from refdet_core.doctor.check_process import CheckResult, run_check
 from refdet_core.doctor.command import main
 from refdet_core.doctor.machine import gpu_section, machine_section
@@ -109,8 +109,9 @@ def test_json_says_what_the_exit_code_says(colour_bundle, capsys, monkeypatch):
     assert facts["Packages"]["Python"].startswith("{}.{}.".format(*sys.version_info[:2]))
     assert facts["Backend"]["auto"].startswith("onnxruntime ")
     bundles = facts["Model bundles"]
-    assert bundles["released"].startswith("refdet-base")
-    assert "detector.onnx, template_encoder.onnx, weights.pt" in bundles["released"]
+    assert set(bundles) == {*released_names(), str(colour_bundle)}
+    assert bundles["base"].startswith("refdet-base")
+    assert "detector.onnx, template_encoder.onnx, weights.pt" in bundles["base"]
     assert bundles[str(colour_bundle)].startswith(f"colours test, {colour_bundle} (sha256")
     levels = [item["level"] for section in report["sections"] for item in section["findings"]]
     assert (BROKEN in levels) == (not report["ok"])
@@ -213,8 +214,8 @@ def damage(path):
 
 @pytest.fixture(scope="module")
 def released():
-    """What is found of the released bundle."""
-    return run_check("bundle", [""])
+    """What is found of a released bundle."""
+    return run_check("bundle", ["base"])
 
 
 @pytest.mark.parametrize(
@@ -232,8 +233,8 @@ def released():
 def test_a_broken_bundle_is_named_with_the_fix(tmp_path, released, harm, words):
     folder = copied_bundle(tmp_path)
     harm(folder)
-    section = bundle_section({"": released, str(folder): run_check("bundle", [str(folder)])})
-    assert dict(section.facts)["released"].startswith("refdet-base")
+    section = bundle_section({"base": released, str(folder): run_check("bundle", [str(folder)])})
+    assert dict(section.facts)["base"].startswith("refdet-base")
     (finding,) = section.findings
     assert finding.level == BROKEN and words in finding.what and str(folder) in finding.what
 
