@@ -189,14 +189,18 @@ def engines(folder: str, *settings: str) -> Facts:
 
 
 def backend(name: str, folder: str, *settings: str) -> Facts:
-    """Open the backend with the bundle as the node does, unless that would build engines."""
+    """Open the backend with the bundle as the node does, unless that would build engines; and
+    read the bundles that work beside it."""
     from refdet_core import backends
     from refdet_core.bundle import load_bundle
+    from refdet_core.tracking_bundles import AUTO, comparing_bundles, tracking_bundles
 
     config = _backend_config(settings)
     loaded = load_bundle(Path(folder) if folder else None)
     if name == "auto":
         name = "tensorrt" if backends.has_tensorrt() else "onnxruntime"
+    trackers = tracking_bundles(AUTO, loaded.folder, name)
+    names = [each.name for each in (loaded, *trackers, *comparing_bundles(loaded, trackers))]
     if name == "tensorrt":
         from refdet_core.backends.engines.cache import engines_there
         from refdet_core.backends.tensorrt import TensorRTBackend
@@ -205,7 +209,7 @@ def backend(name: str, folder: str, *settings: str) -> Facts:
             return {"opened": False, "text": "tensorrt, without engines for these settings"}
     with backends.open_backend(name, loaded, config) as opened:
         info = opened.info
-    text = f"{info.name} {info.version} on {info.device}, {info.precision}"
+    text = f"{info.name} {info.version} on {info.device}, {info.precision}: {', '.join(names)}"
     return {"opened": True, "text": text}
 
 

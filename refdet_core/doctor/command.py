@@ -65,10 +65,11 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
 
     Args:
         backend: the backend's name in settings.
-        bundle: a bundle besides the released ones; it is opened instead of ``base``.
+        bundle: a bundle besides the released ones; it is opened instead of the
+            node's default.
         settings: ``key=value`` for the backend.
     """
-    folder = "" if bundle is None else _folder(bundle)
+    folder = _folder(bundle or Path("auto"), backend)
     checks: Dict[str, Sequence[str]] = {
         name: (name,) for name in (*ASKED_OF_PACKAGES, *ASKED_OF_THE_MACHINE)
     }
@@ -91,13 +92,14 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
     ]
 
 
-def _folder(bundle: Path) -> str:
-    """Of a released bundle, by its name, or of one's own."""
+def _folder(bundle: Path, backend: str) -> str:
+    """Of the bundle that the node takes for this setting."""
     try:
-        from refdet_core.bundle import bundle_folder  # needs packages that may be missing or broken
+        # Needs packages that may be missing or broken.
+        from refdet_core.search_bundle import search_bundle
     except Exception:  # what is missing is in the report
         return str(bundle.resolve())
-    return str(bundle_folder(bundle).resolve())
+    return str(search_bundle(bundle, backend).resolve())
 
 
 def _released() -> List[str]:

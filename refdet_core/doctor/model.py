@@ -22,7 +22,9 @@ def bundle_section(bundles: Mapping[str, CheckResult]) -> Section:
                     BROKEN,
                     f"The bundle {name}{'' if own else ' that comes with refdet'} cannot be used: "
                     f"{result.error}",
-                    "export it again (refdet-train export)" if own else "install refdet again",
+                    "give another one, or export it again (refdet-train export)"
+                    if own
+                    else "install refdet again",
                 )
             )
             continue

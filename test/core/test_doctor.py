@@ -17,7 +17,7 @@ from refdet_core import backends
 from refdet_core.backends.base import BackendInfo
 from refdet_core.backends.config import BackendConfig
 from refdet_core.backends.engines.store import EngineStore
-from refdet_core.bundle import DEFAULT_BUNDLE, load_bundle, released_names
+from refdet_core.bundle import BUNDLES_FOLDER, DEFAULT_BUNDLE, load_bundle, released_names
 from refdet_core.doctor.check_process import CheckResult, run_check
 from refdet_core.doctor.command import main
 from refdet_core.doctor.machine import gpu_section, machine_section
@@ -247,6 +247,21 @@ def test_a_backend_that_does_not_open_says_its_own_sentence():
     assert "threads must be at least 0" in finding.what
 
 
+def test_the_networks_that_work_beside_the_one_that_searches_are_named_and_must_be_there(
+    tmp_path, monkeypatch
+):
+    facts = run_check("backend", ["onnxruntime", str(BUNDLES_FOLDER / "small")]).facts
+    assert facts["text"].endswith(
+        "refdet-small-objects, lighttrack, fear, nanotrackv3, efficientnet_lite0"
+    )
+    part = tmp_path / "refdet_core"
+    ignored = shutil.ignore_patterns("fear", "__pycache__")
+    shutil.copytree(str(BUNDLES_FOLDER.parent), str(part), ignore=ignored)
+    monkeypatch.setattr("refdet_core.doctor.check_process._ROOT", tmp_path)
+    result = run_check("backend", ["onnxruntime", str(part / "bundles" / "small")])
+    assert "There is no bundle 'fear'" in result.error
+
+
 def test_a_folder_of_engines_that_cannot_be_read(tmp_path):
     (tmp_path / "file").write_text("")
     section = engine_section(run_check("engines", ["", f"engine_folder={tmp_path / 'file'}"]))
@@ -313,7 +328,7 @@ def test_the_backend_is_opened_only_with_the_engines_of_its_settings(
     config = BackendConfig(engine_folder=str(tmp_path / "engines"), **fake_engines.SMALL)
     ready_engines(load_bundle(colour_bundle), config, "fp16")
     built = len(trt.builds)
-    assert ask_here() == {"opened": True, "text": "tensorrt 8.5 on Xavier, fp16"}
+    assert ask_here() == {"opened": True, "text": "tensorrt 8.5 on Xavier, fp16: colours"}
     for change in ("engine_max_tiles=1", "precision=fp32", "precision=int8"):
         assert not ask_here(change)["opened"]
     assert len(trt.builds) == built
