@@ -17,7 +17,7 @@ _READ_S = 0.5
 
 
 def play(text: str, stop: threading.Event, rate_hz: Optional[float], width: int) -> None:
-    """Publish raw images on ``image`` until told to stop.
+    """Publish raw images on ``image`` until told to stop; prints a line once the source is open.
 
     Args:
         text: what :func:`~refdet_core.live.source.open_live_source` opens.
@@ -29,6 +29,7 @@ def play(text: str, stop: threading.Event, rate_hz: Optional[float], width: int)
     """
     # Opened before ROS is: a wrong path should not wait for DDS.
     source = open_live_source(text)
+    print(f"camera: opened {text}", flush=True)
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from rclpy.signals import SignalHandlerOptions

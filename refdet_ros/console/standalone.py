@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,24 +44,29 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parameters = {"search": args.search}
     if args.bundle is not None:
         parameters["bundle"] = str(args.bundle.resolve())
+    camera_failed = threading.Event()
     try:
         options = options_from(args)
         # Not the default domain 0, nor one that others on this machine use.
         prepare_dds(20 + os.getpid() % 80)
-        with NodeProcess(parameters, log) as node, _camera(args) as camera:
+        with NodeProcess(parameters, log), _camera(args) as camera:
+            assert camera.stdout is not None
+            if not camera.stdout.readline():  # it has said why it could not open its source
+                shutil.rmtree(log.parent)
+                return 1
+            print(f"console: showing {args.source}; the detector's log: {log}", flush=True)
+            _watch(camera, camera_failed)
             # Imported now, because ROS reads its environment once.
             from refdet_ros.console.server import serve
 
-            _watch(camera, node)
-            print(f"console: showing {args.source}; the detector's log: {log}", flush=True)
             code = serve(options, [], lambda url: print(f"console: open {url}", flush=True))
             camera.terminate()
-            return code
+            return 1 if camera_failed.is_set() else code
     except (ConfigError, RefdetError) as error:
         print(f"console: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 0
+        return 1 if camera_failed.is_set() else 0
 
 
 def _camera(args: argparse.Namespace) -> subprocess.Popen[bytes]:
@@ -67,16 +74,15 @@ def _camera(args: argparse.Namespace) -> subprocess.Popen[bytes]:
     command += ["--width", str(args.width)]
     command += ["--hz", str(args.hz)] if args.hz else []
     # Ctrl-C reaches the console alone, which then stops the camera.
-    return subprocess.Popen(command, start_new_session=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
 
 
-def _watch(camera: subprocess.Popen[bytes], node: NodeProcess) -> None:
-    """End this process when the camera ends."""
+def _watch(camera: subprocess.Popen[bytes], failed: threading.Event) -> None:
+    """End this process when the camera ends by itself, which it does not if all is well."""
 
     def wait() -> None:
-        if camera.wait() not in (0, -15):
-            import signal
-
+        if camera.wait() not in (0, -signal.SIGTERM):
+            failed.set()
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=wait, daemon=True).start()
