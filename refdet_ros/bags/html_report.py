@@ -75,10 +75,11 @@ def write_html_report(
 
 def _time_title(target: Target) -> str:
     if target.truth is None:
-        return "Probability of the best candidate over time; dots: frames that report it"
+        return "Probability of the best candidate (dots: reported; gaps: not known)"
     return (
-        "Above: probability of the best candidate, dots where it was reported. Below: overlap with "
-        "the truth. Green: frames that show the target."
+        "Above: probability of the best candidate (dots: reported; gaps: not known). "
+        "Below: overlap with the truth. Green: frames that show the target; grey: frames whose "
+        "truth is not known, which are not scored."
     )
 
 

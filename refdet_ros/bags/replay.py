@@ -68,19 +68,16 @@ class Replay:
         return percentile([answer.latency_ms for answer in self.answers.values()], share)
 
     def presence(self, template_id: str) -> dict[int, float]:
-        """The probability of one template's best candidate by frame; where the detector did not
-        report it, the score of its detection, or 0 without one.
+        """The probability of one template's best candidate by frame, where the detector said it;
+        otherwise the score of its detection, if there is one.
         """
-        return {
-            number: answer.presence.get(
-                template_id,
-                max(
-                    (d.score for d in answer.detections if d.template_id == template_id),
-                    default=0.0,
-                ),
-            )
+        scores = {number: item.score for number, item in self.best(template_id).items()}
+        said = {
+            number: answer.presence[template_id]
             for number, answer in self.answers.items()
+            if template_id in answer.presence
         }
+        return {**scores, **said}
 
     def best(self, template_id: str) -> dict[int, Detection]:
         """The best detection of one template by frame."""

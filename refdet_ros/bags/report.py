@@ -133,7 +133,7 @@ def as_rows(results: Sequence[TargetResult]) -> list[list[str]]:
     tracked = any(result.id_switches is not None for result in results)
     head = ["target", "found", "mean score"]
     if scored:
-        head += ["scored", *(title.format(iou=iou) for _, title in _COLUMNS)]
+        head += ["present/absent", *(title.format(iou=iou) for _, title in _COLUMNS)]
     if tracked:
         head.append("id switches")
     rows = [head]
@@ -145,7 +145,8 @@ def as_rows(results: Sequence[TargetResult]) -> list[list[str]]:
         ]
         if result.scores is not None:
             values: Mapping[str, Any] = result.scores.as_dict()
-            row += [str(result.scores.frames), *(_number(values[name]) for name, _ in _COLUMNS)]
+            row.append(f"{result.scores.present}/{result.scores.absent}")
+            row += [_number(values[name]) for name, _ in _COLUMNS]
         if result.id_switches is not None:
             row.append(str(result.id_switches))
         rows.append(row + ["-"] * (len(head) - len(row)))
@@ -169,10 +170,7 @@ def timing_lines(replay: Replay, results: Sequence[TargetResult]) -> list[str]:
     if any(result.scores is not None for result in results) and replay.dropped:
         lines.append("Dropped frames are not scored.")
     if replay.mode == "live" and 2 * replay.dropped > replay.sent:
-        lines.append(
-            "The detector was busy while most frames came: the search 'auto' and photos of the "
-            "same camera take less time."
-        )
+        lines.append("The detector was busy while most frames came.")
     return lines
 
 

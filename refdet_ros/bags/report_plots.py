@@ -14,7 +14,8 @@ from refdet_ros.bags.targets import Target
 
 _ROW_INCHES = (11.0, 2.3)
 _MAP_INCHES = (6.0, 5.0)
-_PRESENT, _SCORE, _GOOD, _BAD = "#d9ead3", "tab:blue", "tab:green", "tab:red"
+_PRESENT, _UNKNOWN = "#d9ead3", "#e4e4e4"
+_SCORE, _GOOD, _BAD = "tab:blue", "tab:green", "tab:red"
 _MAP_COLUMNS = 2
 
 
@@ -30,16 +31,17 @@ def time_plot(
     figure, grid = new_figure(rows, 1, _ROW_INCHES, sharex=True)
     axes = grid[:, 0]
     times = np.asarray(times_s)
-    presence = replay.presence(target.template_id)
-    numbers = np.array(sorted(presence), dtype=int)
+    known = replay.presence(target.template_id)
+    numbers = np.array(sorted(replay.answers), dtype=int)
     found = replay.best(target.template_id)
-    _shade_presence(axes, target, times)
-    axes[0].plot(times[numbers], [presence[n] for n in numbers], color=_SCORE, linewidth=1)
+    _shade_truth(axes, target, times)
+    presence = [known.get(number, np.nan) for number in numbers]
+    axes[0].plot(times[numbers], presence, color=_SCORE, linewidth=1)
     hits = np.array(sorted(found), dtype=int)
     if hits.size:
         scores = [found[n].score for n in hits]
         axes[0].plot(times[hits], scores, ".", color=_SCORE, markersize=4, label="reported")
-        axes[0].legend(fontsize=8, loc="lower right")
+    _legend(axes[0])
     axes[0].set_ylim(0, 1.03)
     axes[0].set_ylabel("probability")
     axes[0].set_title(target.template_id.replace("$", r"\$"))
@@ -52,16 +54,31 @@ def time_plot(
     return figure
 
 
-def _shade_presence(axes: Any, target: Target, times: np.ndarray) -> None:
-    """Green behind the frames that show the target."""
+def _shade_truth(axes: Any, target: Target, times: np.ndarray) -> None:
+    """Green behind the frames that show the target, grey behind those whose truth is unknown."""
     if target.truth is None or not times.size:
         return
+    known = np.zeros(len(times), dtype=bool)
+    known[target.truth.labelled(range(len(times)))] = True
     inside = np.zeros(len(times), dtype=bool)
     inside[[n for n in target.truth.boxes_xyxy if 0 <= n < len(times)]] = True
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    for first, end in edges.reshape(-1, 2):
-        for axis in axes:
-            axis.axvspan(times[first], times[end - 1], color=_PRESENT, linewidth=0)
+    for frames, colour, label in ((inside, _PRESENT, "in view"), (~known, _UNKNOWN, "not scored")):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]]).astype(int)))
+        for number, (first, end) in enumerate(edges.reshape(-1, 2)):
+            for axis in axes:
+                axis.axvspan(
+                    times[first],
+                    times[end - 1],
+                    color=colour,
+                    linewidth=0,
+                    label=label if number == 0 and axis is axes[0] else None,
+                )
+
+
+def _legend(axis: Any) -> None:
+    """Beside the axes, where it hides nothing."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _overlap(
@@ -94,8 +111,7 @@ def _overlap(
     axis.axhline(iou_threshold, color="grey", linestyle=":")
     axis.set_ylim(-0.05, 1.03)
     axis.set_ylabel("IoU")
-    if any(groups.values()):
-        axis.legend(fontsize=8, loc="lower right", ncols=4)
+    _legend(axis)
 
 
 def map_plot(positions: Positions) -> Any:
@@ -137,17 +153,18 @@ def picture_map(
         axis.set_axis_off()
     for axis, target in zip(grid.flat, shown):
         if target.truth is not None and target.truth.boxes_xyxy:
-            axis.plot(*_centres(target.truth.boxes_xyxy), ".", color="0.75", label="truth")
+            axis.plot(*_centres(target.truth.boxes_xyxy), "o", color="0.75", label="truth")
         boxes = replay.best_boxes(target.template_id)
         if boxes:
             numbers = sorted(boxes)
-            drawn = axis.scatter(*_centres(boxes), c=numbers, s=8, cmap="viridis", label="reported")
-            figure.colorbar(drawn, ax=axis, label="frame")
+            drawn = axis.scatter(*_centres(boxes), c=numbers, s=8, cmap="viridis")
+            figure.colorbar(drawn, ax=axis, label="reported in frame")
         axis.set_xlim(0, frame_size[0])
         axis.set_ylim(frame_size[1], 0)
         axis.set_aspect("equal")
         axis.set_title(target.template_id.replace("$", r"\$"))
-        axis.legend(fontsize=8)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)
     return figure
 
 

@@ -63,10 +63,12 @@ def frame_caption(number: int, replay: Replay, target: Target) -> str:
     found = replay.best(target.template_id).get(number)
     text = f"{target.template_id} frame {number}: "
     text += f"score {found.score:.2f}" if found is not None else "not found"
-    truth = target.truth.boxes_xyxy.get(number) if target.truth is not None else None
-    if found is not None and truth is not None:
-        text += f", IoU {box_iou(found.bbox_xyxy, truth):.2f}"
-    return text
+    if target.truth is None or not target.truth.labelled([number]):
+        return text
+    truth = target.truth.boxes_xyxy.get(number)
+    if truth is None:
+        return f"{text}, not in view"
+    return text if found is None else f"{text}, IoU {box_iou(found.bbox_xyxy, truth):.2f}"
 
 
 def sample_numbers(count: int, numbers: Sequence[int]) -> list[int]:

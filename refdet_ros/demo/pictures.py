@@ -18,9 +18,11 @@ from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Replay
 from refdet_ros.bags.targets import Target, cut_reference
 from refdet_ros.bags.video import annotate, frame_caption, sample_numbers
+from refdet_ros.bags.worst_moments import worst_moments
 
 FRAMES_PER_TARGET = 3
 _CELL_WIDTH = 480
+_IOU = 0.5  # less is the wrong place
 
 
 def write_references(folder: Path, targets: Sequence[Target]) -> list[Path]:
@@ -44,7 +46,8 @@ def write_references(folder: Path, targets: Sequence[Target]) -> list[Path]:
 def write_contact_sheet(
     path: Path, bag: Bag, topic: BagTopic, replay: Replay, targets: Sequence[Target]
 ) -> None:
-    """One row per target: its first reference photo, then frames spread over the bag."""
+    """One row per target: its first reference photo, frames spread over the bag, and the worst
+    answer."""
     chosen = {target.template_id: _frames_of(target, replay) for target in targets}
     wanted = {number for numbers in chosen.values() for number in numbers}
     pictures = frames_at(bag, topic, wanted)
@@ -65,14 +68,18 @@ def write_contact_sheet(
 
 
 def _frames_of(target: Target, replay: Replay) -> list[int]:
-    """Answered frames that show the target, else any; enough for one row."""
+    """Answered frames that show the target, else any, and the worst answer, where the truth is
+    known; enough for one row."""
     answered = sorted(set(replay.answers) - target.reference_frames)
+    worst: list[int] = []
     if target.truth is not None:
         with_object = [number for number in answered if number in target.truth.boxes_xyxy]
         answered = with_object or answered
+        worst = [moment.frame for moment in worst_moments(replay, [target], _IOU, 1)[:1]]
+    count = FRAMES_PER_TARGET - len(worst)
     # In the first and last frames the object is often half outside: skip the ends.
-    inner = sample_numbers(FRAMES_PER_TARGET + 2, answered)
-    return inner[1:-1] if len(inner) == FRAMES_PER_TARGET + 2 else inner[:FRAMES_PER_TARGET]
+    inner = sample_numbers(count + 2, [number for number in answered if number not in worst])
+    return (inner[1:-1] if len(inner) == count + 2 else inner[:count]) + worst
 
 
 def _where(target: Target, number: int, replay: Replay) -> BoxXYXY | None:
