@@ -12,6 +12,7 @@ same from outside.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -181,9 +182,12 @@ def check_camera(bundle: Bundle) -> None:
         )
 
 
-def released_names() -> List[str]:
-    """Names of the bundles that come with refdet."""
-    return sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
+def released_names(purpose: str = "") -> List[str]:
+    """Names of the bundles that come with refdet; with ``purpose``, of those made for it."""
+    names = sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
+    if not purpose:
+        return names
+    return [name for name in names if purpose in load_bundle(Path(name)).purposes]
 
 
 def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
@@ -199,10 +203,12 @@ def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:
     folder = bundle_folder(folder)
     description = folder / DESCRIPTION
     if not description.is_file():
+        near = difflib.get_close_matches(folder.name, released_names(), n=1)
         raise BundleError(
-            f"'{folder}' is not a model bundle: it has no {DESCRIPTION}. Give the folder that "
-            f"'refdet-train export' wrote or one of the names {released_names()}, or leave the "
-            "option away for the released model."
+            f"'{folder}' is not a model bundle: it has no {DESCRIPTION}. "
+            + (f"Did you mean '{near[0]}'? " if near and not folder.exists() else "")
+            + "Give the folder that 'refdet-train export' wrote or, to search, one of the names "
+            f"{released_names(SEARCH)}, or leave the option away for the released model."
         )
     try:
         content = yaml.safe_load(read_text(description))

@@ -23,6 +23,7 @@ from refdet_core.closeable import Closeable
 from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import BundleError, ConfigError, RefdetError
 from refdet_core.frame_inference import NetworkSearchFrame
+from refdet_core.imaging import image_in_words, is_colour_image
 from refdet_core.network import Network
 from refdet_core.search_bundle import search_bundle
 from refdet_core.search_plans import make_search_plan
@@ -251,15 +252,10 @@ class Detector(Closeable):
         Returns:
             Detections in frame pixels, best first; none while there is no template.
         """
-        if (
-            frame_bgr.ndim != 3
-            or frame_bgr.shape[2] != 3
-            or frame_bgr.dtype != np.uint8
-            or not frame_bgr.size
-        ):
+        if not is_colour_image(frame_bgr) or not frame_bgr.size:
             raise RefdetError(
                 "A frame must be a non-empty (H, W, 3) uint8 BGR image, got "
-                f"{frame_bgr.shape} {frame_bgr.dtype}."
+                f"{image_in_words(frame_bgr)}."
             )
         with self._bank_change:
             bank, plan = self._bank, self._plan

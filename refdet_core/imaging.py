@@ -78,6 +78,23 @@ class Crop:
         return np.asarray((boxes_xyxy - self.offset) * self.scale)
 
 
+def is_colour_image(image: object) -> bool:
+    """Whether it is an ``(H, W, 3)`` uint8 array."""
+    return (
+        isinstance(image, np.ndarray)
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.dtype == np.uint8
+    )
+
+
+def image_in_words(image: object) -> str:
+    """Shape and type of an array, or what else it is."""
+    if isinstance(image, np.ndarray):
+        return f"{image.shape} {image.dtype}"
+    return "None (the end of a video?)" if image is None else type(image).__name__
+
+
 def letterbox(frame_size: Tuple[int, int], out_size: Tuple[int, int]) -> Crop:
     """The crop that fits a whole frame into ``out_size``: aspect kept, centred, padded.
 

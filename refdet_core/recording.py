@@ -45,8 +45,12 @@ class Recording(Closeable):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lines = (folder / DETECTIONS_FILE).open("w", encoding="utf-8")
+            if (folder / VIDEO_FILE).exists():
+                (folder / VIDEO_FILE).unlink()  # of another run, it would not belong to the lines
+        except FileExistsError as error:
+            raise SourceError(f"'{folder}' is a file; give a folder for the results.") from error
         except OSError as error:
-            raise SourceError(f"'{folder}' cannot be made a folder: {error}") from error
+            raise SourceError(f"'{folder}' cannot be written: {error}") from error
         # The first frame creates the video file.
         return cls(lines, VideoFile(folder / VIDEO_FILE, fps or FALLBACK_FPS) if video else None)
 

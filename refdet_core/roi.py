@@ -49,7 +49,8 @@ def clip_roi(roi_xyxy: BoxXYXY, image_size: Tuple[int, int], what: str) -> BoxXY
         )
     if inside != (x1, y1, x2, y2):
         _LOG.warning(
-            "%s, %s, lies partly outside the %dx%d px image; the part inside is used: %s.",
+            "%s, %s, lies partly outside the %dx%d px image; the part inside is used: %s. A box is "
+            "given as X,Y,W,H: left, top, width, height.",
             *(what, _in_words(roi_xyxy), width, height, _in_words(inside)),
         )
     return inside

@@ -20,7 +20,7 @@ from refdet_core.boxes import mean_side
 from refdet_core.bundle import AS_TEMPLATE, SEARCH, Bundle
 from refdet_core.colours import object_colours
 from refdet_core.errors import BadReferenceError, ConfigError
-from refdet_core.imaging import extract, to_blob
+from refdet_core.imaging import extract, image_in_words, is_colour_image, to_blob
 from refdet_core.template_id import check_template_id
 from refdet_core.types import BoxXYXY, Reference
 
@@ -104,16 +104,10 @@ def check_reference(reference: Reference) -> BoxXYXY:
             ROI is empty or outside.
     """
     image = reference.image_bgr
-    if (
-        not isinstance(image, np.ndarray)
-        or image.ndim != 3
-        or image.shape[2] != 3
-        or image.dtype != np.uint8
-    ):
-        found = "{} {}".format(
-            getattr(image, "shape", type(image).__name__), getattr(image, "dtype", "")
+    if not is_colour_image(image):
+        raise BadReferenceError(
+            f"A reference must be an (H, W, 3) uint8 BGR image, got {image_in_words(image)}."
         )
-        raise BadReferenceError(f"A reference must be an (H, W, 3) uint8 BGR image, got {found}.")
     height, width = image.shape[:2]
     if max(height, width) > MAX_SIDE_PX:
         raise BadReferenceError(
@@ -133,6 +127,10 @@ def check_reference(reference: Reference) -> BoxXYXY:
         min(float(width), roi[2]),
         min(float(height), roi[3]),
     )
+    if roi[2] < roi[0] or roi[3] < roi[1]:
+        raise BadReferenceError(
+            f"The ROI must be left, top, right and bottom, not width and height, got {roi}."
+        )
     if x2 - x1 < MIN_SIDE_PX or y2 - y1 < MIN_SIDE_PX:
         raise BadReferenceError(
             f"The object in the reference must be at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px: ROI "

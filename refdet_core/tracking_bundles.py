@@ -46,7 +46,9 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     for bundle in bundles:
         if TRACK not in bundle.purposes:
             raise BundleError(
-                f"The bundle '{bundle.folder}' was not made to follow; name it as 'bundle'."
+                f"The bundle '{bundle.folder}' was not made to follow; give one of "
+                f"{released_names(TRACK)}, a folder, several joined by '{SEPARATOR}', '{AUTO}' or "
+                f"'{NONE}'."
             )
     return bundles
 
@@ -73,6 +75,7 @@ def _load(name: str) -> Bundle:
     if not name or not (bundle_folder(Path(name)) / DESCRIPTION).is_file():
         raise BundleError(
             f"There is no bundle '{name}' to work beside the one that searches: give one of "
-            f"{released_names()}, a folder, several joined by '{SEPARATOR}', '{AUTO}' or '{NONE}'."
+            f"{released_names(TRACK)}, a folder, several joined by '{SEPARATOR}', '{AUTO}' or "
+            f"'{NONE}'."
         )
     return load_bundle(Path(name))

@@ -77,6 +77,9 @@ def test_a_video_names_frames_by_index_and_can_be_drawn(
     assert int(drawn.get(cv2.CAP_PROP_FRAME_COUNT)) == 4
     heatmap = cv2.imread(str(output / "heatmaps/000000.png"))
     assert heatmap.shape == (240, 320, 3)
+    # A video of another run would not belong to the new lines.
+    assert run(colour_bundle, flight, output) == 0
+    assert not (output / "annotated.mp4").exists()
 
 
 def test_several_templates_each_with_its_own_roi(colour_bundle, flight, tmp_path, square_frame):

@@ -122,6 +122,7 @@ def wrong_references():
         "no pixels": ([Reference(np.zeros((0, 5, 3), np.uint8))], "at least 4x4 px"),
         "grey": ([Reference(np.zeros((40, 40), np.uint8))], r"\(H, W, 3\) uint8"),
         "float": ([Reference(np.zeros((40, 40, 3), np.float32))], "float32"),
+        "left, top, width, height": ([Reference(good, (20, 20, 9, 9))], "not width and height"),
         "empty roi": ([Reference(good, (5, 5, 5, 20))], "leaves 0x15 px"),
         "roi outside": ([Reference(good, (100, 100, 140, 140))], "leaves 0x0 px"),
         "nan roi": ([Reference(good, (0, 0, float("nan"), 9))], "finite"),
@@ -205,6 +206,11 @@ def test_changing_settings_keeps_the_templates(detector, square_frame, squares):
 def test_a_frame_that_is_no_picture_is_refused(detector, shape):
     with pytest.raises(RefdetError, match="uint8 BGR"):
         detector.detect(np.zeros(shape, np.uint8))
+
+
+def test_the_end_of_a_video_is_not_a_frame(detector):
+    with pytest.raises(RefdetError, match="uint8 BGR image, got None"):
+        detector.detect(None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (33, 200), (2000, 40)])

@@ -318,8 +318,9 @@ def test_the_released_second_look_compares_with_a_cohort():
 def test_a_network_that_only_compares_is_refused_for_searching_and_following():
     with pytest.raises(BundleError, match="compares pictures"):
         Detector.open(BUNDLES_FOLDER / "efficientnet_lite0")
-    with pytest.raises(BundleError, match="not made to follow"):
+    with pytest.raises(BundleError, match=r"not made to follow; give .*'lighttrack'") as no:
         Detector.open(BUNDLES_FOLDER / "small", tracking_bundle="efficientnet_lite0")
+    assert str(no.value).count("efficientnet_lite0") == 1
 
 
 def test_the_released_trackers_may_be_named_joined_and_left_away():
