@@ -157,8 +157,8 @@ def picture_map(
         boxes = replay.best_boxes(target.template_id)
         if boxes:
             numbers = sorted(boxes)
-            drawn = axis.scatter(*_centres(boxes), c=numbers, s=8, cmap="viridis")
-            figure.colorbar(drawn, ax=axis, label="reported in frame")
+            drawn = axis.scatter(*_centres(boxes), c=numbers, s=8, cmap="viridis", zorder=3)
+            figure.colorbar(drawn, ax=axis, label="reported in frame", shrink=0.7)
         axis.set_xlim(0, frame_size[0])
         axis.set_ylim(frame_size[1], 0)
         axis.set_aspect("equal")
