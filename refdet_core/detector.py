@@ -7,6 +7,7 @@ with Detector.open() as detector:
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -18,7 +19,7 @@ import numpy as np
 from refdet_core.backends import open_backend
 from refdet_core.backends.base import Backend
 from refdet_core.backends.config import BackendConfig
-from refdet_core.bundle import COMPARE, Bundle, check_camera, load_bundle
+from refdet_core.bundle import COMPARE, SEARCH, Bundle, check_camera, load_bundle
 from refdet_core.closeable import Closeable
 from refdet_core.detector_config import DetectorConfig as DetectorConfig
 from refdet_core.errors import BundleError, ConfigError, RefdetError
@@ -41,6 +42,7 @@ from refdet_core.types import BoxXYXY, FrameResult, Reference
 DEFAULT_TEMPLATE_ID = "target"
 FRAME_PERIOD_S = 1 / 30
 """The assumed time between frames without time stamps."""
+_LOG = logging.getLogger(__name__)
 
 
 class Detector(Closeable):
@@ -96,7 +98,7 @@ class Detector(Closeable):
         folder = search_bundle(bundle, backend)
         loaded = load_bundle(folder)
         check_camera(loaded)
-        _check_searches(loaded)
+        _check_searches(loaded, config)
         opened = open_backend(backend, loaded, backend_config)
         # By the backend's own name: `auto` would silently continue on the CPU after losing the GPU.
         name = opened.name
@@ -355,9 +357,15 @@ class Detector(Closeable):
         return replace(search, others=tuple(others))
 
 
-def _check_searches(bundle: Bundle) -> None:
+def _check_searches(bundle: Bundle, config: DetectorConfig) -> None:
     if bundle.purposes == (COMPARE,):
         raise BundleError(
             f"The network of '{bundle.name}' compares pictures and finds nothing in a frame; give "
             "one that searches: 'base', 'small', or the folder of your own."
+        )
+    if SEARCH not in bundle.purposes and config.search != "track":
+        _LOG.warning(
+            "The network of '%s' was made to follow, not to search: its scores do not tell whether "
+            "an object is in view.",
+            bundle.name,
         )

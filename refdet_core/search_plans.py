@@ -89,6 +89,6 @@ def make_search_plan(bundle: Bundle, config: DetectorConfig) -> SearchPlan:
     """
     if config.search not in _PLANS:
         raise ConfigError(
-            "Unknown search plan '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES))
+            "Unknown search '{}'; valid are {}.".format(config.search, ", ".join(SEARCH_NAMES))
         )
     return _PLANS[config.search](bundle, config)

@@ -323,6 +323,13 @@ def test_a_network_that_only_compares_is_refused_for_searching_and_following():
     assert str(no.value).count("efficientnet_lite0") == 1
 
 
+@pytest.mark.parametrize(("search", "warned"), [("tiles", True), ("track", False)])
+def test_a_network_that_only_follows_is_named_as_such_when_it_searches(caplog, search, warned):
+    config = DetectorConfig(search=search)
+    Detector.open(BUNDLES_FOLDER / "nanotrackv3", config=config, tracking_bundle="none").close()
+    assert ("made to follow, not to search" in caplog.text) == warned
+
+
 def test_the_released_trackers_may_be_named_joined_and_left_away():
     assert [bundle.name for bundle in tracking_bundles("auto", None, "onnxruntime")] == [
         "lighttrack",
