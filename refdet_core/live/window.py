@@ -78,7 +78,10 @@ class Window(Closeable):
 
 def _check_display() -> None:
     """Qt ends the process if there is no display."""
-    advice = "On a machine without a screen give --no-window; over ssh use `ssh -X`."
+    advice = (
+        "On a machine without a screen give --no-window (make live LIVE_ARGS='--no-window --init "
+        "X,Y,W,H'); over ssh use `ssh -X`."
+    )
     name = os.environ.get("DISPLAY")
     if not name:
         if os.name == "posix" and not os.environ.get("WAYLAND_DISPLAY"):
