@@ -39,6 +39,7 @@ from refdet_training.evaluation.detection_protocol import (
 from refdet_training.evaluation.held_out import UNCALIBRATED, Look, RawPrediction, probabilities
 from refdet_training.evaluation.second_looks import (
     LookingDetector,
+    best_elsewhere,
     cohort_of,
     compared_with,
     fit_refinement,
@@ -61,6 +62,8 @@ class PooledNumbers:
             and numbers are those of the answers after it.
         numbers: see :func:`~refdet_training.evaluation.detection_numbers.summarise`, with that
             calibration and threshold.
+            After a second look also ``elsewhere``: the share of the frames with the object in
+            which something else reaches the threshold.
         by_fold: the same for each fold alone.
         cohort: of all folds, for networks that compare; the numbers are with that of the other
             folds.
@@ -186,10 +189,13 @@ def pool(
     # One threshold for references of this camera and for other photos.
     photos = [_calibrated(item, calibration, rule) for item in without_colours(everything)]
     threshold = choose_threshold(absent_pairs([*answers, *photos], UNCALIBRATED), allowed_fpr)
+    numbers = summarise([item.prediction for item in answers], threshold)
+    if rule is not None:
+        numbers["elsewhere"] = _share_elsewhere(everything, rule, calibration, threshold)
     return PooledNumbers(
         calibration,
         threshold,
-        summarise([item.prediction for item in answers], threshold),
+        numbers,
         {
             fold: summarise([item.prediction for item in found], threshold)
             for fold, found in calibrated.items()
@@ -197,6 +203,21 @@ def pool(
         rule,
         cohort,
     )
+
+
+def _share_elsewhere(
+    predictions: Sequence[RawPrediction],
+    rule: RefinementRule,
+    calibration: Calibration,
+    threshold: float,
+) -> float | None:
+    """Share of the frames with the object in which something else reaches the threshold."""
+    reached = [
+        best_elsewhere(item, rule, calibration) >= threshold
+        for item in predictions
+        if item.prediction.present
+    ]
+    return float(np.mean(reached)) if reached else None
 
 
 def cohort_without(
@@ -234,6 +255,11 @@ def table(methods: Mapping[str, PooledNumbers]) -> str:
             f"{_shown(values['fpr'])} of those without; calibration error {_shown(values['ece'])}; "
             f"{values['present']} frames with and {values['frames'] - values['present']} without."
         )
+        if "elsewhere" in values:
+            lines[-1] += (
+                f" Something else reaches it in {_shown(values['elsewhere'])} of the frames with "
+                "the object."
+            )
     return "\n".join(lines) + "\n"
 
 

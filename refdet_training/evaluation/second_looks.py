@@ -213,6 +213,19 @@ def refined(item: RawPrediction, rule: RefinementRule, calibration: Calibration)
     return replace(item, prediction=prediction)
 
 
+def best_elsewhere(item: RawPrediction, rule: RefinementRule, calibration: Calibration) -> float:
+    """The highest probability of what is not the object; 0 without such a candidate."""
+    scores = rule(*_answers(item.looks, calibration)) if item.looks else ()
+    return max(
+        (
+            float(score)
+            for score, look in zip(scores, item.looks, strict=True)
+            if _overlap(look, item) < _ELSEWHERE_IOU
+        ),
+        default=0.0,
+    )
+
+
 def _answers(
     looks: Sequence[Look], calibration: Calibration
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:

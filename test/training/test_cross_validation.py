@@ -114,8 +114,9 @@ def test_predictions_are_kept_as_they_were(tmp_path) -> None:
     assert [item.shown_family for item in again] == [item.shown_family for item in found]
 
 
-def looked_at_again(fold, right, tight, wrong):
-    """Loose first candidates and true second ones; the tracking network knows which is which."""
+def looked_at_again(fold, right, tight, wrong, twins=0):
+    """Loose first candidates and true second ones; the tracking network knows which is which, but
+    for twins."""
 
     def with_looks(item, second_look_scores, boxes):
         looks = [
@@ -128,6 +129,9 @@ def looked_at_again(fold, right, tight, wrong):
     rng = np.random.default_rng(fold)
     noise = 0.05 * rng.random(right + tight + 2 * wrong)
     found = [
+        with_looks(prediction(fold, 200 + i, 0.6), (0.97, 0.95), (BOX, AWAY)) for i in range(twins)
+    ]
+    found += [
         with_looks(prediction(fold, i, 0.6), (0.9 + noise[i], 0.05 + noise[i]), (BOX, AWAY))
         for i in range(right)
     ]
@@ -153,6 +157,14 @@ def test_a_second_look_is_weighed_and_changes_the_answers() -> None:
     assert again.numbers["found"] == 1.0 and again.numbers["fpr"] <= 0.05
     assert again.numbers["ece"] < 0.1, "the answers after the second look are probabilities"
     assert again.as_dict()["refinement"]["tracker"] == "fear"
+    assert again.numbers["elsewhere"] == 0.0 and "elsewhere" not in alone.numbers
+
+
+def test_what_else_in_the_scene_would_be_reported_is_counted() -> None:
+    folds = {fold: looked_at_again(fold, 30, 10, 60, twins=5) for fold in (0, 1)}
+    numbers = pool(folds, DetectionProtocol(), 0.05, ["fear"])
+    assert numbers.numbers["elsewhere"] == pytest.approx(5 / 45)
+    assert "Something else reaches it in 0.11" in table({"net": numbers})
 
 
 def test_features_and_colours_are_weighed_and_photos_do_without_colours() -> None:
