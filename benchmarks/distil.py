@@ -1,0 +1,170 @@
+"""Distils several published networks into one small backbone: can it see more than each of them?
+
+    python -m benchmarks.distil --data ../shared/data --folds 1 3 --output distilled.onnx
+    refdet-train cross-validate … --folds 1 3 -- --model.backbone_weights distilled.onnx …
+
+The student has FEAR-XS's layout and starts from its weights. From random crops it learns to tell,
+by a 1x1 convolution for each teacher, what the teachers' template encoders say of them. Videos of
+the folds are left out. Prints each teacher's error, 1 being that of its mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refdet_core.bundle import BUNDLES_FOLDER, Bundle, load_bundle
+from refdet_core.imaging import to_blob
+from refdet_core.model.backbones import make_backbone
+
+TEACHERS = ("lighttrack", "nanotrackv3", "fear", "efficientnet_lite0")
+CROP = 128
+FRAMES_PER_VIDEO = 24
+LEAST_SIDE_PX = 48
+BATCH = 24
+RATES = 4e-4, 3e-3
+"""Of the student and of the convolutions that follow it."""
+CLIP = 5.0
+
+
+class Teacher:
+    """A published network's features of crops, each channel scaled to mean 0 and deviation 1.
+
+    Args:
+        examples: ``(N, 3, 128, 128)`` crops that the scale is taken from.
+    """
+
+    def __init__(self, bundle: Bundle, examples: np.ndarray) -> None:
+        self._size = bundle.template_crop.size
+        self._session = onnxruntime.InferenceSession(str(bundle.template_graph))
+        self._input = self._session.get_inputs()[0].name
+        self._mean, self._deviation = torch.zeros(1), torch.ones(1)
+        features = self(examples)
+        self.channels = features.shape[1]
+        self._mean = features.mean((0, 2, 3), keepdim=True)
+        self._deviation = features.std((0, 2, 3), keepdim=True) + 1e-3
+
+    def __call__(self, crops: np.ndarray) -> Tensor:
+        """``(N, C, h, w)``."""
+        sized = np.ascontiguousarray(crops[:, :, : self._size, : self._size])
+        features = torch.from_numpy(self._session.run(None, {self._input: sized})[0])
+        return ((features - self._mean) / self._deviation).clamp(-CLIP, CLIP)
+
+
+def pictures(data: Path, folds: Sequence[int]) -> list[np.ndarray | Path]:
+    """Frames of all videos but those of the folds, and photos."""
+    places = json.loads((data / "places.json").read_text(encoding="utf-8"))
+    held_out = {
+        video
+        for fold in folds
+        for place in places["folds"][fold]
+        for video in places["places"][place]
+    }
+    found: list[np.ndarray | Path] = []
+    for source in ("aerial_sequences", "tracked_objects"):
+        for path in sorted((data / source).glob("*.mp4")):
+            if path.stem in held_out:
+                continue
+            video = cv2.VideoCapture(str(path))
+            count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+            for number in np.linspace(0, count - 1, FRAMES_PER_VIDEO).astype(int):
+                video.set(cv2.CAP_PROP_POS_FRAMES, int(number))
+                done, frame_bgr = video.read()
+                if done:
+                    found.append(frame_bgr)
+    for folder in ("cutout_sources", "backgrounds", "aerial_cars"):
+        found += sorted((data / folder).glob("*.jpg"))
+    return found
+
+
+def batches(among: Sequence[np.ndarray | Path], rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Random crops, mirrored, turned and lit differently, ``(BATCH, 3, 128, 128)`` RGB 0-255."""
+    while True:
+        yield to_blob([_crop(among[rng.integers(len(among))], rng) for _ in range(BATCH)])
+
+
+def _crop(picture: np.ndarray | Path, rng: np.random.Generator) -> np.ndarray:
+    image = cv2.imread(str(picture)) if isinstance(picture, Path) else picture
+    height, width = image.shape[:2]
+    whole = min(height, width)
+    least = min(max(LEAST_SIDE_PX, 0.12 * whole), whole)
+    side = int(np.exp(rng.uniform(np.log(least), np.log(whole))))
+    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    method = cv2.INTER_AREA if side > CROP else cv2.INTER_LINEAR
+    crop = cv2.resize(image[y : y + side, x : x + side], (CROP, CROP), interpolation=method)
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    crop = np.rot90(crop, rng.integers(4) if rng.random() < 0.3 else 0)
+    lit = crop * rng.uniform(0.7, 1.3) + rng.uniform(-20, 20)
+    return np.ascontiguousarray(np.clip(lit, 0, 255).astype(np.uint8))
+
+
+def distil(options: argparse.Namespace) -> None:
+    """Train the student and write it as an ONNX graph."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    drawn = batches(pictures(options.data, options.folds), rng)
+    examples = np.concatenate([next(drawn), next(drawn)])
+    teachers = {
+        name: Teacher(load_bundle(BUNDLES_FOLDER / name), examples) for name in options.teachers
+    }
+    student = make_backbone("fear_xs", (8, 16))
+    student.load_weights(options.data / "weights" / "fear_backbone.onnx")
+    tellers = nn.ModuleDict(
+        {name: nn.Conv2d(student.channels[-1], each.channels, 1) for name, each in teachers.items()}
+    )
+    groups = [
+        {"params": module.parameters(), "lr": rate}
+        for module, rate in zip((student, tellers), RATES, strict=True)
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, list(RATES), total_steps=options.steps, pct_start=0.1
+    )
+    errors: dict[str, list[float]] = {name: [] for name in teachers}
+    for step, crops in zip(range(options.steps), drawn, strict=False):
+        features = student(torch.from_numpy(crops))[-1]
+        losses = []
+        for name, teacher in teachers.items():
+            wanted = teacher(crops)
+            told = F.interpolate(tellers[name](features), wanted.shape[2:], mode="area")
+            losses.append(F.mse_loss(told, wanted))
+            errors[name].append(float(losses[-1].detach()))
+        optimiser.zero_grad()
+        sum(losses).backward()
+        nn.utils.clip_grad_norm_([*student.parameters(), *tellers.parameters()], 5.0)
+        optimiser.step()
+        schedule.step()
+        if step % 20 == 19 or step == options.steps - 1:
+            means = {name: round(float(np.mean(found[-20:])), 3) for name, found in errors.items()}
+            print(step + 1, means, flush=True)
+        if step % 200 == 199 or step == options.steps - 1:
+            example = torch.zeros(1, 3, CROP, CROP)
+            torch.onnx.export(student.eval(), (example,), str(options.output), dynamo=False)
+            student.train()
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--folds", type=int, nargs="*", default=[], help="left out")
+    parser.add_argument("--teachers", nargs="+", choices=TEACHERS, default=TEACHERS)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--output", type=Path, required=True)
+    distil(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
