@@ -30,7 +30,7 @@ TEACHERS = ("lighttrack", "nanotrackv3", "fear", "efficientnet_lite0")
 CROP = 128
 FRAMES_PER_VIDEO = 24
 LEAST_SIDE_PX = 48
-BATCH = 24
+BATCH = 16
 RATES = 4e-4, 3e-3
 """Of the student and of the convolutions that follow it."""
 CLIP = 5.0
@@ -47,17 +47,21 @@ class Teacher:
         self._size = bundle.template_crop.size
         self._session = onnxruntime.InferenceSession(str(bundle.template_graph))
         self._input = self._session.get_inputs()[0].name
-        self._mean, self._deviation = torch.zeros(1), torch.ones(1)
-        features = self(examples)
+        features = self._features(examples)
         self.channels = features.shape[1]
         self._mean = features.mean((0, 2, 3), keepdim=True)
-        self._deviation = features.std((0, 2, 3), keepdim=True) + 1e-3
+        deviation = features.std((0, 2, 3), keepdim=True)
+        # Channels that hardly ever say anything are not blown up.
+        self._deviation = deviation.clamp(min=0.1 * float(deviation.mean()))
 
     def __call__(self, crops: np.ndarray) -> Tensor:
         """``(N, C, h, w)``."""
+        scaled = (self._features(crops) - self._mean) / self._deviation
+        return scaled.clamp(-CLIP, CLIP)
+
+    def _features(self, crops: np.ndarray) -> Tensor:
         sized = np.ascontiguousarray(crops[:, :, : self._size, : self._size])
-        features = torch.from_numpy(self._session.run(None, {self._input: sized})[0])
-        return ((features - self._mean) / self._deviation).clamp(-CLIP, CLIP)
+        return torch.from_numpy(self._session.run(None, {self._input: sized})[0])
 
 
 def pictures(data: Path, folds: Sequence[int]) -> list[np.ndarray | Path]:
