@@ -38,7 +38,7 @@ def tracking_bundles(names: str, search_bundle: Optional[Path], backend: str) ->
     """
     if names == AUTO:
         # The torch backend builds refdet's own networks, which these are not.
-        released = bundle_folder(search_bundle).parent == BUNDLES_FOLDER
+        released = bundle_folder(search_bundle).resolve().parent == BUNDLES_FOLDER.resolve()
         names = BEST if released and backend != "torch" else NONE
     if names in (NONE, ""):
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -328,6 +329,12 @@ def test_a_network_that_only_follows_is_named_as_such_when_it_searches(caplog, s
     config = DetectorConfig(search=search)
     Detector.open(BUNDLES_FOLDER / "nanotrackv3", config=config, tracking_bundle="none").close()
     assert ("made to follow, not to search" in caplog.text) == warned
+
+
+def test_a_released_bundle_is_one_however_its_folder_is_written(monkeypatch):
+    monkeypatch.chdir(BUNDLES_FOLDER.parent)
+    for folder in (Path("small"), Path("bundles/small"), BUNDLES_FOLDER / ".." / "bundles/small"):
+        assert len(tracking_bundles("auto", folder, "onnxruntime")) == 3
 
 
 def test_the_released_trackers_may_be_named_joined_and_left_away():
