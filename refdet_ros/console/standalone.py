@@ -43,7 +43,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     log = Path(tempfile.mkdtemp(prefix="refdet_console_")) / "detector.log"
     parameters = {"search": args.search}
     if args.bundle is not None:
-        parameters["bundle"] = str(args.bundle.resolve())
+        parameters["bundle"] = str(args.bundle)
     camera_failed = threading.Event()
     try:
         options = options_from(args)

@@ -35,7 +35,7 @@ def run(scene: Scene, output: Path, bundle: Path | None = None, search: str | No
     """
     # Checked first, because the node would retry forever.
     load_bundle(bundle)
-    parameters = {} if bundle is None else {"bundle": str(bundle.resolve())}
+    parameters = {} if bundle is None else {"bundle": str(bundle)}
     if search is not None:
         parameters["search"] = search
     output.mkdir(parents=True, exist_ok=True)
