@@ -2,11 +2,13 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 
+from refdet_core.drawing import contact_sheet
 from refdet_core.metrics import GroundTruth
-from refdet_core.types import Detection
+from refdet_core.types import Detection, Reference
 from refdet_ros.bags.html_report import write_html_report
 from refdet_ros.bags.reading import Bag
 from refdet_ros.bags.replay import Answer, Replay
@@ -14,6 +16,7 @@ from refdet_ros.bags.report import score_targets
 from refdet_ros.bags.targets import Target
 from refdet_ros.bags.worst_moments import PER_KIND, worst_moments
 from refdet_ros.bags.writing import ImageBagWriter
+from refdet_ros.demo import pictures
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -90,6 +93,35 @@ def test_the_page_has_everything_inside(bag, tmp_path):
     before = sorted(path.name for path in (out / "pictures").iterdir())
     write_html_report(out, bag, topic, replay, targets, results, 0.5)
     assert sorted(path.name for path in (out / "pictures").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("answers", "shown"),
+    [
+        (
+            {4: (FAR, 0.8)},
+            ["score 0.90, IoU 1.00", "score 0.90, IoU 1.00", "score 0.80, not in view"],
+        ),
+        ({1: (FAR, 0.8)}, ["score 0.90, IoU 1.00", "score 0.90, IoU 1.00", "score 0.80, IoU 0.00"]),
+        ({}, ["score 0.90, IoU 1.00"] * 3),
+    ],
+    ids=["reported while away", "at the wrong place", "nothing wrong"],
+)
+def test_the_demo_s_sheet_ends_with_the_worst_answer(bag, tmp_path, monkeypatch, answers, shown):
+    captions = []
+
+    def keep(cells, texts, columns, size):
+        captions.extend(texts)
+        return contact_sheet(cells, texts, columns, size)
+
+    monkeypatch.setattr(pictures, "contact_sheet", keep)
+    replay = replay_of({**dict.fromkeys(range(4), (BOX, 0.9)), 4: None, 5: None, **answers})
+    photo = Reference(np.zeros((40, 40, 3), np.uint8))
+    car = Target("car", (photo,), GroundTruth("car", (0, 5), dict.fromkeys(range(4), BOX)))
+    path = tmp_path / "sheet.png"
+    pictures.write_contact_sheet(path, bag, bag.image_topic(), replay, [car])
+    assert cv2.imread(str(path)) is not None
+    assert [text.split(": ")[1] for text in captions] == ["reference 1 of 1", *shown]
 
 
 def test_missing_packages_are_named(monkeypatch):
