@@ -167,8 +167,8 @@ def test_released_bundles_have_names():
     assert load_bundle(Path("base")).folder == DEFAULT_BUNDLE == bundle_folder(None)
     with pytest.raises(BundleError, match=r"'base'.*'small'"):
         load_bundle(Path("huge"))
-    with pytest.raises(BundleError, match="Did you mean 'small'") as refusal:
-        load_bundle(Path("smal"))
+    with pytest.raises(BundleError, match="Did you mean 'base'") as refusal:
+        load_bundle(Path("bass"))
     assert "efficientnet_lite0" not in str(refusal.value)  # which does not search
 
 
