@@ -11,7 +11,6 @@ the folds are left out. Prints each teacher's error, 1 being that of its mean.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from torch import Tensor, nn
 from refdet_core.bundle import BUNDLES_FOLDER, Bundle, load_bundle
 from refdet_core.imaging import to_blob
 from refdet_core.model.backbones import make_backbone
+from refdet_training.datasets.splits import fold_split, read_splits
 
+SOURCES = ("aerial_sequences", "tracked_objects")
 TEACHERS = ("lighttrack", "nanotrackv3", "fear", "efficientnet_lite0")
 CROP = 128
 FRAMES_PER_VIDEO = 24
@@ -66,15 +67,10 @@ class Teacher:
 
 def pictures(data: Path, folds: Sequence[int]) -> list[np.ndarray | Path]:
     """Frames of all videos but those of the folds, and photos."""
-    places = json.loads((data / "places.json").read_text(encoding="utf-8"))
-    held_out = {
-        video
-        for fold in folds
-        for place in places["folds"][fold]
-        for video in places["places"][place]
-    }
+    splits = read_splits(data / "places.json", SOURCES)
+    held_out = {video for fold in folds for video in splits[fold_split(fold)]}
     found: list[np.ndarray | Path] = []
-    for source in ("aerial_sequences", "tracked_objects"):
+    for source in SOURCES:
         for path in sorted((data / source).glob("*.mp4")):
             if path.stem in held_out:
                 continue
