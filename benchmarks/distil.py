@@ -1,11 +1,13 @@
 """Distils several published networks into one small backbone: can it see more than each of them?
 
-    python -m benchmarks.distil --data ../shared/data --folds 1 3 --output distilled.onnx
-    refdet-train cross-validate … --folds 1 3 -- --model.backbone_weights distilled.onnx …
+    python -m benchmarks.distil --data ../shared/data --output distilled.safetensors
+    refdet-train cross-validate … -- --model.backbone_weights distilled.safetensors …
 
-The student has FEAR-XS's layout and starts from its weights. From random crops it learns to tell,
-by a 1x1 convolution for each teacher, what the teachers' template encoders say of them. Videos of
-the folds are left out. Prints each teacher's error, 1 being that of its mean.
+The student starts from published weights and keeps its layers up to stride 8 as they are. From
+random crops it learns to tell, by a 1x1 convolution for each teacher, what the teachers' template
+encoders say of them. The videos that the folds of
+places are made of are left out, so that one student serves all folds. Prints each teacher's error,
+1 being that of its mean.
 """
 
 from __future__ import annotations
@@ -19,14 +21,20 @@ import numpy as np
 import onnxruntime
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refdet_core.bundle import BUNDLES_FOLDER, Bundle, load_bundle
 from refdet_core.imaging import to_blob
 from refdet_core.model.backbones import make_backbone
-from refdet_training.datasets.splits import fold_split, read_splits
 
-SOURCES = ("aerial_sequences", "tracked_objects")
+STUDENTS = {
+    "fear_xs": ("fear_backbone.onnx", 0),
+    "mobilenetv3_large_075": ("tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safetensors", 1),
+}
+"""Name to the weights that it starts from, and the blocks that are cut from its end."""
+VIDEOS = ("tracked_objects", "airborne_targets")
+PHOTOS = ("cutout_sources", "backgrounds", "aerial_cars")
 TEACHERS = ("lighttrack", "nanotrackv3", "fear", "efficientnet_lite0")
 CROP = 128
 FRAMES_PER_VIDEO = 24
@@ -46,7 +54,9 @@ class Teacher:
 
     def __init__(self, bundle: Bundle, examples: np.ndarray) -> None:
         self._size = bundle.template_crop.size
-        self._session = onnxruntime.InferenceSession(str(bundle.template_graph))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = onnxruntime.InferenceSession(str(bundle.template_graph), options)
         self._input = self._session.get_inputs()[0].name
         features = self._features(examples)
         self.channels = features.shape[1]
@@ -65,24 +75,19 @@ class Teacher:
         return torch.from_numpy(self._session.run(None, {self._input: sized})[0])
 
 
-def pictures(data: Path, folds: Sequence[int]) -> list[np.ndarray | Path]:
-    """Frames of all videos but those of the folds, and photos."""
-    splits = read_splits(data / "places.json", SOURCES)
-    held_out = {video for fold in folds for video in splits[fold_split(fold)]}
+def pictures(data: Path) -> list[np.ndarray | Path]:
+    """Frames of videos, and photos."""
     found: list[np.ndarray | Path] = []
-    for source in SOURCES:
-        for path in sorted((data / source).glob("*.mp4")):
-            if path.stem in held_out:
-                continue
-            video = cv2.VideoCapture(str(path))
-            count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-            for number in np.linspace(0, count - 1, FRAMES_PER_VIDEO).astype(int):
-                video.set(cv2.CAP_PROP_POS_FRAMES, int(number))
-                done, frame_bgr = video.read()
-                if done:
-                    found.append(frame_bgr)
-    for folder in ("cutout_sources", "backgrounds", "aerial_cars"):
-        found += sorted((data / folder).glob("*.jpg"))
+    for path in sorted(path for name in VIDEOS for path in (data / name).glob("*.mp4")):
+        video = cv2.VideoCapture(str(path))
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        for number in np.linspace(0, count - 1, FRAMES_PER_VIDEO).astype(int):
+            video.set(cv2.CAP_PROP_POS_FRAMES, int(number))
+            done, frame_bgr = video.read()
+            if done:
+                found.append(frame_bgr)
+    for name in PHOTOS:
+        found += sorted((data / name).glob("*.jpg"))
     return found
 
 
@@ -112,19 +117,28 @@ def distil(options: argparse.Namespace) -> None:
     """Train the student and write it as an ONNX graph."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    drawn = batches(pictures(options.data, options.folds), rng)
+    drawn = batches(pictures(options.data), rng)
     examples = np.concatenate([next(drawn), next(drawn)])
     teachers = {
         name: Teacher(load_bundle(BUNDLES_FOLDER / name), examples) for name in options.teachers
     }
-    student = make_backbone("fear_xs", (8, 16))
-    student.load_weights(options.data / "weights" / "fear_backbone.onnx")
+    weights, cut_blocks = STUDENTS[options.student]
+    student = make_backbone(options.student, (8, 16), cut_blocks=cut_blocks)
+    student.load_weights(options.data / "weights" / weights)
+    student.eval()  # its batch norms keep their statistics
     tellers = nn.ModuleDict(
-        {name: nn.Conv2d(student.channels[-1], each.channels, 1) for name, each in teachers.items()}
+        {
+            name: nn.Sequential(  # features of any scale
+                nn.BatchNorm2d(student.channels[-1], affine=False),
+                nn.Conv2d(student.channels[-1], teacher.channels, 1),
+            )
+            for name, teacher in teachers.items()
+        }
     )
+    learning = nn.ModuleList([*student.parts()[-1], *tellers.values()])
     groups = [
-        {"params": module.parameters(), "lr": rate}
-        for module, rate in zip((student, tellers), RATES, strict=True)
+        {"params": nn.ModuleList(student.parts()[-1]).parameters(), "lr": RATES[0]},
+        {"params": tellers.parameters(), "lr": RATES[1]},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -132,7 +146,9 @@ def distil(options: argparse.Namespace) -> None:
     )
     errors: dict[str, list[float]] = {name: [] for name in teachers}
     for step, crops in zip(range(options.steps), drawn, strict=False):
-        features = student(torch.from_numpy(crops))[-1]
+        with torch.no_grad():
+            stem = student.stem(torch.from_numpy(crops))
+        features = student.levels(stem)[-1]
         losses = []
         for name, teacher in teachers.items():
             wanted = teacher(crops)
@@ -141,16 +157,14 @@ def distil(options: argparse.Namespace) -> None:
             errors[name].append(float(losses[-1].detach()))
         optimiser.zero_grad()
         sum(losses).backward()
-        nn.utils.clip_grad_norm_([*student.parameters(), *tellers.parameters()], 5.0)
+        nn.utils.clip_grad_norm_(learning.parameters(), 5.0)
         optimiser.step()
         schedule.step()
         if step % 20 == 19 or step == options.steps - 1:
             means = {name: round(float(np.mean(found[-20:])), 3) for name, found in errors.items()}
             print(step + 1, means, flush=True)
         if step % 200 == 199 or step == options.steps - 1:
-            example = torch.zeros(1, 3, CROP, CROP)
-            torch.onnx.export(student.eval(), (example,), str(options.output), dynamo=False)
-            student.train()
+            save_file(student.net.state_dict(), options.output)
 
 
 def main() -> None:
@@ -159,7 +173,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--folds", type=int, nargs="*", default=[], help="left out")
+    parser.add_argument("--student", choices=STUDENTS, default="mobilenetv3_large_075")
     parser.add_argument("--teachers", nargs="+", choices=TEACHERS, default=TEACHERS)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--output", type=Path, required=True)

@@ -183,11 +183,17 @@ def check_camera(bundle: Bundle) -> None:
 
 
 def released_names(purpose: str = "") -> List[str]:
-    """Names of the bundles that come with refdet; with ``purpose``, of those made for it."""
+    """Names of the bundles that come with refdet; with ``purpose``, of those made for it (damaged
+    ones are left out)."""
     names = sorted(path.parent.name for path in BUNDLES_FOLDER.glob(f"*/{DESCRIPTION}"))
-    if not purpose:
-        return names
-    return [name for name in names if purpose in load_bundle(Path(name)).purposes]
+    return [name for name in names if not purpose or _serves(name, purpose)]
+
+
+def _serves(name: str, purpose: str) -> bool:
+    try:
+        return purpose in load_bundle(BUNDLES_FOLDER / name).purposes
+    except BundleError:
+        return False
 
 
 def load_bundle(folder: Optional[Path] = None, verify: bool = False) -> Bundle:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from refdet_core.doctor.check_process import run_checks
 from refdet_core.doctor.machine import ASKED as ASKED_OF_THE_MACHINE
@@ -69,13 +69,12 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
             node's default.
         settings: ``key=value`` for the backend.
     """
-    folder = _folder(bundle or Path("auto"), backend)
+    folder, names = _bundles(bundle or Path("auto"), backend)
     checks: Dict[str, Sequence[str]] = {
         name: (name,) for name in (*ASKED_OF_PACKAGES, *ASKED_OF_THE_MACHINE)
     }
     checks["engines"] = ("engines", folder, *settings)
     checks["backend"] = ("backend", backend, folder, *settings)
-    names = _released()
     if bundle is not None and str(bundle) not in names:
         names.append(folder)
     checks.update((f"bundle {name}", ("bundle", name)) for name in names)
@@ -92,22 +91,15 @@ def examine(backend: str, bundle: Optional[Path], settings: Sequence[str]) -> Li
     ]
 
 
-def _folder(bundle: Path, backend: str) -> str:
-    """Of the bundle that the node takes for this setting."""
+def _bundles(bundle: Path, backend: str) -> Tuple[str, List[str]]:
+    """Folder of the bundle that the node takes for this setting, and the released ones' names."""
     try:
-        # Needs packages that may be missing or broken.
+        # Need packages that may be missing or broken.
+        from refdet_core.bundle import released_names
         from refdet_core.search_bundle import search_bundle
     except Exception:  # what is missing is in the report
-        return str(bundle.resolve())
-    return str(search_bundle(bundle, backend).resolve())
-
-
-def _released() -> List[str]:
-    try:
-        from refdet_core.bundle import released_names  # needs packages, see above
-    except Exception:  # what is missing is in the report
-        return ["base"]
-    return released_names()
+        return str(bundle.resolve()), ["base"]
+    return str(search_bundle(bundle, backend).resolve()), released_names()
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

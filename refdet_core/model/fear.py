@@ -112,11 +112,15 @@ class FearBackbone(Backbone):
         return [[self.net["layer1"]], [self.net["layer2"]]]
 
     def load_weights(self, path: Path) -> None:
-        """Take the weights of the published ONNX graph, convolution by convolution.
+        """Take the weights of the published ONNX graph, convolution by convolution, or a state
+        dict of this network.
 
         Raises:
             ConfigError: another graph.
         """
+        if path.suffix != ".onnx":
+            super().load_weights(path)
+            return
         import onnx
         from onnx import numpy_helper
 

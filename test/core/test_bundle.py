@@ -172,6 +172,14 @@ def test_released_bundles_have_names():
     assert "efficientnet_lite0" not in str(refusal.value)  # which does not search
 
 
+def test_a_missing_bundle_is_told_even_if_a_released_one_is_damaged(tmp_path, monkeypatch):
+    shutil.copytree(str(BUNDLES_FOLDER), str(tmp_path / "bundles"))
+    (tmp_path / "bundles" / "small" / "bundle.yaml").write_text("format: 99\n")
+    monkeypatch.setattr("refdet_core.bundle.BUNDLES_FOLDER", tmp_path / "bundles")
+    with pytest.raises(BundleError, match=r"'huge' is not a model bundle.*\['base'\]"):
+        load_bundle(Path("huge"))
+
+
 def test_a_folder_of_your_own_comes_before_a_released_name(tmp_path, monkeypatch):
     (tmp_path / "small").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -107,7 +107,10 @@ def test_autostart_retries_until_the_bundle_is_there(client, start_node, colour_
     node = start_node(namespace="late", bundle="/not/yet")
     tools.wait_for(lambda: "is not a model bundle" in node.output)
     assert client.state("/late/detector") == "unconfigured"
-    assert client.set_parameter("bundle", str(colour_bundle), "/late/detector").successful
+    # It is refused for the moment in which the node tries again.
+    tools.wait_for(
+        lambda: client.set_parameter("bundle", str(colour_bundle), "/late/detector").successful
+    )
     tools.wait_for(lambda: client.state("/late/detector") == "active")
     assert node.output.count("is not a model bundle") == 1
 
