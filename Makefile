@@ -90,12 +90,13 @@ benchmark-trackers: setup-test setup-window  ## compare with OpenCV's trackers o
 DATA ?= ../shared/data
 PREPARED ?= runs/prepared
 FOLDS ?= runs/folds
-RECIPE := refdet_training/recipes/refdet_base.yaml
+RECIPE := refdet_training/recipes/refdet_
 PREPARE := $(TRAIN) prepare --frames raw --output $(PREPARED)
-SETTINGS := --model.backbone_weights $(DATA)/weights/fear_backbone.onnx \
-	--data.store runs/store --data.cutouts $(DATA)/cutout_sources \
-	--data.object_cutouts $(DATA)/object_cutouts \
+PAIRS := --data.cutouts $(DATA)/cutout_sources --data.object_cutouts $(DATA)/object_cutouts \
 	--data.backgrounds '["$(DATA)/backgrounds", "$(DATA)/aerial_cars"]'
+DISTILLED := runs/distilled.safetensors
+base := --model.backbone_weights $(DATA)/weights/fear_backbone.onnx --data.store runs/store/base $(PAIRS)
+small := --model.backbone_weights $(DISTILLED) --data.store runs/store/small $(PAIRS)
 
 train-data: setup-test  ## index the videos, photos and boxes in DATA= (15 GB of decoded frames)
 	@$(PREPARE) --data $(DATA)/aerial_sequences --every 2 --splits $(DATA)/places.json \
@@ -105,27 +106,39 @@ train-data: setup-test  ## index the videos, photos and boxes in DATA= (15 GB of
 	@$(PREPARE) --data $(DATA)/airborne_targets --every 5 --val-share 0 --kind-pattern '_([A-Z]+)_'
 	@$(PREPARE) --data $(DATA)/aerial_cars --val-share 0 --family-pattern '^([A-Za-z]+)'
 
+$(DISTILLED): | setup-test
+	@mkdir -p $(@D)
+	@$(TRAIN) distil $(addprefix $(DATA)/,airborne_targets tracked_objects cutout_sources backgrounds aerial_cars) \
+		--backbone mobilenetv3_large_075 --cut-blocks 1 --output $@ \
+		--weights $(DATA)/weights/tf_mobilenetv3_large_075_coco_blocks0-5_fp16.safetensors
+
 train-smoke: train-data  ## a few minutes of training on DATA=, through to a measured network
-	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output runs/smoke \
-		--folds 0 --frames 4 --absent 4 -- $(SETTINGS) --data.store runs/smoke/store \
+	@$(TRAIN) cross-validate --recipe $(RECIPE)base.yaml --data $(PREPARED) --output runs/smoke \
+		--folds 0 --frames 4 --absent 4 -- $(base) --data.store runs/smoke/store \
 		--data.store_pairs 60 --trainer.max_steps 60 --data.tune_pairs 48
 
-cross-validate: train-data  ## train the released recipe without each fold of places, measure it there
-	@$(TRAIN) cross-validate --recipe $(RECIPE) --data $(PREPARED) --output $(FOLDS) \
-		--beside small=refdet_core/bundles/small --refine fear lighttrack \
-		efficientnet_lite0 --allowed-fpr 0.03 --follow 5 \
-		--zero-shot fear_xs=$(DATA)/weights/fear_backbone.onnx -- $(SETTINGS)
+define cross_validate
+	@$(TRAIN) cross-validate --recipe $(RECIPE)$(1).yaml --data $(PREPARED) --output $(FOLDS)/$(1) \
+		--refine fear lighttrack efficientnet_lite0 --allowed-fpr 0.03 --follow 5 $(2) -- $($(1))
 
-train-release: cross-validate  ## train the released model again: two hours on a CPU, resumes if interrupted
-	@$(TRAIN) fit --config $(RECIPE) --data.data_dir $(PREPARED) $(SETTINGS) \
-		--trainer.default_root_dir runs/release \
-		$(if $(wildcard runs/release/last.ckpt),--ckpt_path last)
-	@$(TRAIN) export --checkpoint runs/release/last.ckpt --output runs/release/fear \
-		--name refdet-fear --version 0.0.0
-	@$(TRAIN) publish --bundle runs/release/fear --data $(PREPARED) \
-		--cross-validation $(FOLDS)/cross_validation.json
-	@$(TRAIN) join runs/release/fear small --output runs/release/bundle \
-		--name refdet-base --version 0.0.0
+endef
+cross-validate: train-data $(DISTILLED)  ## train the released recipes without each fold of places, measure them there
+	$(call cross_validate,base,--zero-shot fear_xs=$(DATA)/weights/fear_backbone.onnx)
+	$(call cross_validate,small)
+
+define release
+	@$(TRAIN) fit --config $(RECIPE)$(1).yaml --data.data_dir $(PREPARED) $($(1)) \
+		--trainer.default_root_dir runs/release/$(1) \
+		$(if $(wildcard runs/release/$(1)/last.ckpt),--ckpt_path last)
+	@$(TRAIN) export --checkpoint runs/release/$(1)/last.ckpt --output runs/release/$(1)/bundle \
+		--name refdet-$(1) --version 0.0.0
+	@$(TRAIN) publish --bundle runs/release/$(1)/bundle --data $(PREPARED) \
+		--cross-validation $(FOLDS)/$(1)/cross_validation.json
+
+endef
+train-release: cross-validate  ## train the released models again: some hours on a CPU, resumes if interrupted
+	$(call release,base)
+	$(call release,small)
 
 recipes-smoke: setup-test  ## train every recipe for two steps on DATA=, export, run the result
 	@$(PYTHON_IN_VENV) -m benchmarks.recipes.smoke --data $(DATA) --output runs/recipes-smoke

@@ -12,6 +12,7 @@ from refdet_core.command_line import run_command
 COMMANDS = {
     "label": "label video that has no boxes, where two published trackers agree",
     "prepare": "turn labelled videos or photos into an indexed data set",
+    "distil": "teach a small backbone what published networks see, without any boxes",
     "fit": "train, from a recipe (--config FILE) and any of its settings as --key value",
     "export": "write a bundle from a checkpoint, or check one for TensorRT 8.4",
     "import": "write a bundle of a published tracker",

@@ -37,6 +37,7 @@ from refdet_training.evaluation.cross_validation import (
 from refdet_training.evaluation.detection_protocol import DetectionProtocol, FrameDetector
 from refdet_training.evaluation.held_out import RawPrediction
 from refdet_training.evaluation.overrides import detector_config
+from refdet_training.evaluation.second_looks import following_as_released
 
 NUMBERS = "cross_validation.json"
 TABLE = "cross_validation.md"
@@ -216,9 +217,7 @@ def _as_published(trained: Path, numbers: PooledNumbers, cohort: Cohort | None) 
     shutil.copytree(trained, folder)
     bundle, rule = load_bundle(folder), numbers.refinement
     if rule is not None:
-        released = load_bundle(None).refinement
-        if released is not None and released.embedding == rule.embedding:
-            rule = replace(rule, followed=released.followed)
+        rule = following_as_released(rule)
         rule = replace(rule, cohort=COHORT_FILE if cohort is not None else "")
         if cohort is not None:
             cohort.save(folder / COHORT_FILE)

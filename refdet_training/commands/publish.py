@@ -20,6 +20,7 @@ from refdet_training.evaluation.calibration import FittedCalibration, fit_calibr
 from refdet_training.evaluation.detection_protocol import DetectionProtocol
 from refdet_training.evaluation.evaluate_bundle import EvaluationSettings, evaluate_bundle
 from refdet_training.evaluation.overrides import detector_config
+from refdet_training.evaluation.second_looks import following_as_released
 from refdet_training.evaluation.tables import all_numbers
 from refdet_training.export import publish, with_refinement
 
@@ -101,7 +102,7 @@ def _publish_out_of_fold(bundle: Bundle, path: Path) -> None:
         found = content[recipe]
         calibration, threshold = Calibration(**found["calibration"]), float(found["threshold"])
         rule = found.get("refinement")
-        refinement = None if rule is None else refinement_rule(rule)
+        refinement = None if rule is None else following_as_released(refinement_rule(rule))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ConfigError(
             f"{path} is not the cross_validation.json of refdet-train cross-validate: {error}"

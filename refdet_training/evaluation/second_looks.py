@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from refdet_core.backends.config import BackendConfig
-from refdet_core.bundle import Bundle
+from refdet_core.bundle import Bundle, load_bundle
 from refdet_core.calibration import Calibration, logit
 from refdet_core.cohort import Cohort
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
@@ -160,6 +160,15 @@ def fit_refinement(
     same_camera = _fitted(predictions, calibration, protocol)
     other_photos = _fitted(without_colours(predictions), calibration, protocol)
     return replace(refinement_of(networks), same_camera=same_camera, other_photos=other_photos)
+
+
+def following_as_released(rule: RefinementRule) -> RefinementRule:
+    """The rule, judging followed targets as the released bundle does if it compares the same
+    networks' features. ``benchmarks.followed_rule`` fits these weights."""
+    released = load_bundle().refinement
+    if released is None or released.embedding != rule.embedding:
+        return rule
+    return replace(rule, followed=released.followed)
 
 
 def without_colours(predictions: Sequence[RawPrediction]) -> list[RawPrediction]:

@@ -193,6 +193,30 @@ def test_features_and_colours_are_weighed_and_photos_do_without_colours() -> Non
     assert refinement_rule(numbers.as_dict()["refinement"]) == rule
 
 
+def test_publish_judges_followed_targets_as_the_released_bundle_does(tmp_path) -> None:
+    folds = {
+        fold: [
+            replace(item, looks=tuple(replace(look, cosine=0.5) for look in item.looks))
+            for item in looked_at_again(fold, 20, 10, 20)
+        ]
+        for fold in (0, 1)
+    }
+    bundle = shutil.copytree(BUNDLES_FOLDER / "small", tmp_path / "bundle")
+    released, numbers = load_bundle().refinement, tmp_path / "cross_validation.json"
+    for networks, expected in (
+        ((released.tracker, *released.embedding.split("+")), released.followed),
+        ((released.tracker, "lighttrack"), None),
+    ):
+        found = pool(folds, DetectionProtocol(), 0.05, networks)
+        numbers.write_text(json.dumps({"mine": found.as_dict()}))
+        given = ["publish", "--bundle", str(bundle), "--data", str(tmp_path)]
+        assert main([*given, "--cross-validation", str(numbers)]) == 0
+        published = load_bundle(bundle)
+        assert published.score_threshold == found.threshold
+        assert published.refinement.same_camera == found.refinement.same_camera
+        assert published.refinement.followed == expected
+
+
 def test_looks_are_kept_as_they_were(tmp_path) -> None:
     found = looked_at_again(0, 2, 1, 1)
     write_predictions(tmp_path / "p.json", found)
