@@ -251,16 +251,18 @@ def test_time_that_stands_still_or_goes_back_changes_nothing_for_a_seen_one() ->
 )
 def test_whatever_happens_the_states_make_sense(scores, period_s: float) -> None:
     watched, past_ids = story(period_s), []
-    unseen_s, before = 0.0, (SEARCHING, None)
+    more_unseen_s, before = 0.0, (SEARCHING, None)
     for score in scores:
         seen = score is not None and score >= watched.track.least_score
         watched.tell(score)
-        unseen_s = 0.0 if seen or before[0] != TRACKING else unseen_s + period_s
+        more_unseen_s = max(0.0, more_unseen_s + (-period_s if seen else period_s))
+        if before[0] != TRACKING:
+            more_unseen_s = 0.0
         now = (watched.track.state, watched.track.track_id)
         assert (now[1] is None) == (now[0] == SEARCHING)
         assert 0.15 <= watched.track.least_score <= 1
         if now[0] == LOST and before[0] == TRACKING:
-            assert not seen and unseen_s > 0.5 - 1e-6
+            assert not seen and more_unseen_s > 0.5 - 1e-6
         if before[0] in (TRACKING, LOST):
             assert now in ((TRACKING, before[1]), (LOST, before[1]), (SEARCHING, None))
         if now[0] == TRACKING and before[0] != TRACKING:

@@ -205,7 +205,7 @@ def test_the_dry_run(tmp_path, monkeypatch):
     sections = json.loads((tmp_path / "results.json").read_text())["sections"]
     table = (tmp_path / "table.md").read_text()
     here = {row[0]: row[1] for row in sections["here"]["rows"]}
-    assert here["onnxruntime"] == here["bundle refdet-small-objects"] == here["footage"] == "yes"
+    assert here["onnxruntime"] == here["bundle refdet-small"] == here["footage"] == "yes"
     assert "Xavier NX" in table
     import torch
 
