@@ -251,9 +251,7 @@ def test_the_networks_that_work_beside_the_one_that_searches_are_named_and_must_
     tmp_path, monkeypatch
 ):
     facts = run_check("backend", ["onnxruntime", str(BUNDLES_FOLDER / "small")]).facts
-    assert facts["text"].endswith(
-        "refdet-small, lighttrack, fear, nanotrackv3, efficientnet_lite0"
-    )
+    assert facts["text"].endswith("refdet-small, lighttrack, fear, nanotrackv3, efficientnet_lite0")
     part = tmp_path / "refdet_core"
     ignored = shutil.ignore_patterns("fear", "__pycache__")
     shutil.copytree(str(BUNDLES_FOLDER.parent), str(part), ignore=ignored)
