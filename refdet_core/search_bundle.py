@@ -18,7 +18,7 @@ def search_bundle(name: Optional[Path], backend: str) -> Path:
 
     Args:
         name: see :func:`~refdet_core.bundle.bundle_folder`; ``auto`` takes ``base`` on a GPU and
-            ``small`` on a CPU, where ``base`` takes more than twice as long.
+            ``small`` on a CPU, where ``base`` takes 1.7 times as long.
         backend: name of the backend that runs it.
     """
     if name != AUTO:
