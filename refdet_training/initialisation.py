@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
+from safetensors import SafetensorError
 from torch import nn
 
 from refdet_core.errors import ConfigError
+from refdet_core.model.backbone import Backbone
 from refdet_core.model.siamese import Siamese
 
 INITIALISATIONS = ("default", "xavier", "kaiming")
+_UNREADABLE = (RuntimeError, OSError, ValueError, EOFError, UnpicklingError, SafetensorError)
 
 
 def initialise(network: nn.Module, name: str) -> None:
@@ -69,9 +73,18 @@ def load_backbone(network: Siamese, weights: str) -> None:
             f"model.backbone_weights is '{weights}', but there is no such file; give hub, none, or "
             "a .safetensors or .pth file."
         )
+    load_weights(network.backbone, name, path)
+
+
+def load_weights(backbone: Backbone, name: str, path: Path) -> None:
+    """Give the backbone of this name the weights of a file.
+
+    Raises:
+        ConfigError: it cannot be read, or belongs to another backbone.
+    """
     try:
-        network.backbone.load_weights(path)
-    except (RuntimeError, OSError, ValueError) as error:
+        backbone.load_weights(path)
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{path} does not fit the backbone '{name}' (another architecture or another number "

@@ -28,9 +28,11 @@ from refdet_core.errors import ConfigError, SourceError
 from refdet_core.imaging import to_blob
 from refdet_core.model.backbone import Backbone
 from refdet_core.model.backbones import BACKBONES, make_backbone
+from refdet_training.datasets.readers.files import pictures_in
+from refdet_training.initialisation import load_weights
 
 TEACHERS = ("lighttrack", "nanotrackv3", "fear", "efficientnet_lite0")
-VIDEO, PHOTO = ".mp4", (".jpg", ".png")
+VIDEO = ".mp4"
 CROP = 128
 FRAMES_PER_VIDEO = 24
 LEAST_SIDE_PX = 48
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(0)
     bundles = [load_bundle(folder) for folder in options.teachers]
     student = make_backbone(options.backbone, STRIDES, cut_blocks=options.cut_blocks)
-    student.load_weights(options.weights)
+    load_weights(student, options.backbone, options.weights)
     student.eval()  # its batch norms keep their statistics
     drawn = batches(pictures(options.pictures), rng)
     examples = np.concatenate([next(drawn), next(drawn)])
@@ -134,7 +136,7 @@ def pictures(folders: Sequence[Path]) -> list[np.ndarray | Path]:
                 if done:
                     found.append(frame_bgr)
             video.release()
-        found += [path for path in sorted(folder.glob("*")) if path.suffix in PHOTO]
+        found += pictures_in(folder)
         if len(found) == before:
             raise SourceError(f"{folder} holds no {VIDEO}, .jpg or .png files.")
     return found

@@ -18,6 +18,7 @@ from refdet_core.model.correlation import unit
 from refdet_core.templates import check_reference
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.detection_protocol import FrameDetector
+from refdet_training.initialisation import load_weights
 
 _SCALES = (0.75, 1.0, 1.33)
 _OBJECT_PX = 48  # network pixels
@@ -33,7 +34,7 @@ class UntrainedBackbone(FrameDetector):
 
     Args:
         name: of the backbone, see :data:`refdet_core.model.backbones.BACKBONES`.
-        weights: what its ``load_weights`` takes.
+        weights: file of a state dict, or what else its ``load_weights`` takes.
         strides: the levels that it is built with.
         level: which of them is compared.
 
@@ -45,7 +46,7 @@ class UntrainedBackbone(FrameDetector):
         self, name: str, weights: Path, strides: Sequence[int] = (8, 16), level: int = -1
     ) -> None:
         self._backbone = make_backbone(name, strides).eval()
-        self._backbone.load_weights(weights)
+        load_weights(self._backbone, name, weights)
         self._stride, self._level = strides[level], level
 
     def set_references(self, references: Sequence[Reference]) -> None:

@@ -52,14 +52,24 @@ def test_the_layers_behind_the_stem_learn(start, photos, tmp_path, capsys):
 
 
 def test_it_stops_at_what_cannot_be_used(start, photos, tmp_path, capsys):
-    def refusal(*arguments) -> str:
-        assert distil(start, *arguments, "--output", tmp_path / "none.safetensors") == 2
+    def refusal(*arguments, weights=start) -> str:
+        assert distil(weights, *arguments, "--output", tmp_path / "none.safetensors") == 2
         return capsys.readouterr().err
 
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no .mp4, .jpg or .png files" in refusal(empty)
     assert "--steps must be at least 1" in refusal(photos, "--steps", 0)
+    for name, content in (
+        ("a.pth", b"no weights"),
+        ("a.safetensors", b"no weights"),
+        ("b.pth", b""),
+    ):
+        (tmp_path / name).write_bytes(content)
+        message = refusal(photos, "--teachers", "nanotrackv3", weights=tmp_path / name)
+        assert f"{name} does not fit the backbone" in message and "\n" not in message.strip()
+    missing = refusal(photos, "--teachers", "nanotrackv3", weights=tmp_path / "none.pth")
+    assert "none.pth does not fit" in missing
     assert "is not a model bundle" in refusal(photos, "--teachers", "nobody")
     broken = tmp_path / "broken"
     broken.mkdir()
