@@ -2,7 +2,7 @@
 speed.
 
     python -m benchmarks.trackers --data ../shared/data [--split val] [--only NAME ...]
-        [--scenarios tracking removed back speed] [--out-of-fold DIR] [--camera-rate]
+        [--scenarios tracking removed back speed] [--out-of-fold DIR] [--camera-rate [--slower 4]]
         [--output runs/trackers]
 
 Every sequence is contiguous video with all its frames. The table of goals and numbers goes to the
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace) -> Results:
         given |= {one.name: one.given for one in methods}
         try:
             sequences = build_sequences(footages, pool, options.scenarios, settings)
-            some, refused = run_all(methods, sequences, options.camera_rate)
+            some, refused = run_all(methods, sequences, options.slower * options.camera_rate)
             runs += some
             skipped += refused
             if SPEED in options.scenarios and not speed:
@@ -139,6 +139,7 @@ def _setup(options: argparse.Namespace) -> dict[str, object]:
         "config": options.config,
         "bundle": str(options.bundle or options.out_of_fold or "released"),
         "camera_rate": options.camera_rate,
+        "slower": options.slower,
         "tracking_bundle": options.tracking_bundle,
         "opencv": cv2.__version__,
         "opencv_threads": options.threads,
@@ -194,6 +195,10 @@ def arguments() -> argparse.ArgumentParser:
         "--camera-rate", action="store_true",
         help="frames come at the video's rate: those that come while a tracker is busy are lost "
         "to it, and its last box stands for them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slower", type=float, default=1.0, metavar="K",
+        help="with --camera-rate: as on a computer that takes K times as long (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--tracking-bundle", default=AUTO, help="what follows in the window (%(default)s)"

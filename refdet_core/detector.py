@@ -105,7 +105,9 @@ class Detector(Closeable):
         others: List[Network] = []
         try:
             tracking = tracking_bundles(tracking_bundle, folder, name)
-            for each in [*tracking, *comparing_bundles(loaded, tracking)]:
+            for each in tracking:
+                others.append(Network.open(each, name, backend_config, follows=True))
+            for each in comparing_bundles(loaded, tracking):
                 others.append(Network.open(each, name, backend_config))
         except Exception:
             for network in others:
@@ -129,9 +131,14 @@ class Detector(Closeable):
     @property
     def model(self) -> str:
         """Names and versions of the networks, for people."""
-        names = [f"{each.bundle.name} {each.bundle.version}" for each in self._networks]
-        followers = " and ".join(names[1:])
-        return f"{names[0]}, targets followed by {followers}" if followers else names[0]
+        parts = [_names([Network(self.bundle, self.backend)])]
+        following = [network for network in self.others if network.follows]
+        comparing = [network for network in self.others if not network.follows]
+        if following:
+            parts.append("targets followed by " + _names(following))
+        if comparing:
+            parts.append("compared by " + _names(comparing))
+        return ", ".join(parts)
 
     @property
     def score_threshold(self) -> float:
@@ -355,6 +362,10 @@ class Detector(Closeable):
             for network, templates in zip(networks or self._networks, sets)
         )
         return replace(search, others=tuple(others))
+
+
+def _names(networks: Sequence[Network]) -> str:
+    return " and ".join(f"{each.bundle.name} {each.bundle.version}" for each in networks)
 
 
 def _check_searches(bundle: Bundle, config: DetectorConfig) -> None:

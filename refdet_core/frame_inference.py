@@ -12,7 +12,7 @@ import numpy as np
 from refdet_core.backends.base import Backend
 from refdet_core.box_correction import correct_boxes
 from refdet_core.boxes import as_tuple
-from refdet_core.bundle import TRACK, Bundle
+from refdet_core.bundle import Bundle
 from refdet_core.decoding import Candidates, best_view
 from refdet_core.heatmap import merge_maps
 from refdet_core.imaging import Crop, extract, to_blob
@@ -58,7 +58,7 @@ class NetworkSearchFrame(SearchFrame):
             NetworkSearchFrame(network.backend, network.bundle, own_bank, frame_bgr, time_s)
             for network, own_bank in zip(others, bank.others)
         ]
-        self._trackers = [frame for frame in self._others if TRACK in frame._bundle.purposes]
+        self._trackers = [frame for frame, network in zip(self._others, others) if network.follows]
 
     @property
     def timings_ms(self) -> Dict[str, float]:

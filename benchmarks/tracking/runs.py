@@ -49,12 +49,12 @@ class Run:
 def run_all(
     methods: Sequence[TrackingMethod],
     sequences: Sequence[BenchmarkSequence],
-    camera_rate: bool = False,
+    slowness: float = 0.0,
 ) -> tuple[list[Run], list[Skipped]]:
     """Every method on every sequence, once; each frame is decoded once for all of them.
 
     Args:
-        camera_rate: see :func:`run_sequence`.
+        slowness: see :func:`run_sequence`.
 
     Returns:
         The runs, and what could not be measured: methods that refuse an object, damaged
@@ -66,7 +66,7 @@ def run_all(
     with tqdm(total=total, unit="frame") as progress:
         for sequence in sequences:
             progress.set_description(f"{sequence.scenario} {sequence.footage.object_id}")
-            found, refused = run_sequence(methods, sequence, camera_rate)
+            found, refused = run_sequence(methods, sequence, slowness)
             runs.extend(found)
             skipped.extend(refused)
             progress.update(len(sequence.frames))
@@ -74,13 +74,14 @@ def run_all(
 
 
 def run_sequence(
-    methods: Sequence[TrackingMethod], sequence: BenchmarkSequence, camera_rate: bool = False
+    methods: Sequence[TrackingMethod], sequence: BenchmarkSequence, slowness: float = 0.0
 ) -> tuple[list[Run], list[Skipped]]:
     """Run all methods on one sequence, side by side.
 
     Args:
-        camera_rate: frames come at the video's rate and wait for nobody. Those that come while a
-            method is busy are lost to it, and its last answer stands for them.
+        slowness: above 0, frames come at the video's rate and wait for nobody. Those that come
+            while a method is busy are lost to it, and its last answer stands for them. It is busy
+            for so many times as long as it takes here.
     """
     started: dict[str, TrackingMethod] = {}
     busy_until_s: dict[str, float] = {}
@@ -94,18 +95,18 @@ def run_sequence(
             try:
                 answers[one.name] = [begin(one, sequence, first_bgr, photos)]
                 started[one.name] = one
-                busy_until_s[one.name] = answers[one.name][0].ms / 1e3
+                busy_until_s[one.name] = slowness * answers[one.name][0].ms / 1e3
             except RefdetError as error:
                 skipped.append(_skip(sequence, f"{one.name}: {error}"))
         for index in range(1, len(sequence.frames)):
             frame_bgr, time_s = sequence.read(index), sequence.time_s(index)
             for name, one in started.items():
-                if camera_rate and time_s < busy_until_s[name]:
+                if time_s < busy_until_s[name]:
                     answers[name].append(answers[name][-1])
                     continue
                 answer = ask(one, frame_bgr, time_s)
                 answers[name].append(answer)
-                busy_until_s[name] = time_s + answer.ms / 1e3
+                busy_until_s[name] = time_s + slowness * answer.ms / 1e3
     except SourceError as error:
         return [], [_skip(sequence, str(error))]
     return [Run(name, sequence, tuple(answers[name])) for name in started], skipped

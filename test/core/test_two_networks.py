@@ -207,7 +207,7 @@ def test_trackers_are_followed_through_a_second_of_doubt_and_no_longer():
 @pytest.fixture
 def detector():
     things = [Thing((300, 200, 340, 240), 0.9, "car")]
-    followers = [Network(BUNDLE, FakeBackend(things)), Network(BUNDLE, FakeBackend(things))]
+    followers = [Network(BUNDLE, FakeBackend(things), follows=True) for _ in range(2)]
     config = DetectorConfig(search="track")
     with Detector(BUNDLE, FakeBackend(things), config, others=followers) as opened:
         yield opened
@@ -244,10 +244,11 @@ def test_trackers_follow_and_the_search_network_ends_the_track(detector):
     assert result.targets["car"].state == LOST
 
 
-def test_a_network_that_compares_looks_at_candidates_and_follows_nothing():
+@pytest.mark.parametrize("purposes", [("compare",), ("track",)])
+def test_a_network_that_compares_looks_at_candidates_and_follows_nothing(purposes):
     thing = Thing((300, 200, 340, 240), 0.9)
-    follower = Network(replace(BUNDLE, name="follower"), FakeBackend([thing]))
-    comparing = replace(BUNDLE, name="comparing", purposes=("compare",))
+    follower = Network(replace(BUNDLE, name="follower"), FakeBackend([thing]), follows=True)
+    comparing = replace(BUNDLE, name="comparing", purposes=purposes)
     others = [follower, Network(comparing, FakeBackend([thing]))]
     rule = RefinementRule("follower", "comparing", LookWeights(), LookWeights(embedding=9.0))
     config = DetectorConfig(search="auto", score_threshold=0.5)
@@ -277,6 +278,20 @@ def test_what_compares_comes_with_the_tracker_that_looks_again(tracking, expecte
     search = replace(BUNDLE, refinement=rule)
     found = comparing_bundles(search, [replace(BUNDLE, name=name) for name in tracking])
     assert [bundle.name for bundle in found] == expected
+
+
+@pytest.mark.parametrize("names", ["fear", "fear+nanotrackv3", "lighttrack+fear"])
+def test_only_the_networks_that_are_named_follow(names):
+    with Detector.open(tracking_bundle=names) as released:
+        following = [each.bundle.name for each in released.others if each.follows]
+        comparing = [each.bundle.name for each in released.others if not each.follows]
+        followed, compared = released.model.split(", targets followed by ")[1].split(
+            ", compared by "
+        )
+    assert following == names.split("+")
+    assert {*following, *comparing} >= {"lighttrack", "efficientnet_lite0"}
+    assert all(name in followed for name in following)
+    assert all(name in compared for name in comparing)
 
 
 def test_a_rule_may_name_no_network_that_compares_or_one_that_is_not_there():

@@ -416,17 +416,20 @@ class Slow(Silent):
         return Answer((time_s, 0.0, time_s + 1, 1.0))
 
 
-def test_at_the_cameras_rate_a_busy_tracker_loses_frames(data, monkeypatch):
+@pytest.mark.parametrize(
+    ("slowness", "seen"), [(0.0, range(9)), (0.3, range(9)), (1.0, [0, 3, 6]), (2.0, [0, 5])]
+)
+def test_at_the_cameras_rate_a_busy_tracker_loses_frames(data, monkeypatch, slowness, seen):
     clock = [0.0]
     monkeypatch.setattr("benchmarks.tracking.runs.time.perf_counter", lambda: clock[0])
     footages = tiny(data)
     sequence = BenchmarkSequence(TRACKING, 0, footages[0], own_frames(footages[0])[:9])
     slow = Slow(clock)
-    (run,), _ = run_sequence([slow], sequence, camera_rate=True)
+    (run,), _ = run_sequence([slow], sequence, slowness)
     # Ten frames a second: busy for 0.25 s, it gets every third one.
-    assert slow.times == pytest.approx([0, 0.3, 0.6])
+    assert slow.times == pytest.approx([n / 10 for n in seen])
     starts = [answer.box_xyxy[0] for answer in run.answers]
-    assert starts == pytest.approx([0, 0, 0, 0.3, 0.3, 0.3, 0.6, 0.6, 0.6])
+    assert starts == pytest.approx([max(n for n in seen if n <= i) / 10 for i in range(9)])
 
 
 def test_speed_needs_frames_of_its_size(data, tmp_path):
