@@ -27,6 +27,9 @@ class TrackingRule:
         scale_step: ratio of neighbouring window sizes (SiamFC: 1.0375).
         scale_penalty: factor on the scores of all window sizes but the last one (SiamFC: 0.9745).
         scale_lr: with several scales, how fast the size follows the best one (SiamFC: 0.59).
+        interval_s: seconds between two looks at a target that other networks follow in every frame;
+            0: it looks in every frame, too. It keeps an expensive network affordable at a fast
+            camera's rate.
     """
 
     window: CropRule = field(default_factory=lambda: CropRule(192, factor=2.0, max_zoom=3.0))
@@ -38,6 +41,7 @@ class TrackingRule:
     scale_step: float = 1.0375
     scale_penalty: float = 0.9745
     scale_lr: float = 0.59
+    interval_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -48,6 +52,7 @@ class TrackingRule:
             ("scale_step", 1, 2),
             ("scale_penalty", 0, 1),
             ("scale_lr", 0, 1),
+            ("interval_s", 0, 3600),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Deque, List, Optional, Tuple
+from typing import Deque, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from refdet_core.search.refinement import View
 from refdet_core.search.verification import (
     Verification,
     candidates_at,
+    is_recent,
     looked_at_again,
     no_views,
 )
@@ -78,6 +80,7 @@ class LocalTracker:
         self.box_xyxy = box_xyxy
         self.window_xyxy: Optional[BoxXYXY] = None
         self._recent: List[RecentView] = []
+        self._looked_s: List[float] = []
         self.views = no_views() if views is None else views
         self._verification = Verification(self.views)
         self._motion = Motion(box_xyxy)
@@ -184,6 +187,8 @@ class LocalTracker:
         trackers = frame.trackers
         if len(self._recent) != len(trackers):
             self._recent = [RecentView() for _ in trackers]
+            self._looked_s = [-math.inf] * len(trackers)
+        due = self._due(trackers, frame.time_s)
         windows = [
             search_windows(
                 expected, self._motion.position_std_px, config.rule(tracker.rule), tracker.multiple
@@ -197,12 +202,34 @@ class LocalTracker:
             float(first.x + first.width),
             float(first.y + first.height),
         )
+        for number in due:
+            self._looked_s[number] = frame.time_s
         return frame.together(
             [
-                partial(self._answer, tracker, crops, recent, template_id, config, expected)
-                for tracker, crops, recent in zip(trackers, windows, self._recent)
+                partial(
+                    self._answer,
+                    trackers[number],
+                    windows[number],
+                    self._recent[number],
+                    template_id,
+                    config,
+                    expected,
+                )
+                for number in due
             ]
         )
+
+    def _due(self, trackers: Sequence[SearchFrame], time_s: float) -> List[int]:
+        """The networks that look in this frame: while the target is in doubt, all of them."""
+        everyone = list(range(len(trackers)))
+        if not self._verification.is_sure:
+            return everyone
+        due = [
+            number
+            for number in everyone
+            if not is_recent(time_s, self._looked_s[number], trackers[number].rule.interval_s)
+        ]
+        return due or everyone
 
     def _answer(
         self,

@@ -33,6 +33,11 @@ _VOUCHED = 0.1  # least probability by the search network of the target in the r
 _CERTAIN = 0.9  # least probability of a view in which the search network does not find it
 
 
+def is_recent(time_s: float, last_s: float, interval_s: float) -> bool:
+    """Whether less than this interval has passed since the last time."""
+    return 0 <= time_s - last_s < interval_s - _ROUNDING_S
+
+
 def no_views() -> Deque[View]:
     """For the recent views of a target that has not been seen yet."""
     return deque(maxlen=_VIEWS)
@@ -85,6 +90,11 @@ class Verification:
             self._tracker_score, self.verified_s = tracker_score, frame.time_s
         return self._probability
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the last check showed the target."""
+        return self._probability >= _SURE
+
     def _look(
         self,
         frame: SearchFrame,
@@ -129,9 +139,9 @@ class Verification:
         return probability
 
     def _is_due(self, time_s: float, tracker_score: float, config: WindowConfig) -> bool:
-        recent = 0 <= time_s - self.verified_s < config.track_verify_s - _ROUNDING_S
-        doubtful = self._probability < _SURE or tracker_score < _SUDDEN * self._tracker_score
-        return doubtful or not recent
+        sudden = tracker_score < _SUDDEN * self._tracker_score
+        recent = is_recent(time_s, self.verified_s, config.track_verify_s)
+        return sudden or not (self.is_sure and recent)
 
 
 def candidates_at(

@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("format", f"one of {formats} (%(default)s)", metavar="FORMAT")
     add("name", "of the prepared data set (that of the data set's folder)")
     add(
-        "splits", "JSON: {train: [...], val: [...]}, or that by data set", type=Path, metavar="FILE"
+        "splits",
+        "JSON: {train: [...], val: [...]}, that by data set, or, to cross-validate, "
+        "{places: {...}, folds: [[...], ...]}",
+        type=Path,
+        metavar="FILE",
     )
     add("tune", "videos taken out of train to choose settings", nargs="+", metavar="VIDEO")
     add("val-share", "share of videos held out without --splits (%(default)s)", type=float)

@@ -101,7 +101,10 @@ TRACKERS = {
         std=IMAGENET_STD,
         takes_bgr=False,
         template_crop=CropRule(128, border="black"),
-        tracking=TrackingRule(CropRule(256, factor=2.0, border="black"), 0.225, 0.062, 0.765),
+        # It takes longer than the others together.
+        tracking=TrackingRule(
+            CropRule(256, factor=2.0, border="black"), 0.225, 0.062, 0.765, interval_s=0.1
+        ),
         source="github.com/researchmm/LightTrack (Yan et al., CVPR 2021)",
         licence="MIT",
         licence_file="LightTrack-MIT.txt",

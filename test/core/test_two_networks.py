@@ -178,6 +178,37 @@ def test_the_search_network_looks_now_and_then_and_at_once_in_doubt():
     assert looks(0.6)[0] == 1
 
 
+def looks_of(intervals_s, times_s, score=0.9):
+    """How often each of some networks with these intervals looks in frames at these times."""
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    counts = [0] * len(intervals_s)
+    for time_s in times_s:
+        seen = Thing.at(600, 300, score=score)
+        frame = WatchedFrame([[seen]] * len(intervals_s), [seen], time_s)
+        for each, interval_s in zip(frame.others, intervals_s):
+            each.rule = replace(each.rule, interval_s=interval_s)
+        step(tracker, frame)
+        counts = [count + len(each.inferences) for count, each in zip(counts, frame.others)]
+    return counts
+
+
+CAMERA = [number / 30 for number in range(30)]
+
+
+def test_an_expensive_network_looks_at_some_frames_of_a_fast_camera():
+    assert looks_of((0.1, 0.0), CAMERA) == [10, 30]
+    assert looks_of((0.1, 0.0), CAMERA[::3]) == [10, 10], "and at all frames of a slow one"
+
+
+def test_one_network_looks_in_every_frame():
+    assert looks_of((0.1,), CAMERA) == [30], "nobody else does"
+    assert looks_of((0.5, 0.1), CAMERA) == [30, 30]
+
+
+def test_while_the_target_is_in_doubt_every_network_looks():
+    assert looks_of((0.1, 0.0), CAMERA, score=0.3) == [30, 30]
+
+
 def test_frames_exactly_as_far_apart_as_the_looks_are_all_looked_at():
     tracker = LocalTracker(START.box_xyxy, 0.0)
     for number in range(1, 30):
