@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -62,13 +63,15 @@ def measure(options: argparse.Namespace) -> Results:
     Raises:
         RefdetError: there is no data, or no method is left.
     """
+    if options.fps is not None and options.fps <= 0:
+        raise RefdetError(f"--fps must be above 0, got {options.fps:g}.")
     cv2.setNumThreads(options.threads)
     pool: list[Footage] = []
     skipped: list[Skipped] = []
     for split in dict.fromkeys(options.split):
         choice = Choice(options.data, tuple(options.sources), split, options.frames, options.scenes)
         found, left_out = load_footage(choice)
-        pool += found
+        pool += [replace(each, fps=options.fps or each.fps) for each in found]
         skipped += left_out
     settings = ScenarioSettings()
     runs: list[Run] = []
@@ -138,6 +141,7 @@ def _setup(options: argparse.Namespace) -> dict[str, object]:
         "frames": options.frames,
         "config": options.config,
         "bundle": str(options.bundle or options.out_of_fold or "released"),
+        "fps": options.fps,
         "camera_rate": options.camera_rate,
         "slower": options.slower,
         "tracking_bundle": options.tracking_bundle,
@@ -190,6 +194,10 @@ def arguments() -> argparse.ArgumentParser:
         "--out-of-fold", type=Path, metavar="DIR",
         help="search every video with the bundle DIR/foldN that has not seen its place; the folds "
         "are those of DATA/" + PLACES,
+    )  # fmt: skip
+    parser.add_argument(
+        "--fps", type=float, metavar="N",
+        help="take the videos as of N frames a second (what they say)",
     )  # fmt: skip
     parser.add_argument(
         "--camera-rate", action="store_true",

@@ -103,7 +103,7 @@ TRACKERS = {
         template_crop=CropRule(128, border="black"),
         # It takes longer than the others together.
         tracking=TrackingRule(
-            CropRule(256, factor=2.0, border="black"), 0.225, 0.062, 0.765, interval_s=0.1
+            CropRule(256, factor=2.0, border="black"), 0.225, 0.062, 0.765, interval_s=0.05
         ),
         source="github.com/researchmm/LightTrack (Yan et al., CVPR 2021)",
         licence="MIT",

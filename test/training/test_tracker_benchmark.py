@@ -516,6 +516,19 @@ def test_every_video_is_searched_with_the_network_that_has_not_seen_its_place(
         trackers.main()
 
 
+def test_videos_can_be_taken_as_of_another_rate(data, tmp_path, monkeypatch):
+    silent = Silent()
+    monkeypatch.setattr(trackers, "METHODS", {"auto": lambda o: silent})
+    rate = ("--scenarios", TRACKING, "--fps", "30")
+    monkeypatch.setattr(sys, "argv", arguments(data, tmp_path, *rate))
+    trackers.main()
+    assert silent.times[:5] == pytest.approx([n / 30 for n in range(5)])
+    rate = (*rate[:-1], "0")
+    monkeypatch.setattr(sys, "argv", arguments(data, tmp_path, *rate))
+    with pytest.raises(SystemExit, match="--fps must be above 0, got 0"):
+        trackers.main()
+
+
 def test_speed_alone_is_reported_without_tables_of_tracking(
     data, tmp_path, methods, monkeypatch, capsys
 ):
