@@ -74,6 +74,7 @@ def measure(options: argparse.Namespace) -> Results:
         pool += [replace(each, fps=options.fps or each.fps) for each in found]
         skipped += left_out
     settings = ScenarioSettings()
+    slowness = options.slower if options.camera_rate else 0.0
     runs: list[Run] = []
     speed: dict[str, dict[str, Times]] = {}
     given: dict[str, str] = {}
@@ -84,7 +85,7 @@ def measure(options: argparse.Namespace) -> Results:
         given |= {one.name: one.given for one in methods}
         try:
             sequences = build_sequences(footages, pool, options.scenarios, settings)
-            some, refused = run_all(methods, sequences, options.slower * options.camera_rate)
+            some, refused = run_all(methods, sequences, slowness)
             runs += some
             skipped += refused
             if SPEED in options.scenarios and not speed:

@@ -131,7 +131,7 @@ class Detector(Closeable):
     @property
     def model(self) -> str:
         """Names and versions of the networks, for people."""
-        parts = [_names([Network(self.bundle, self.backend)])]
+        parts = [_names(self._networks[:1])]
         following = [network for network in self.others if network.follows]
         comparing = [network for network in self.others if not network.follows]
         if following:

@@ -202,34 +202,25 @@ class LocalTracker:
             float(first.x + first.width),
             float(first.y + first.height),
         )
-        for number in due:
-            self._looked_s[number] = frame.time_s
+        self._looked_s = [
+            frame.time_s if looks else last_s for looks, last_s in zip(due, self._looked_s)
+        ]
         return frame.together(
             [
-                partial(
-                    self._answer,
-                    trackers[number],
-                    windows[number],
-                    self._recent[number],
-                    template_id,
-                    config,
-                    expected,
-                )
-                for number in due
+                partial(self._answer, tracker, crops, recent, template_id, config, expected)
+                for tracker, crops, recent, looks in zip(trackers, windows, self._recent, due)
+                if looks
             ]
         )
 
-    def _due(self, trackers: Sequence[SearchFrame], time_s: float) -> List[int]:
-        """The networks that look in this frame: while the target is in doubt, all of them."""
-        everyone = list(range(len(trackers)))
-        if not self._verification.is_sure:
-            return everyone
+    def _due(self, trackers: Sequence[SearchFrame], time_s: float) -> List[bool]:
+        """Which networks look in this frame: while the target is in doubt, all of them."""
+        sure = self._verification.is_sure
         due = [
-            number
-            for number in everyone
-            if not is_recent(time_s, self._looked_s[number], trackers[number].rule.interval_s)
+            not (sure and is_recent(time_s, last_s, tracker.rule.interval_s))
+            for tracker, last_s in zip(trackers, self._looked_s)
         ]
-        return due or everyone
+        return due if any(due) else [True] * len(due)
 
     def _answer(
         self,
