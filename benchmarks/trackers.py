@@ -28,7 +28,14 @@ from benchmarks.tracking.footage import SCENES, Choice, Footage, load_footage, n
 from benchmarks.tracking.methods import TrackingMethod
 from benchmarks.tracking.numbers import LOOK_ALIKES
 from benchmarks.tracking.plots import write_plots
-from benchmarks.tracking.refdet import RefdetAuto, RefdetTrack, published, refdet_tiles
+from benchmarks.tracking.refdet import (
+    IN_TIME,
+    RefdetAuto,
+    RefdetTrack,
+    published,
+    refdet_tiles,
+    with_followers,
+)
 from benchmarks.tracking.report import Results, as_markdown, write_results
 from benchmarks.tracking.runs import Run, run_all
 from benchmarks.tracking.sequences import SCENARIOS, ScenarioSettings, build_sequences
@@ -42,8 +49,8 @@ from refdet_training.evaluation.overrides import detector_config
 SPEED = "speed"
 PLACES = "places.json"
 METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
-    "track": lambda o: RefdetTrack(o.bundle, detector_config(o.config), o.tracking_bundle),
-    "auto": lambda o: RefdetAuto(o.bundle, detector_config(o.config), o.tracking_bundle),
+    "track": lambda o: _refdet(RefdetTrack, o),
+    "auto": lambda o: _refdet(RefdetAuto, o),
     "lighttrack": lambda o: published("lighttrack"),
     "fear": lambda o: published("fear"),
     "nanotrackv3": lambda o: published("nanotrackv3"),
@@ -55,6 +62,13 @@ METHODS: dict[str, Callable[[argparse.Namespace], TrackingMethod]] = {
     "mil": lambda o: peers.mil(),
     "match-template": lambda o: peers.match_template(),
 }
+
+
+def _refdet(
+    method: type[RefdetTrack] | type[RefdetAuto], options: argparse.Namespace
+) -> TrackingMethod:
+    opened = method(options.bundle, detector_config(options.config), options.tracking_bundle)
+    return with_followers(opened, options.followers, options.slower)
 
 
 def measure(options: argparse.Namespace) -> Results:
@@ -146,6 +160,7 @@ def _setup(options: argparse.Namespace) -> dict[str, object]:
         "camera_rate": options.camera_rate,
         "slower": options.slower,
         "tracking_bundle": options.tracking_bundle,
+        "followers": options.followers,
         "opencv": cv2.__version__,
         "opencv_threads": options.threads,
         "cpus": len(os.sched_getaffinity(0)),
@@ -212,6 +227,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-bundle", default=AUTO, help="what follows in the window (%(default)s)"
     )
+    parser.add_argument(
+        "--followers", default="", metavar="NAMES",
+        help="which of the networks of --tracking-bundle follow, the others compare: names joined "
+        f"by '+', or {IN_TIME}: as many as the node would take on a computer that is as slow "
+        "(all)",
+    )  # fmt: skip
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the detector"
     )

@@ -288,6 +288,26 @@ class Detector(Closeable):
             frame.heatmaps() if heatmaps else {},
         )
 
+    def follow_with(self, names: Sequence[str]) -> None:
+        """Let those of the other networks that have these names follow targets, and no others.
+
+        None of them: the search network follows. Those that stop still compare candidates.
+
+        Raises:
+            ConfigError: there is no such network.
+        """
+        known = [network.bundle.name for network in self.others]
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"There is no network '{name}' to follow targets; known: "
+                    f"{', '.join(known) or 'none'}."
+                )
+        with self._bank_change:
+            self.others = tuple(
+                replace(network, follows=network.bundle.name in names) for network in self.others
+            )
+
     def reopen(self) -> None:
         """Close the backend and open it again, after a :class:`DeviceLostError`.
 

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.following_speed import follow_in_time
 from refdet_core.search_bundle import AUTO
 from refdet_core.search_plans import TRACKING_SEARCHES
+from refdet_core.tracking_bundles import AUTO as AUTO_TRACKING
 from refdet_core.types import Reference
 from refdet_ros.parameters import Settings
 
 
 def open_detector(settings: Settings) -> Detector:
-    """Load the model and run it once. Building a TensorRT engine may take minutes.
+    """Load the model, run it once, and choose how many networks follow. Building a TensorRT engine
+    may take minutes.
 
     Raises:
         RefdetError: the model or the backend cannot be used.
@@ -28,6 +31,8 @@ def open_detector(settings: Settings) -> Detector:
     )
     try:
         warm_up(detector)
+        if settings.tracking_bundle == AUTO_TRACKING:
+            follow_in_time(detector)
     except Exception:
         detector.close()
         raise

@@ -120,8 +120,8 @@ class Settings(DetectorConfig, BackendConfig):
     tracking_bundle: str = option(
         AUTO_TRACKING,
         "Bundles of the networks that follow targets in their windows: names or folders joined by "
-        "'+', auto (the best that come with refdet, beside its own bundle), or none: the search "
-        "network follows.",
+        "'+', auto (of those that come with refdet as many as this computer carries, beside "
+        "refdet's own bundle), or none: the search network follows.",
     )
     backend: str = option("auto", "Backend that runs the network.", choices=BACKEND_NAMES)
     autostart: bool = option(

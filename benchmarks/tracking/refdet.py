@@ -18,11 +18,15 @@ from benchmarks.tracking.methods import (
 from refdet_core.bundle import load_bundle
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
 from refdet_core.detector_config import DetectorConfig
+from refdet_core.following_speed import LONGEST_S, follow_in_time
+from refdet_core.refinement_rule import SEPARATOR
 from refdet_core.tracking_bundles import AUTO
 from refdet_core.types import BoxXYXY, Reference
 from refdet_training.evaluation.bundle_detector import BundleDetector
 from refdet_training.evaluation.following import begin_anew, trackers_alone
 from refdet_training.evaluation.tracking_protocol import TrackingByDetection
+
+IN_TIME = "in-time"
 
 
 class RefdetTrack(BoxMethod):
@@ -70,18 +74,37 @@ class RefdetAuto(PhotoMethod):
     def __init__(
         self, bundle: Path | None, config: DetectorConfig, tracking_bundle: str = AUTO
     ) -> None:
-        self._detector = Detector.open(
+        self.detector = Detector.open(
             bundle, config=replace(config, search="auto"), tracking_bundle=tracking_bundle
         )
 
     def start(self, photos: Sequence[Reference]) -> None:
-        begin_anew(self._detector, photos)
+        begin_anew(self.detector, photos)
 
     def update(self, frame_bgr: np.ndarray, time_s: float) -> Answer:
-        return _detect(self._detector, frame_bgr, time_s)
+        return _detect(self.detector, frame_bgr, time_s)
 
     def close(self) -> None:
-        self._detector.close()
+        self.detector.close()
+
+
+def with_followers(
+    method: RefdetTrack | RefdetAuto, followers: str, slowness: float
+) -> RefdetTrack | RefdetAuto:
+    """The method with only some of its networks following; the others compare.
+
+    Args:
+        followers: their names, joined by ``+``; :data:`IN_TIME`: as many as the node would take on
+            a computer that is so many times slower; empty: all.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    if followers == IN_TIME:
+        follow_in_time(method.detector, LONGEST_S / slowness)
+    elif followers:
+        method.detector.follow_with(followers.split(SEPARATOR))
+    return method
 
 
 def published(names: str) -> TrackingMethod:

@@ -16,6 +16,7 @@ from refdet_core.detector import Detector
 from refdet_core.detector_arguments import add_search_argument, open_detector
 from refdet_core.detector_config import DetectorConfig
 from refdet_core.errors import ConfigError, SourceError
+from refdet_core.following_speed import follow_in_time
 from refdet_core.live.picture import paint
 from refdet_core.live.session import HELP, Session
 from refdet_core.live.source import LiveSource, open_live_source
@@ -25,6 +26,8 @@ from refdet_core.recording import DETECTIONS_FILE, VIDEO_FILE, Recording
 from refdet_core.roi import parse_roi
 from refdet_core.search_plans import TRACKING_SEARCHES
 from refdet_core.start_tracking import start_tracking
+from refdet_core.stderr_log import log_to_stderr
+from refdet_core.tracking_bundles import AUTO
 from refdet_core.video import Frame
 from refdet_core.video_file import FALLBACK_FPS
 
@@ -82,6 +85,9 @@ def live(options: argparse.Namespace) -> int:
             window = opened.enter_context(Window(f"refdet live {options.source}"))
         config = DetectorConfig(search=options.search)
         detector = opened.enter_context(open_detector(options, config))
+        if source.paced and options.tracking_bundle == AUTO:
+            with log_to_stderr():
+                follow_in_time(detector)
         first = _next_frame(source)
         if first is None:
             raise SourceError(f"'{source.name}' has no frame.")

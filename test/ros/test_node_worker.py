@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from refdet_core import following_speed
 from refdet_core.backends.onnxruntime import OnnxRuntimeBackend
 from refdet_core.errors import BackendError, DeviceLostError
 from refdet_core.search_plans import TRACKING_SEARCHES
@@ -211,6 +212,24 @@ def test_a_window_that_is_too_wide_is_refused_while_the_model_is_opened(colour_b
     settings = changed(Settings(), {"bundle": str(colour_bundle), "search": "auto"})
     with pytest.raises(BackendError, match="at most 256 px, got 384"):
         open_detector(settings)
+
+
+@pytest.mark.parametrize(
+    ("tracking_bundle", "slow", "following"),
+    [
+        ("auto", False, ["lighttrack", "fear", "nanotrackv3"]),
+        ("auto", True, ["nanotrackv3"]),
+        ("lighttrack+fear", True, ["lighttrack", "fear"]),  # as the operator says
+        ("none", True, []),
+    ],
+)
+def test_a_slow_computer_follows_with_fewer_networks(monkeypatch, tracking_bundle, slow, following):
+    monkeypatch.setattr(following_speed, "followed_frame_s", lambda detector: 10.0 if slow else 0.0)
+    settings = changed(
+        Settings(), {"bundle": "small", "search": "auto", "tracking_bundle": tracking_bundle}
+    )
+    with open_detector(settings) as detector:
+        assert [each.bundle.name for each in detector.others if each.follows] == following
 
 
 class SilentPublisher:

@@ -529,6 +529,26 @@ def test_videos_can_be_taken_as_of_another_rate(data, tmp_path, monkeypatch):
         trackers.main()
 
 
+@pytest.mark.parametrize(
+    ("followers", "slower", "following"),
+    [
+        ("", "1", ["lighttrack", "nanotrackv3"]),
+        ("nanotrackv3", "1", ["nanotrackv3"]),
+        ("in-time", "1e-6", ["lighttrack", "nanotrackv3"]),
+        ("in-time", "1e6", ["nanotrackv3"]),
+    ],
+)
+def test_fewer_networks_can_follow(data, followers, slower, following):
+    several = ("--bundle", "small", "--tracking-bundle", "lighttrack+nanotrackv3")
+    more = (*several, "--followers", followers, "--slower", slower)
+    options = trackers.arguments().parse_args(arguments(data, "unused", *more)[1:])
+    for name in ("track", "auto"):
+        method = trackers.METHODS[name](options)
+        found = [each.bundle.name for each in method.detector.others if each.follows]
+        method.close()
+        assert found == following
+
+
 def test_speed_alone_is_reported_without_tables_of_tracking(
     data, tmp_path, methods, monkeypatch, capsys
 ):
