@@ -38,10 +38,10 @@ def follow_in_time(detector: Detector, longest_s: float = LONGEST_S) -> None:
         if took_s <= longest_s:
             return
         _LOG.info(
-            "A followed frame takes %.0f ms here with %s; %s stops following, so that fewer frames "
-            "are missed. The parameter tracking_bundle decides otherwise.",
+            "A followed frame takes %.0f ms with %s: %s no longer follows, so that fewer frames are "
+            "missed. To keep it, name all of them in tracking_bundle.",
             took_s * 1e3,
-            " and ".join(following),
+            ", ".join(following),
             following[0],
         )
         following = following[1:]

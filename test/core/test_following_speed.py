@@ -68,7 +68,7 @@ def test_it_says_who_stops_and_the_model_names_those_that_follow(caplog):
         follow_in_time(opened, longest_s=0.15)
         assert "targets followed by 1 test, compared by 0 test" in opened.model
     message = caplog.text
-    assert "with 0 and 1; 0 stops following" in message
+    assert "with 0, 1: 0 no longer follows" in message
     assert "tracking_bundle" in message
 
 
