@@ -18,6 +18,7 @@ import numpy as np
 from refdet_core.decoding import Candidates
 from refdet_core.imaging import Crop
 from refdet_core.search.base import SearchFrame
+from refdet_core.search.verification import is_recent
 from refdet_core.search.window import WindowConfig
 from refdet_core.templates import MIN_SIDE_PX
 from refdet_core.types import BoxXYXY
@@ -71,7 +72,7 @@ class RecentView:
         if not config.track_update_s or template_score < _LIKELY:
             return
         self._likely_s = frame.time_s
-        recent = 0 <= frame.time_s - self._taken_s < config.track_update_s
+        recent = is_recent(frame.time_s, self._taken_s, config.track_update_s)
         if (self._view is None or not recent) and _shown_whole(box_xyxy, frame.frame_size):
             self._view = frame.encode(box_xyxy)
             self._taken_s, self._bank_version = frame.time_s, frame.bank_version
