@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from refdet_core.detector import DEFAULT_TEMPLATE_ID, Detector
+from refdet_core.refinement_rule import SEPARATOR
 from refdet_core.types import Reference
 
 LONGEST_S = 0.08
@@ -39,10 +40,11 @@ def follow_in_time(detector: Detector, longest_s: float = LONGEST_S) -> None:
             return
         _LOG.info(
             "A followed frame takes %.0f ms with %s: %s no longer follows, so that fewer frames are "
-            "missed. To keep it, name all of them in tracking_bundle.",
+            "missed. To keep it, set tracking_bundle to %s.",
             took_s * 1e3,
             ", ".join(following),
             following[0],
+            SEPARATOR.join(following),
         )
         following = following[1:]
         detector.follow_with(following)

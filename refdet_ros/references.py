@@ -163,7 +163,7 @@ def _from_frame(
     if newest is None:
         raise BadReferenceError(
             "It is a ROI in the newest camera frame, but no frame has arrived yet; start the "
-            "camera, or send an image."
+            "camera, check that it publishes on the topic this node listens to, or send an image."
         )
     return Reference(*_with_roi(to_bgr(newest, stretch), message.roi), same_camera=True)
 

@@ -92,7 +92,10 @@ def _opencv_facts(result: CheckResult) -> List[Tuple[str, str]]:
     if result.error:
         return []
     return [
-        ("  windows", result.facts["gui"] or "no (refdet live needs --no-window)"),
+        (
+            "  windows",
+            result.facts["gui"] or "no (make live installs them; refdet live needs --no-window)",
+        ),
         ("  GStreamer", result.facts["gstreamer"] or "no (camera pipelines do not open)"),
         ("  video files", result.facts["ffmpeg"] or result.facts["gstreamer"] or "no"),
     ]

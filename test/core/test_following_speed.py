@@ -69,7 +69,7 @@ def test_it_says_who_stops_and_the_model_names_those_that_follow(caplog):
         assert "targets followed by 1 test, compared by 0 test" in opened.model
     message = caplog.text
     assert "with 0, 1: 0 no longer follows" in message
-    assert "tracking_bundle" in message
+    assert "set tracking_bundle to 0+1" in message
 
 
 def test_a_fast_computer_says_nothing(caplog):
