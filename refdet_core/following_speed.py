@@ -39,8 +39,8 @@ def follow_in_time(detector: Detector, longest_s: float = LONGEST_S) -> None:
         if took_s <= longest_s:
             return
         _LOG.info(
-            "A followed frame takes %.0f ms with %s: %s no longer follows, so that fewer frames are "
-            "missed. To keep it, set tracking_bundle to %s.",
+            "A followed frame takes %.0f ms with %s: %s no longer follows, so that fewer frames "
+            "are missed. To keep it, set tracking_bundle to %s.",
             took_s * 1e3,
             ", ".join(following),
             following[0],

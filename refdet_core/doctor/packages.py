@@ -94,7 +94,7 @@ def _opencv_facts(result: CheckResult) -> List[Tuple[str, str]]:
     return [
         (
             "  windows",
-            result.facts["gui"] or "no (make live installs them; refdet live needs --no-window)",
+            result.facts["gui"] or "no (make live installs them; else --no-window)",
         ),
         ("  GStreamer", result.facts["gstreamer"] or "no (camera pipelines do not open)"),
         ("  video files", result.facts["ffmpeg"] or result.facts["gstreamer"] or "no"),

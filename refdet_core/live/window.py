@@ -79,8 +79,8 @@ class Window(Closeable):
 def _check_display() -> None:
     """Qt ends the process if there is no display."""
     advice = (
-        "On a machine without a screen give --no-window (make live SOURCE=... LIVE_ARGS='--no-window "
-        "--init X,Y,W,H'); over ssh use `ssh -X`."
+        "On a machine without a screen give --no-window (make live SOURCE=... "
+        "LIVE_ARGS='--no-window --init X,Y,W,H'); over ssh use `ssh -X`."
     )
     name = os.environ.get("DISPLAY")
     if not name:
