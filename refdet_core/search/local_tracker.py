@@ -36,6 +36,8 @@ from refdet_core.types import BoxXYXY
 
 _TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
+_FAST_S = 0.07  # when frames follow so closely, the target cannot have gone far:
+_NARROW = 0.75  # ... this share of the usual window shows it
 _CERTAIN = 0.5  # from this probability on, what is seen beside the target is something else
 
 
@@ -86,6 +88,7 @@ class LocalTracker:
         self._motion = Motion(box_xyxy)
         self._distractors = Distractors()
         self._time_s = self._seen_s = time_s
+        self._passed_s = 0.0
         self._sure: Optional[_Sure] = None
 
     def track(
@@ -191,7 +194,11 @@ class LocalTracker:
         due = self._due(trackers, frame.time_s)
         windows = [
             search_windows(
-                expected, self._motion.position_std_px, config.rule(tracker.rule), tracker.multiple
+                expected,
+                config.rule(tracker.rule),
+                tracker.multiple,
+                self._motion.position_std_px,
+                _NARROW if 0 < self._passed_s <= _FAST_S else 1.0,
             )
             for tracker in trackers
         ]
@@ -249,9 +256,9 @@ class LocalTracker:
 
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to the expected position; its centre stays in the frame."""
-        passed_s = max(0.0, frame.time_s - self._time_s)
-        x1, y1, x2, y2 = self._motion.predict(passed_s)
-        self._distractors.expect(passed_s)
+        self._passed_s = max(0.0, frame.time_s - self._time_s)
+        x1, y1, x2, y2 = self._motion.predict(self._passed_s)
+        self._distractors.expect(self._passed_s)
         self._time_s = frame.time_s
         width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]
         frame_width, frame_height = frame.frame_size

@@ -168,9 +168,7 @@ def _tracked(
     frame: SearchFrame, boxes_xyxy: np.ndarray, template_id: str
 ) -> Tuple[np.ndarray, np.ndarray]:
     """The tracking network's boxes and scores."""
-    windows = [
-        search_windows(as_tuple(box), 0.0, frame.rule, frame.multiple)[0] for box in boxes_xyxy
-    ]
+    windows = [search_windows(as_tuple(box), frame.rule, frame.multiple)[0] for box in boxes_xyxy]
     seen = frame.infer(windows, [template_id])[template_id]
     boxes, scores = np.array(boxes_xyxy), np.zeros(len(boxes_xyxy))
     for i, found in enumerate(seen):

@@ -148,7 +148,7 @@ def candidates_at(
     frame: SearchFrame, template_id: str, box_xyxy: BoxXYXY, config: WindowConfig
 ) -> Candidates:
     """What the search network sees in this box, in the window around it."""
-    windows = search_windows(box_xyxy, 0.0, config.rule(frame.rule), frame.multiple)
+    windows = search_windows(box_xyxy, config.rule(frame.rule), frame.multiple)
     seen = frame.infer(windows[:1], [template_id])[template_id][0]
     return seen.chosen(_same_place(seen.boxes_xyxy, box_xyxy))
 

@@ -21,9 +21,7 @@ from refdet_core.imaging import Crop, context_side
 from refdet_core.tracking_rule import SCALE_COUNTS, TrackingRule
 from refdet_core.types import BoxXYXY
 
-_WIDEST = 2.0  # times the usual side; beyond, full-frame search takes over
-
-
+_WIDEST = 1.5  # times the usual side; beyond, full-frame search takes over
 AS_BUNDLE = -1.0
 
 
@@ -181,20 +179,25 @@ def _changed(rule: Rule, **values: float) -> Rule:
 
 
 def search_windows(
-    box_xyxy: BoxXYXY, uncertainty_px: float, rule: TrackingRule, multiple: int
+    box_xyxy: BoxXYXY,
+    rule: TrackingRule,
+    multiple: int,
+    uncertainty_px: float = 0.0,
+    least: float = 1.0,
 ) -> List[Crop]:
-    """Crops around the expected position, the usual size first.
+    """Crops around the expected position, of several sizes the middle one first.
 
     Args:
         box_xyxy: the expected box in frame pixels.
+        multiple: sides in network pixels are multiples of this.
         uncertainty_px: standard deviation of its centre; the window grows by twice that on each
             side.
-        multiple: sides in network pixels are multiples of this.
+        least: the side without uncertainty, as a share of the rule's.
     """
     crop = rule.window
     width, height = (float(side[0]) for side in _sides(np.asarray([box_xyxy], dtype=np.float64)))
     usual = crop.sides(width, height)
-    growth = min(1 + 4 * uncertainty_px / min(usual), _WIDEST)
+    growth = min(least + 4 * uncertainty_px / min(usual), _WIDEST)
     out_side = multiple * max(1, math.ceil(growth * crop.size / multiple - 0.25))
     x, y = (box_xyxy[0] + box_xyxy[2]) / 2, (box_xyxy[1] + box_xyxy[3]) / 2
     crops = []

@@ -50,7 +50,7 @@ def around(x: float, y: float, width: float = 40, height: float = 40):
     ],
 )
 def test_the_window_is_twice_the_box_with_its_context(width, height, side) -> None:
-    (window,) = search_windows(around(1000, 500, width, height), 0, RULE, 32)
+    (window,) = search_windows(around(1000, 500, width, height), RULE, 32)
     assert (window.width, window.height) == (side, side)
     assert (window.out_width, window.out_height) == (192, 192)
     assert window.x + window.width / 2 == pytest.approx(1000, abs=1)
@@ -67,32 +67,34 @@ def test_the_window_is_twice_the_box_with_its_context(width, height, side) -> No
     ],
 )
 def test_context_and_ratio_set_the_window(setting, side) -> None:
-    (window,) = search_windows(SQUARE, 0, rule(**setting), 32)
+    (window,) = search_windows(SQUARE, rule(**setting), 32)
     assert (window.width, window.out_width) == (side, 192)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 10, 16])
 def test_small_targets_are_not_zoomed_further(size) -> None:
     # 192 network pixels at 3 a frame pixel; a 16 px box would have exactly these 64 px
-    (window,) = search_windows(around(50, 50, size, size), 0, RULE, 32)
+    (window,) = search_windows(around(50, 50, size, size), RULE, 32)
     assert (window.width, window.out_width) == (64, 192)
-    (wider,) = search_windows(around(50, 50, size, size), 0, rule(track_max_zoom=1.0), 32)
+    (wider,) = search_windows(around(50, 50, size, size), rule(track_max_zoom=1.0), 32)
     assert (wider.width, wider.out_width) == (192, 192)
 
 
 @pytest.mark.parametrize(
-    ("uncertainty", "side", "out_side"),
+    ("uncertainty", "least", "side", "out_side"),
     [
-        (0.0, 160, 192),
-        (1.0, 164, 192),  # 6.15 cells of 32: a quarter of a cell is not worth another
-        (5.0, 180, 224),  # 6.75 cells
-        (10.0, 200, 256),  # 7.5 cells
-        (60.0, 320, 384),  # the widest, twice the usual: 12 cells
-        (1e9, 320, 384),
+        (0.0, 1.0, 160, 192),
+        (1.0, 1.0, 164, 192),  # 6.15 cells of 32: a quarter of a cell is not worth another
+        (5.0, 1.0, 180, 224),  # 6.75 cells
+        (60.0, 1.0, 240, 288),  # the widest, half as wide again as usual: 9 cells
+        (1e9, 1.0, 240, 288),
+        (0.0, 0.75, 120, 160),  # 4.5 cells
+        (5.0, 0.75, 140, 160),  # 5.25 cells
+        (1e9, 0.75, 240, 288),
     ],
 )
-def test_doubt_widens_the_window_up_to_a_limit(uncertainty, side, out_side) -> None:
-    (window,) = search_windows(SQUARE, uncertainty, RULE, 32)
+def test_doubt_widens_the_window_up_to_a_limit(uncertainty, least, side, out_side) -> None:
+    (window,) = search_windows(SQUARE, RULE, 32, uncertainty, least)
     assert (window.width, window.height) == (side, side)
     assert (window.out_width, window.out_height) == (out_side, out_side)
     assert window.x == 100 - side // 2
@@ -103,7 +105,7 @@ def test_doubt_widens_the_window_up_to_a_limit(uncertainty, side, out_side) -> N
     [(192, 16, 192), (200, 32, 192), (210, 32, 224), (192, 64, 192), (64, 128, 128)],
 )
 def test_network_sides_are_multiples(window_px, multiple, out_side) -> None:
-    (window,) = search_windows(SQUARE, 0, rule(track_window_px=window_px), multiple)
+    (window,) = search_windows(SQUARE, rule(track_window_px=window_px), multiple)
     assert window.out_width == window.out_height == out_side
 
 
@@ -112,7 +114,7 @@ def test_network_sides_are_multiples(window_px, multiple, out_side) -> None:
     [(1, [160]), (3, [160, 154, 166]), (5, [160, 154, 166, 149, 172])],  # 160 * 1.0375 ** n
 )
 def test_scales_step_around_the_usual_size(count, sides) -> None:
-    windows = search_windows(SQUARE, 0, rule(track_scales=count), 32)
+    windows = search_windows(SQUARE, rule(track_scales=count), 32)
     assert [window.width for window in windows] == sides
     for window in windows:
         assert (window.out_width, window.out_height) == (192, 192)
@@ -134,7 +136,7 @@ def test_any_box_has_windows_of_one_network_size_around_it(
     x, y, width, height, uncertainty, count, multiple
 ) -> None:
     several = rule(track_scales=count)
-    windows = search_windows(around(x, y, width, height), uncertainty, several, multiple)
+    windows = search_windows(around(x, y, width, height), several, multiple, uncertainty)
     assert len(windows) == count
     assert len({(window.out_width, window.out_height) for window in windows}) == 1
     assert windows[0].out_width % multiple == 0
@@ -284,7 +286,7 @@ def test_what_is_not_set_is_the_bundle_s() -> None:
 
 def test_a_stretched_window_has_the_target_s_shape() -> None:
     window = CropRule(256, context=0.0, factor=5.0, stretched=True, border="mean")
-    (crop,) = search_windows(around(100, 100, 40, 20), 0, TrackingRule(window), 16)
+    (crop,) = search_windows(around(100, 100, 40, 20), TrackingRule(window), 16)
     assert crop == Crop(0, 50, 200, 100, 256, 256, "mean")
 
 
