@@ -36,8 +36,8 @@ from refdet_core.types import BoxXYXY
 
 _TRACKED = 0.3  # from this score on, a tracking network's box is followed without verification
 _UNVERIFIED_S = 1.0  # ... for so long
-_FAST_S = 0.07  # when frames follow so closely, the target cannot have gone far:
-_NARROW = 0.75  # ... this share of the usual window shows it
+_FAST_S = 0.07  # when frames follow so closely, the target cannot have gone far, ...
+_NARROW = 0.75  # ... and between two checks this share of the usual window is enough
 _CERTAIN = 0.5  # from this probability on, what is seen beside the target is something else
 
 
@@ -88,7 +88,6 @@ class LocalTracker:
         self._motion = Motion(box_xyxy)
         self._distractors = Distractors()
         self._time_s = self._seen_s = time_s
-        self._passed_s = 0.0
         self._sure: Optional[_Sure] = None
 
     def track(
@@ -111,9 +110,11 @@ class LocalTracker:
         # A box given or found in this very frame already includes the camera's motion.
         if camera is not None and frame.time_s != self._time_s:
             self.move(camera)
+        closely = 0 < frame.time_s - self._time_s <= _FAST_S
+        narrow = closely and not self._verification.is_due(frame.time_s, config)
         expected = self._expected(frame)
         self.box_xyxy = expected
-        answer = combined(self._answers(frame, template_id, config, expected))
+        answer = combined(self._answers(frame, template_id, config, expected, narrow))
         score, alone = answer.score, answer.template_score
         verified = tuple(frame.trackers) != (frame,)
         if verified:
@@ -134,7 +135,9 @@ class LocalTracker:
         elif refuted and self._sure is not None:
             self._go_back_to(self._sure, frame)
         if verified:
-            certain = score >= _CERTAIN and self._verification.verified_s == frame.time_s
+            # A narrow window does not show what is beside the target.
+            checked = self._verification.verified_s == frame.time_s and not narrow
+            certain = score >= _CERTAIN and checked
             self._distractors.learn(answer.rivals, answer.box_xyxy, frame.time_s, certain)
         return Observation(_inside(self.box_xyxy, frame.frame_size), score, alone)
 
@@ -184,9 +187,15 @@ class LocalTracker:
             recent.drop()
 
     def _answers(
-        self, frame: SearchFrame, template_id: str, config: WindowConfig, expected: BoxXYXY
+        self,
+        frame: SearchFrame,
+        template_id: str,
+        config: WindowConfig,
+        expected: BoxXYXY,
+        narrow: bool,
     ) -> List[Answer]:
-        """Where each network sees the target, around where it is expected."""
+        """Where each network sees the target, in a usual or narrow window around where it is
+        expected."""
         trackers = frame.trackers
         if len(self._recent) != len(trackers):
             self._recent = [RecentView() for _ in trackers]
@@ -198,7 +207,7 @@ class LocalTracker:
                 config.rule(tracker.rule),
                 tracker.multiple,
                 self._motion.position_std_px,
-                _NARROW if 0 < self._passed_s <= _FAST_S else 1.0,
+                _NARROW if narrow else 1.0,
             )
             for tracker in trackers
         ]
@@ -256,9 +265,9 @@ class LocalTracker:
 
     def _expected(self, frame: SearchFrame) -> BoxXYXY:
         """The last box, moved to the expected position; its centre stays in the frame."""
-        self._passed_s = max(0.0, frame.time_s - self._time_s)
-        x1, y1, x2, y2 = self._motion.predict(self._passed_s)
-        self._distractors.expect(self._passed_s)
+        passed_s = max(0.0, frame.time_s - self._time_s)
+        x1, y1, x2, y2 = self._motion.predict(passed_s)
+        self._distractors.expect(passed_s)
         self._time_s = frame.time_s
         width, height = self.box_xyxy[2] - self.box_xyxy[0], self.box_xyxy[3] - self.box_xyxy[1]
         frame_width, frame_height = frame.frame_size

@@ -85,7 +85,8 @@ class Verification:
             tracker_score: the tracking networks' score, on any scale.
             followed: whether this is a target that was seen before, and not a candidate.
         """
-        if self._is_due(frame.time_s, tracker_score, config):
+        sudden = tracker_score < _SUDDEN * self._tracker_score
+        if sudden or self.is_due(frame.time_s, config):
             self._probability = self._look(frame, template_id, box_xyxy, config, followed)
             self._tracker_score, self.verified_s = tracker_score, frame.time_s
         return self._probability
@@ -94,6 +95,10 @@ class Verification:
     def is_sure(self) -> bool:
         """Whether the last check showed the target."""
         return self._probability >= _SURE
+
+    def is_due(self, time_s: float, config: WindowConfig) -> bool:
+        """Whether this frame is to be checked whatever the trackers say."""
+        return not (self.is_sure and is_recent(time_s, self.verified_s, config.track_verify_s))
 
     def _look(
         self,
@@ -137,11 +142,6 @@ class Verification:
         if self._unbroken and probability >= (_SURE if vouched else _CERTAIN):
             self._views.append(view)
         return probability
-
-    def _is_due(self, time_s: float, tracker_score: float, config: WindowConfig) -> bool:
-        sudden = tracker_score < _SUDDEN * self._tracker_score
-        recent = is_recent(time_s, self.verified_s, config.track_verify_s)
-        return sudden or not (self.is_sure and recent)
 
 
 def candidates_at(

@@ -169,6 +169,11 @@ def timing_lines(replay: Replay, results: Sequence[TargetResult]) -> list[str]:
     ]
     if any(result.scores is not None for result in results) and replay.dropped:
         lines.append("Dropped frames are not scored.")
+    if any(
+        result.scores is not None and result.scores.present + result.scores.absent < result.answered
+        for result in results
+    ):
+        lines.append("Frames of the references, and those without a label, are not scored.")
     if replay.mode == "live" and 2 * replay.dropped > replay.sent:
         lines.append("The detector was busy while most frames came.")
     return lines

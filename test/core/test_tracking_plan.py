@@ -226,7 +226,7 @@ def test_in_steady_state_a_frame_costs_one_window_and_now_and_then_one_tile() ->
     tiles = [tile for each in shown for tile in each.search_frame.tiles]
     assert [tiles.count(tile) for tile in set(tiles)] == [3] * 8  # three checks of eight tiles
     (window,) = shown[-1].search_frame.windows
-    assert window.out_width == 160  # of 192: nothing can have gone far in 1/30 s
+    assert window.out_width in (192, 208)  # a little doubt is left
     edges = (window.x, window.y, window.x + window.width, window.y + window.height)
     assert shown[-1].of().status.window_xyxy == edges
 

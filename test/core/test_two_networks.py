@@ -86,6 +86,27 @@ def test_a_followed_target_that_turned_is_known_by_its_recent_views():
     assert follow(fresh, BACK, 0.3, 1.3, followed=False) < 0.1, "by the reference alone it is not"
 
 
+@pytest.mark.parametrize(
+    ("rate", "score", "narrow"),
+    [
+        (60, 0.9, True),
+        (20, 0.9, True),
+        (10, 0.9, False),  # it may have gone far
+        (60, 0.3, False),  # in doubt
+    ],
+)
+def test_between_two_checks_a_fast_camera_needs_a_smaller_window(rate, score, narrow):
+    tracker = LocalTracker(START.box_xyxy, 0.0)
+    sides = {True: [], False: []}
+    for number in range(1, 40):
+        frame = WatchedFrame([[START]], [replace(START, score=score)], number / rate)
+        tracker.track(frame, "car", CONFIG, 0.5)
+        (window,) = frame.others[0].windows
+        sides[tracker.verified_s == frame.time_s].append(window.width)
+    assert min(sides[True]) >= 160, "four times the target's side, to see what is beside it"
+    assert any(side < 140 for side in sides[False]) == narrow
+
+
 def test_something_else_in_its_place_is_not_the_followed_target():
     tracker = LocalTracker(START.box_xyxy, 0.0)
     for time_s in (0.1, 0.5, 0.9):
