@@ -14,8 +14,8 @@ from refdet_core.refinement_rule import SEPARATOR
 from refdet_core.types import Reference
 
 LONGEST_S = 0.08
-"""The shortest of several frames may take this long, so that most take less than 0.1 s. With fewer
-than ten frames a second a target is lost, whatever network follows it (docs/tracking.md)."""
+"""The shortest of several frames may take this long, so that most take less than 0.1 s. At fewer
+than ten frames a second, more frames are worth more than more networks (docs/tracking.md)."""
 _FRAMES = 6
 _BETWEEN_S = 0.1  # the frames of a camera of 10 Hz: every network looks in each
 _FRAME_SIZE = (1280, 720)
