@@ -34,8 +34,15 @@ def follow_in_time(detector: Detector, longest_s: float = LONGEST_S) -> None:
         RefdetError: the backend refuses the trial.
     """
     following = [network.bundle.name for network in detector.others if network.follows]
+    if len(following) < 2:
+        return
+    frame_bgr = _landscape()
+    # With a separate detector, so that the real one keeps its templates and tracks.
+    config = replace(detector.config, search="track")
+    trial = Detector(detector.bundle, detector.backend, config, others=detector.others)
+    trial.set_template([Reference(frame_bgr, _BOX_XYXY)])
     while len(following) > 1:
-        took_s = followed_frame_s(detector)
+        took_s = followed_frame_s(trial, frame_bgr)
         if took_s <= longest_s:
             return
         _LOG.info(
@@ -47,16 +54,13 @@ def follow_in_time(detector: Detector, longest_s: float = LONGEST_S) -> None:
             SEPARATOR.join(following),
         )
         following = following[1:]
+        trial.follow_with(following)
         detector.follow_with(following)
 
 
-def followed_frame_s(detector: Detector) -> float:
-    """Seconds that a frame with one target in sight takes: the shortest of several, because the
+def followed_frame_s(trial: Detector, frame_bgr: np.ndarray) -> float:
+    """Seconds that a frame with its one target in sight takes: the shortest of several, because the
     computer may be busy with something else."""
-    config = replace(detector.config, search="track")
-    trial = Detector(detector.bundle, detector.backend, config, others=detector.others)
-    frame_bgr = _landscape()
-    trial.set_template([Reference(frame_bgr, _BOX_XYXY)])
     trial.lock(DEFAULT_TEMPLATE_ID, _BOX_XYXY)
     times_s = []
     for number in range(1 + _FRAMES):

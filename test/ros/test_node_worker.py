@@ -224,7 +224,7 @@ def test_a_window_that_is_too_wide_is_refused_while_the_model_is_opened(colour_b
     ],
 )
 def test_a_slow_computer_follows_with_fewer_networks(monkeypatch, tracking_bundle, slow, following):
-    monkeypatch.setattr(following_speed, "followed_frame_s", lambda detector: 10.0 if slow else 0.0)
+    monkeypatch.setattr(following_speed, "followed_frame_s", lambda *_: 10.0 if slow else 0.0)
     settings = changed(
         Settings(), {"bundle": "small", "search": "auto", "tracking_bundle": tracking_bundle}
     )
